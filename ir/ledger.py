@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from netwright.ir.maps import Mapped
-
-_NO_MAPS: Mapping[str, Mapped] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +33,7 @@ class Action:
     site: str
     ordinal: int
     why: str
-    maps: Mapping[str, Mapped] = _NO_MAPS
+    maps: Mapping[str, Mapped] = field(default_factory=dict)
 
     @property
     def identity(self) -> tuple[int, str, str, int]:
@@ -63,8 +60,8 @@ class Miss:
 class Ledger:
     """Everything that was done to a Program, in order."""
 
-    actions: list[Action] = field(default_factory=list["Action"])
-    misses: list[Miss] = field(default_factory=list["Miss"])
+    actions: list[Action] = field(default_factory=list)
+    misses: list[Miss] = field(default_factory=list)
 
     def copy(self) -> Ledger:
         """A ledger that grows on its own; its entries are shared, since they are frozen."""
