@@ -1,0 +1,1 @@
+"""Scripts that measure netwright beside its peers, and the models they measure on."""

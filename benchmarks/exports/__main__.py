@@ -1,0 +1,35 @@
+"""`python -m benchmarks.exports NAME… --opset 20|23 --out DIR`: write exports and print their node counts."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from benchmarks.exports.export import CACHE, export_path
+from benchmarks.exports.models import ARCHITECTURES
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.exports", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(ARCHITECTURES)}; default all")
+    parser.add_argument("--opset", type=int, action="append", choices=(20, 23), help="default: both")
+    parser.add_argument("--out", type=Path, default=CACHE, help="folder of the files (default: %(default)s)")
+    options = parser.parse_args()
+    for name in options.names or ARCHITECTURES:
+        for opset in options.opset or (20, 23):
+            started = time.perf_counter()
+            path = export_path(name, opset, options.out)
+            seconds = time.perf_counter() - started
+            print(f"{name:14}opset {opset}{node_count(path):7} nodes {path.stat().st_size / 2**20:8.1f} MiB {seconds:6.1f} s  {path}", flush=True)
+
+
+def node_count(path: Path) -> int:
+    """Nodes of the main graph of a file."""
+    import onnx
+
+    return len(onnx.load(str(path), load_external_data=False).graph.node)
+
+
+if __name__ == "__main__":
+    main()
