@@ -8,12 +8,15 @@ longer hold.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 import onnx_ir
 
 from netwright.ir.ledger import Ledger
+
+if TYPE_CHECKING:
+    from netwright.ir.editor import Editor, Names
 
 T = TypeVar("T")
 
@@ -27,7 +30,7 @@ class Program:
         properties: facts that passes require or break, such as `"Trainable"`.
     """
 
-    __slots__ = ("_facts", "_version", "ledger", "model", "properties", "resources")
+    __slots__ = ("_facts", "_names", "_version", "ledger", "model", "properties", "resources")
 
     def __init__(self, model: onnx_ir.Model, *, ledger: Ledger | None = None, properties: frozenset[str] = frozenset()) -> None:
         self.model = model
@@ -36,6 +39,7 @@ class Program:
         self.resources: dict[str, object] = {}
         """What frontends keep beside the graph (the traced module, for one), by their own keys; never serialised."""
         self._version = 0
+        self._names: Names | None = None
         self._facts: dict[Callable[[Program], object], object] = {}
 
     # ---- reading -------------------------------------------------------------------------------------------------
@@ -121,6 +125,27 @@ class Program:
         copy = Program(self.model.clone(), ledger=self.ledger.copy(), properties=self.properties)
         copy.resources = dict(self.resources)
         return copy
+
+    def edit(self, *, by: str = "", at: onnx_ir.Node | None = None) -> Editor:
+        """Open a transaction: `with program.edit(at=node) as editor: …`.
+
+        Args:
+            by: number of the action, stamped on new nodes.
+            at: the node before which new nodes go, and whose provenance they inherit.
+        """
+        from netwright.ir.editor import Editor
+
+        return Editor(self, by=by, at=at)
+
+    @property
+    def names(self) -> Names:
+        """The names in use; built on first use (linear), then kept up by the editor."""
+        if self._names is None:
+            from netwright.ir.editor import Names
+
+            used = [*_values_by_name(self), *(node.name or "" for node in self.nodes())]
+            self._names = Names(used)
+        return self._names
 
     def touch(self, *, preserves: frozenset[Callable[[Program], object]] = frozenset()) -> None:
         """Advance the version and drop every fact not preserved. Called by the editor; passes never need it."""

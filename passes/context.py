@@ -1,0 +1,103 @@
+"""What a pass may ask for besides the graph: data, a metric, a target, and the backends behind protocols.
+
+Arrays in and out are numpy's, so that no pass knows a backend. `netwright.compile` supplies the implementations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import onnx_ir
+
+from netwright.ir.program import Program
+from netwright.passes.plan import Plan
+
+Feeds = Mapping[str, np.ndarray]
+"""Arrays by input name, for one run."""
+Metric = Callable[[Program], float]
+"""Scores a program; higher is better."""
+
+
+class Executor(Protocol):
+    """Runs a program and hands out any of its values."""
+
+    def run(self, program: Program, feeds: Feeds, wanted: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """The values named in `wanted` (the outputs where not given), inner ones included."""
+        ...
+
+
+class Gradients(Protocol):
+    """Gradients of a loss by value."""
+
+    def of(self, program: Program, batches: Iterable[Feeds], loss: str, values: Sequence[str]) -> dict[str, np.ndarray]:
+        """Mean gradient of the loss with respect to each value."""
+        ...
+
+
+class Trainer(Protocol):
+    """Trains a program and returns the trained one."""
+
+    def train(self, program: Program, batches: Iterable[Feeds], *, loss: str, epochs: int, lr: float) -> Program:
+        """A program of the same structure with trained weights."""
+        ...
+
+
+class Timer(Protocol):
+    """Measures how long a program takes."""
+
+    def time(self, program: Program) -> float:
+        """Best-of latency in milliseconds for one run."""
+        ...
+
+
+class Target(Protocol):
+    """What passes may know of the chip or runtime that a program is compiled for."""
+
+    @property
+    def name(self) -> str:
+        """Such as `onnxruntime`."""
+        ...
+
+    def supports(self, op_type: str, domain: str = "", dtype: onnx_ir.DataType | None = None) -> bool:
+        """True when the target runs this operator (for this element type)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Everything a pass may use besides the graph. What was not given is `None`.
+
+    Attributes:
+        calibration: unlabelled batches.
+        training: labelled batches.
+        metric: scores a program, higher is better.
+        loss: name of the training loss.
+        target: what the program is compiled for.
+        budget: limits by quantity (`params`, `macs`, `bytes`, `latency_ms`, `metric_drop`).
+        seed: the only source of randomness.
+        threads: how many threads backends use.
+        dims: values for symbolic dimensions, where a pass must have numbers.
+        plans: plans given from outside, by pass name.
+    """
+
+    calibration: Iterable[Feeds] | None = None
+    training: Iterable[Feeds] | None = None
+    metric: Metric | None = None
+    loss: str | None = None
+    target: Target | None = None
+    budget: Mapping[str, float] | None = None
+    seed: int = 0
+    threads: int | None = None
+    dims: Mapping[str, int] = field(default_factory=dict[str, int])
+    plans: Mapping[str, Plan] = field(default_factory=dict[str, Plan])
+    executor: Executor | None = None
+    gradients: Gradients | None = None
+    trainer: Trainer | None = None
+    timer: Timer | None = None
+
+    def has(self, need: str) -> bool:
+        """True when what a pass `needs` by this name is there."""
+        return getattr(self, need) is not None

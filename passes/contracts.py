@@ -1,0 +1,35 @@
+"""Contracts between passes, checked before anything runs: what is missing is said at once and not after an hour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from netwright.ir.errors import ContractError
+from netwright.ir.program import Program
+from netwright.passes.base import Pass
+from netwright.passes.context import Context
+
+
+def check_contracts(passes: Sequence[Pass], program: Program, context: Context) -> None:
+    """Refuse a pipeline whose order cannot work, or whose data is not there.
+
+    Raises:
+        ContractError: a pass requires a property that the program lacks or an earlier pass breaks, or needs data, a
+            metric or a target that was not given.
+    """
+    properties = set(program.properties)
+    broken_by: dict[str, str] = {}
+    for position, current in enumerate(passes):
+        place = f"pass {position}: {current}"
+        for wanted in sorted(current.requires - properties):
+            blame = f", which {broken_by[wanted]} breaks" if wanted in broken_by else ""
+            raise ContractError(
+                f"{current.name} requires a program that is {wanted}{blame}.", place=place, remedy="Move it to an earlier place in the pipeline."
+            )
+        for need in sorted(current.needs()):
+            if not context.has(need):
+                raise ContractError(
+                    f"{current.name} needs {need}, and none was given.", place=place, remedy=f"Give {need}=… (on the command line, --{need})."
+                )
+        properties = (properties - current.breaks) | current.provides
+        broken_by.update(dict.fromkeys(current.breaks, current.name))

@@ -1,0 +1,1 @@
+"""Quantization: integers in the place of floats."""
