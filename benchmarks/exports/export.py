@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.exports.models import ARCHITECTURES, Architecture, Feeds
+from benchmarks.exports.models import ARCHITECTURES, Architecture, DimNames, Feeds
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ def export(arch: Architecture, path: Path, opset: int) -> None:
         exported = torch.onnx.export(
             module,
             kwargs=example_kwargs(arch),
-            dynamic_shapes=dynamic_shapes(arch),
+            dynamic_shapes=arch.dynamic,
             opset_version=opset,
             dynamo=True,
             verbose=False,
@@ -62,10 +62,10 @@ def export(arch: Architecture, path: Path, opset: int) -> None:
     partial.replace(path)
 
 
-def trace_args(name: str) -> tuple[nn.Module, dict[str, torch.Tensor | bool], dict[str, dict[int, str] | None]]:
+def trace_args(name: str) -> tuple[nn.Module, dict[str, torch.Tensor], DimNames]:
     """The module, keyword arguments and dynamic shapes that `nw.trace(module, (), kwargs, dynamic_shapes=…)` takes."""
     arch = architecture(name)
-    return arch.module(), example_kwargs(arch), dynamic_shapes(arch)
+    return arch.module(), example_kwargs(arch), arch.dynamic
 
 
 def example_feeds(name: str, batch: int = 1, seq: int | None = None, seed: int = 0) -> Feeds:
@@ -78,16 +78,11 @@ def dims(name: str, batch: int = 1, seq: int | None = None) -> dict[str, int]:
     return architecture(name).dims(batch, seq)
 
 
-def example_kwargs(arch: Architecture) -> dict[str, torch.Tensor | bool]:
-    """Keyword arguments of `forward`: tensors of batch 2, and the architecture's options."""
+def example_kwargs(arch: Architecture) -> dict[str, torch.Tensor]:
+    """Keyword arguments of `forward`, of batch 2."""
     import torch
 
-    return {**{name: torch.from_numpy(array) for name, array in arch.example_feeds(2).items()}, **arch.options}
-
-
-def dynamic_shapes(arch: Architecture) -> dict[str, dict[int, str] | None]:
-    """The names of the dynamic dimensions of each argument of `forward`, None for options."""
-    return {**arch.dynamic, **dict.fromkeys(arch.options, None)}
+    return {name: torch.from_numpy(array) for name, array in arch.example_feeds(2).items()}
 
 
 @contextlib.contextmanager

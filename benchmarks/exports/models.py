@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +27,6 @@ class Architecture:
         feeds: sample inputs from (batch, sequence, generator), in the order of `forward`'s arguments.
         dynamic: names of the dynamic dimensions of each input.
         sequence: default length along the dimension `sequence` (tokens, or audio samples); 0 where there is none.
-        options: keyword arguments of `forward` that are not tensors.
     """
 
     name: str
@@ -35,7 +34,6 @@ class Architecture:
     feeds: Callable[[int, int, np.random.Generator], Feeds]
     dynamic: DimNames
     sequence: int = 0
-    options: dict[str, bool] = field(default_factory=dict[str, bool])
 
     def module(self, seed: int = 0) -> nn.Module:
         """The module in eval mode, its weights, biases, norm weights and statistics drawn from a seeded generator."""
@@ -92,7 +90,7 @@ def _bert() -> nn.Module:
 def _gpt2() -> nn.Module:
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    return GPT2LMHeadModel(GPT2Config())
+    return GPT2LMHeadModel(GPT2Config(use_cache=False))
 
 
 def _llama() -> nn.Module:
@@ -106,6 +104,7 @@ def _llama() -> nn.Module:
         num_attention_heads=8,
         num_key_value_heads=2,
         max_position_embeddings=2048,
+        use_cache=False,
     )
     return LlamaForCausalLM(config)
 
@@ -171,8 +170,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     for a in (
         Architecture("bert", _bert, _tokens(30522), _MASKED, 128),
         Architecture("vit", _vit, _pixels, _IMAGE),
-        Architecture("gpt2", _gpt2, _tokens(50257), _MASKED, 128, {"use_cache": False}),
-        Architecture("llama", _llama, _tokens(32000), _MASKED, 128, {"use_cache": False}),
+        Architecture("gpt2", _gpt2, _tokens(50257), _MASKED, 128),
+        Architecture("llama", _llama, _tokens(32000), _MASKED, 128),
         Architecture("distilbert", _distilbert, _tokens(30522), _MASKED, 128),
         Architecture("albert", _albert, _tokens(30000), _MASKED, 128),
         Architecture("convnext", _convnext, _pixels, _IMAGE),
