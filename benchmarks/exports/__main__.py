@@ -11,6 +11,7 @@ from benchmarks.exports.models import ARCHITECTURES
 
 
 def main() -> None:
+    """Parse the command line, export, print a row for each file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.exports", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(ARCHITECTURES)}; default all")
     parser.add_argument("--opset", type=int, action="append", choices=(20, 23), help="default: both")
@@ -21,7 +22,8 @@ def main() -> None:
             started = time.perf_counter()
             path = export_path(name, opset, options.out)
             seconds = time.perf_counter() - started
-            print(f"{name:14}opset {opset}{node_count(path):7} nodes {path.stat().st_size / 2**20:8.1f} MiB {seconds:6.1f} s  {path}", flush=True)
+            size = path.stat().st_size / 2**20
+            print(f"{name:14}opset {opset}{node_count(path):7} nodes {size:8.1f} MiB {seconds:6.1f} s  {path}", flush=True)
 
 
 def node_count(path: Path) -> int:
