@@ -79,8 +79,14 @@ class MissingExtraError(NetwrightError):
 
 
 class PassCrash(NetwrightError):
-    """A pass raised an unexpected error; `reproducer` is the folder that replays it."""
+    """A pass raised an unexpected error.
 
-    def __init__(self, message: str, *, place: str | None = None, remedy: str | None = None, reproducer: str | None = None) -> None:
+    Attributes:
+        pass_index: position of the pass in the pipeline.
+        reproducer: the folder that replays it, once written.
+    """
+
+    def __init__(self, message: str, *, pass_index: int, place: str | None = None, remedy: str | None = None) -> None:
         super().__init__(message, place=place, remedy=remedy)
-        self.reproducer = reproducer
+        self.pass_index = pass_index
+        self.reproducer: str | None = None

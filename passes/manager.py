@@ -140,6 +140,7 @@ def run(
             except Exception as error:
                 raise PassCrash(
                     f"The pass {current.name} failed: {type(error).__name__}: {error}.",
+                    pass_index=index,
                     place=one.site or current.name,
                     remedy="This is a bug in the pass; the program given is as it was.",
                 ) from error

@@ -1,0 +1,171 @@
+"""The functions of a user's day; each loads what it needs when called, so that importing netwright stays quick."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from os import PathLike
+
+    import numpy as np
+    import onnx
+    import onnx_ir
+    import torch
+
+    from netwright.catalog import PassInfo
+    from netwright.compiling import Result
+    from netwright.data import DataLike
+    from netwright.debug import Comparison
+    from netwright.ir import Program
+    from netwright.metrics import MetricLike
+    from netwright.passes import Pipeline, Plan
+
+    Source = str | PathLike[str] | bytes | onnx.ModelProto | onnx_ir.Model
+    Traceable = torch.nn.Module | torch.export.ExportedProgram | torch.fx.GraphModule
+
+
+def load(source: Source) -> Program:
+    """Read an ONNX model into a Program; weights stay memory-mapped where they are.
+
+    Args:
+        source: path of an `.onnx` file, its bytes, an `onnx.ModelProto` or an `onnx_ir.Model`. Opsets 7 and up; below 18
+            the model is converted to 20.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, of another format, or reaches outside its folder.
+        UnsupportedModelError: its operators or opset cannot be handled.
+    """
+    from netwright.frontends.onnx import load_onnx
+
+    return load_onnx(source)
+
+
+def trace(
+    module: Traceable,
+    args: Sequence[object],
+    kwargs: Mapping[str, object] | None = None,
+    *,
+    dynamic_shapes: object = None,
+    opset: int = 23,
+    dropout: bool = False,
+) -> Program:
+    """Turn a PyTorch module into a Program; its parameters stay the original objects.
+
+    Args:
+        module: an `nn.Module`, an `ExportedProgram` or an `fx.GraphModule`.
+        args: example inputs, positional.
+        kwargs: example inputs by name.
+        dynamic_shapes: as `torch.export.export` takes it; names of dimensions survive.
+        opset: version of the ONNX operators to export to.
+        dropout: export in train mode and keep Dropout, for training later.
+
+    Raises:
+        ExportError: torch cannot export it; the reason is torch's, shortened.
+        MissingExtraError: torch or onnxscript is not installed.
+    """
+    from netwright.frontends.torch import trace as trace_module
+
+    return trace_module(module, args, kwargs, dynamic_shapes=dynamic_shapes, opset=opset, dropout=dropout)
+
+
+def compile(  # noqa: A001 - the verb users know
+    program_or_source: Program | Source,
+    pipeline: str | Pipeline,
+    *,
+    target: str = "onnxruntime",
+    calibration: DataLike | None = None,
+    training: DataLike | None = None,
+    metric: MetricLike | None = None,
+    loss: str | None = None,
+    budget: Mapping[str, float] | None = None,
+    check: bool | DataLike = False,
+    seed: int = 0,
+    threads: int | None = None,
+    dims: Mapping[str, int] | None = None,
+    plans: Mapping[str, Plan] | None = None,
+    latency: bool = True,
+) -> Result:
+    """Rewrite a model with a pipeline of passes and lower it to a backend.
+
+    The caller's program is not changed.
+
+    Args:
+        program_or_source: a Program, or anything that `load` takes.
+        pipeline: such as `"simplify, quantize(scheme='dynamic')"`.
+        target: what to compile for.
+        calibration: unlabelled batches; any form that `netwright.data.as_batches` takes.
+        training: labelled batches, likewise.
+        metric: a function from `run(feeds) -> outputs` to a score (higher is better), or a built-in name.
+        loss: name of the training loss.
+        budget: limits by quantity: `params`, `macs`, `bytes`, `latency_ms`, `metric_drop`.
+        check: compare every stage with the original on these feeds, or with `True` on inputs made up from the signature.
+        seed: the only source of randomness.
+        threads: how many threads the backend uses.
+        dims: values for symbolic dimensions, for MACs and latency.
+        plans: plans to carry out instead of making them, by pass name.
+        latency: measure latency before and after.
+
+    Returns:
+        The result: program, executable, report, plans.
+
+    Raises:
+        NetwrightError: each with its place and a remedy.
+    """
+    from netwright.compiling import compile_program
+
+    return compile_program(
+        program_or_source,
+        pipeline,
+        target=target,
+        calibration=calibration,
+        training=training,
+        metric=metric,
+        loss=loss,
+        budget=budget,
+        check=check,
+        seed=seed,
+        threads=threads,
+        dims=dims,
+        plans=plans,
+        latency=latency,
+    )
+
+
+def save(program: Program, path: str | PathLike[str]) -> None:
+    """Write a Program to an `.onnx` file: atomically, with untouched weights copied from file to file.
+
+    Args:
+        program: what to write.
+        path: where; over 2 GB the weights go into a second file beside it.
+    """
+    from netwright.ir.storage import write_model
+
+    write_model(program.model, path)
+
+
+def passes() -> tuple[PassInfo, ...]:
+    """Every pass that a pipeline can use, with its options, numerics and needs."""
+    from netwright.catalog import catalog
+
+    return catalog()
+
+
+def compare(
+    a: Program | Source,
+    b: Program | Source,
+    feeds: Mapping[str, np.ndarray] | None = None,
+    *,
+    values: Literal["outputs", "all"] = "outputs",
+) -> Comparison:
+    """Run two models on the same inputs and compare their values.
+
+    Args:
+        a: the reference.
+        b: the other.
+        feeds: inputs by name; made up from `a`'s signature where not given.
+        values: the outputs, or all inner values that have a counterpart.
+    """
+    from netwright.debug import compare as compare_programs
+
+    return compare_programs(a, b, feeds, values=values)

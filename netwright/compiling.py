@@ -1,0 +1,189 @@
+"""`compile`: a program through a pipeline to a backend, with a report."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, cast
+
+from netwright import api, metrics
+from netwright.data import as_batches
+from netwright.ir.cost import default_bindings
+from netwright.ir.errors import NetwrightError, PassCrash
+from netwright.ir.program import Program
+from netwright.passes.context import Context, Executor, Feeds
+from netwright.passes.instruments import Instrument, OracleCheck
+from netwright.passes.manager import Outcome, run
+from netwright.passes.pipeline import Pipeline
+from netwright.passes.plan import Plan
+from netwright.report import Limit, Report, Stats, measure_size
+from netwright.reproducer import attach_reproducer
+from netwright.samples import find_feeds
+from netwright.targets import Backend, backend_for
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from netwright.backends.onnxruntime import Executable
+    from netwright.data import DataLike
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `compile` returns.
+
+    Attributes:
+        program: the rewritten program.
+        report: before, after, pass by pass.
+        plans: the plans that compressing passes carried out, by position in the pipeline.
+        backend: what lowers it.
+        threads: how many threads it runs on.
+    """
+
+    program: Program
+    report: Report
+    plans: Mapping[int, Plan]
+    backend: Backend
+    threads: int | None = None
+
+    @cached_property
+    def executable(self) -> Executable:
+        """The program lowered to its backend."""
+        return self.backend.lower(self.program, threads=self.threads)
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run on the backend: outputs by name.
+
+        Args:
+            feeds: one array per input, by name.
+
+        Raises:
+            DataError: an input is missing, unknown, or of the wrong type or shape.
+        """
+        return self.executable.run(feeds)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the program to an `.onnx` file, atomically.
+
+        Args:
+            path: where; over 2 GB the weights go into a second file beside it.
+        """
+        api.save(self.program, path)
+        self.report.output = str(path)
+
+
+def compile_program(
+    program_or_source: Program | api.Source,
+    pipeline: str | Pipeline,
+    *,
+    target: str,
+    calibration: DataLike | None,
+    training: DataLike | None,
+    metric: metrics.MetricLike | None,
+    loss: str | None,
+    budget: Mapping[str, float] | None,
+    check: bool | DataLike,
+    seed: int,
+    threads: int | None,
+    dims: Mapping[str, int] | None,
+    plans: Mapping[str, Plan] | None,
+    latency: bool,
+    instruments: Sequence[Instrument] = (),
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> Result:
+    """`netwright.compile`, with instruments and input shapes besides; see there."""
+    backend = backend_for(target)
+    parsed = pipeline if isinstance(pipeline, Pipeline) else Pipeline.parse(pipeline)
+    limits = check_budget(budget)
+    program = program_or_source if isinstance(program_or_source, Program) else api.load(program_or_source)
+    executor = backend.executor(threads)
+    batches = None if calibration is None else as_batches(calibration, program)
+    labelled = None if training is None else as_batches(training, program)
+    bindings = {**default_bindings(program), **(dims or {})}
+    score = None if metric is None else metrics.resolve(metric, program, batches if batches is not None else labelled, executor)
+    context = Context(
+        calibration=batches,
+        training=labelled,
+        metric=score,
+        loss=loss,
+        target=backend.target(),
+        budget=budget,
+        seed=seed,
+        threads=threads,
+        dims=bindings,
+        plans=plans or {},
+        executor=executor,
+    )
+    tools = list(instruments)
+    if check is not False:
+        tools.append(OracleCheck(executor, sample_inputs(program, check, executor, seed, bindings, shapes)))
+    before = measure_size(program, bindings)
+    started = time.perf_counter()
+    outcome = run_with_reproducer(program, parsed, context, tools)
+    seconds = time.perf_counter() - started
+    after = measure_size(outcome.program, bindings)
+    if score is not None:
+        before.metric, after.metric = score(program), score(outcome.program)
+    if latency:
+        feeds = sample_inputs(program, True, executor, seed, bindings, shapes)[0]
+        before.latency_ms, after.latency_ms = backend.latencies([program, outcome.program], feeds, threads=threads)
+    report = Report(before, after, outcome.rows, seconds, peak_rss_mb(), bindings, budget=judge(limits, before, after))
+    return Result(outcome.program, report, outcome.plans, backend, threads)
+
+
+def run_with_reproducer(
+    program: Program, pipeline: Pipeline, context: Context, instruments: Sequence[Instrument], *, folder: str | None = None, **options: object
+) -> Outcome:
+    """Run a pipeline; when a pass crashes, leave a folder that replays it and name it in the error."""
+    try:
+        return run(program, pipeline, context, instruments=instruments, **options)  # pyright: ignore[reportArgumentType]
+    except PassCrash as crash:
+        attach_reproducer(crash, program, pipeline, context, folder)
+        raise
+
+
+def sample_inputs(
+    program: Program,
+    check: bool | DataLike,
+    executor: Executor,
+    seed: int,
+    dims: Mapping[str, int],
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> list[Feeds]:
+    """Feeds for oracle checks and latency: the caller's, or made up from the program's signature."""
+    if check is True or check is False:
+        return [find_feeds(program, executor, seed=seed, dims=dims, shapes=shapes)]
+    names = {value.name for value in program.inputs}
+    feeds = [{key: value for key, value in batch.items() if key in names} for batch in as_batches(cast("DataLike", check), program)]
+    return cast("list[Feeds]", feeds)
+
+
+QUANTITIES = ("params", "macs", "bytes", "latency_ms", "metric_drop")
+
+
+def check_budget(budget: Mapping[str, float] | None) -> Mapping[str, float]:
+    """Refuse unknown quantities.
+
+    Raises:
+        NetwrightError: the budget names a quantity that does not exist.
+    """
+    for quantity in budget or {}:
+        if quantity not in QUANTITIES:
+            raise NetwrightError(f"The budget has no quantity {quantity}.", place="budget", remedy=f"Quantities: {', '.join(QUANTITIES)}.")
+    return budget or {}
+
+
+def judge(limits: Mapping[str, float], before: Stats, after: Stats) -> tuple[Limit, ...]:
+    """Hold the result against the budget."""
+    drop = None if before.metric is None or after.metric is None else before.metric - after.metric
+    values = {"params": after.params, "macs": after.macs, "bytes": after.bytes, "latency_ms": after.latency_ms, "metric_drop": drop}
+    return tuple(Limit(quantity, limit, values[quantity]) for quantity, limit in limits.items())
+
+
+def peak_rss_mb() -> float:
+    """Peak resident memory of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

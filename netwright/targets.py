@@ -1,0 +1,75 @@
+"""Targets by name: what a program can be compiled for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from netwright.ir.errors import NetwrightError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from netwright.backends.onnxruntime import Executable
+    from netwright.ir.program import Program
+    from netwright.passes.context import Executor, Target
+
+
+class Backend(Protocol):
+    """Lowers programs to one target, runs and times them."""
+
+    def target(self) -> Target:
+        """What passes may know of the target."""
+        ...
+
+    def executor(self, threads: int | None) -> Executor:
+        """Runs programs and hands out inner values."""
+        ...
+
+    def lower(self, program: Program, *, threads: int | None) -> Executable:
+        """Turn a program into its executable form."""
+        ...
+
+    def latencies(self, programs: Sequence[Program], feeds: Mapping[str, np.ndarray], *, threads: int | None) -> list[float]:
+        """Best-of latency in ms of each program, measured in turns."""
+        ...
+
+
+class OnnxRuntimeBackend:
+    """ONNX Runtime on the CPU."""
+
+    def target(self) -> Target:
+        """What passes may know of the target."""
+        from netwright.backends.onnxruntime import cpu_target
+
+        return cpu_target()
+
+    def executor(self, threads: int | None) -> Executor:
+        """Runs programs and hands out inner values."""
+        from netwright.backends.onnxruntime import OrtExecutor
+
+        return OrtExecutor(threads=threads)
+
+    def lower(self, program: Program, *, threads: int | None) -> Executable:
+        """Make a session."""
+        from netwright.backends.onnxruntime import lower
+
+        return lower(program, threads=threads)
+
+    def latencies(self, programs: Sequence[Program], feeds: Mapping[str, np.ndarray], *, threads: int | None) -> list[float]:
+        """Best-of latency in ms of each program, measured in turns."""
+        from netwright.backends.onnxruntime import lower, measure
+
+        executables = [lower(program, threads=threads) for program in programs]
+        return [measured.best_ms for measured in measure(executables, feeds)]
+
+
+def backend_for(target: str) -> Backend:
+    """The backend of a target's name.
+
+    Raises:
+        NetwrightError: there is none.
+    """
+    if target == "onnxruntime":
+        return OnnxRuntimeBackend()
+    raise NetwrightError(f"There is no target named {target}.", place="target", remedy="Targets: onnxruntime.")
