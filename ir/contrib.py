@@ -135,9 +135,11 @@ _ROWS: tuple[tuple[str, str, str, str], ...] = (
     (
         "GroupQueryAttention",
         "query:T [key:T] [value:T] [past_key:T_CACHE] [past_value:T_CACHE] seqlens_k:M total_sequence_length:M [cos_cache:T] "
-        "[sin_cache:T] [position_ids:P] [attention_bias:T] [head_sink:T] [k_scale:T_KV_SCALE] [v_scale:T_KV_SCALE] [q_norm_weight:T] [k_norm_weight:T]",
+        "[sin_cache:T] [position_ids:P] [attention_bias:T] [head_sink:T] [k_scale:T_KV_SCALE] [v_scale:T_KV_SCALE] [q_norm_weight:T] "
+        "[k_norm_weight:T]",
         "output:T [present_key:T_CACHE] [present_value:T_CACHE] [output_qk:T]",
-        "num_heads:INT! kv_num_heads:INT! causal:INT sliding_window_cache:INT qk_norm_epsilon:FLOAT do_rotary:INT=0 k_quant_type:STRING=NONE kv_cache_bit_width:INT local_window_size:INT=-1 "
+        "num_heads:INT! kv_num_heads:INT! causal:INT sliding_window_cache:INT qk_norm_epsilon:FLOAT "
+        "do_rotary:INT=0 k_quant_type:STRING=NONE kv_cache_bit_width:INT local_window_size:INT=-1 "
         "qk_output:INT=0 rotary_interleaved:INT=0 scale:FLOAT smooth_softmax:INT=-1 softcap:FLOAT v_quant_type:STRING=NONE",
     ),
     ("NhwcMaxPool", "x:T", "y:T", "auto_pad:STRING=NOTSET ceil_mode:INT=0 dilations:INTS kernel_shape:INTS! pads:INTS strides:INTS"),

@@ -1,0 +1,393 @@
+"""netwright's own shape rules: where the package has none, or where it assumes more than is proven.
+
+Broadcasting is the main case: of two differing names the package takes the first, yet either may be 1 at run time. Here
+the result has a name of its own, the same for the same pair. A rule is a function of a `Context` and a node that sets
+types, shapes and contents of the node's outputs. Other packages add rules with `register`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import onnx_ir
+from onnx_ir import DataType, Shape
+from onnx_shape_inference import OpUsageError, registry
+
+from netwright.ir.dims import UNKNOWN, Dim, add, dims_equal, is_known, multiply, proven_unequal, subtract
+from netwright.ir.opinfo import CONTRIB_DOMAIN, ELEMENTWISE_BINARY, int_attr, ints_attr, str_attr
+from netwright.ir.shape_context import Context, contents
+
+Rule: TypeAlias = Callable[[Context, onnx_ir.Node], None]
+
+_RULES: dict[tuple[str, str], list[tuple[int, Rule]]] = {}
+
+
+def register(domain: str, *op_types: str, since_version: int = 1) -> Callable[[Rule], Rule]:
+    """Make a function the shape rule of operators, ahead of the package's own.
+
+    Args:
+        domain: the operators' domain; empty for the standard one.
+        op_types: their names.
+        since_version: the first version of the domain that the rule is for.
+    """
+
+    def add_rule(rule: Rule) -> Rule:
+        for op_type in op_types:
+            rules = _RULES.setdefault((domain, op_type), [])
+            rules.append((since_version, rule))
+            rules.sort(key=lambda entry: -entry[0])
+        return rule
+
+    return add_rule
+
+
+def rule_for(domain: str, op_type: str, version: int) -> Rule | None:
+    """The shape rule of an operator at a version of its domain: netwright's own, else the package's, else None."""
+    for since, rule in _RULES.get((domain, op_type), ()):
+        if version >= since:
+            return rule
+    registry.collect()
+    return registry.get(domain, op_type, version)
+
+
+def has_rule(domain: str, op_type: str) -> bool:
+    """True where any version of an operator has a shape rule."""
+    registry.collect()
+    return (domain, op_type) in _RULES or registry.has(domain, op_type)
+
+
+# ---- broadcasting -------------------------------------------------------------------------------------------------
+
+
+def broadcast(context: Context, *shapes: Sequence[Dim]) -> tuple[Dim, ...]:
+    """The dimensions that arrays of these dimensions have together.
+
+    Raises:
+        ValueError: they do not fit: two integers differ and neither is 1.
+    """
+    rank = max(len(shape) for shape in shapes)
+    return tuple(_broadcast_dims(context, [shape[axis - rank] for shape in shapes if len(shape) >= rank - axis]) for axis in range(rank))
+
+
+def _broadcast_dims(context: Context, dims: Sequence[Dim]) -> Dim:
+    first, *others = dims
+    if all(other == first for other in others) and is_known(first):
+        return first
+    integers = {dim for dim in dims if isinstance(dim, int) and dim != 1}
+    if len(integers) > 1:
+        raise ValueError(f"dimensions {sorted(integers)} do not broadcast")
+    if integers:
+        return integers.pop()
+    symbols = list(dict.fromkeys(dim for dim in dims if not isinstance(dim, int)))
+    if len(symbols) == 1:
+        return symbols[0]
+    if all(dims_equal(symbols[0], symbol) for symbol in symbols[1:]):
+        return symbols[0]
+    if any(symbol.value is None for symbol in symbols):
+        return context.new_symbolic_dim()
+    return context.names.joint("broadcast", *sorted(symbol.value or "" for symbol in symbols))
+
+
+_BOOLEAN_RESULT = frozenset({"And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Or", "Xor"})
+
+_Combine: TypeAlias = Callable[[Dim, Dim], Dim]
+
+
+def _equal(a: Dim, b: Dim) -> Dim:
+    if dims_equal(a, b):
+        return 1
+    return 0 if proven_unequal(a, b) else UNKNOWN
+
+
+def _smaller(a: Dim, b: Dim) -> Dim:
+    if isinstance(a, int) and isinstance(b, int):
+        return min(a, b)
+    return a if dims_equal(a, b) else UNKNOWN
+
+
+def _larger(a: Dim, b: Dim) -> Dim:
+    if isinstance(a, int) and isinstance(b, int):
+        return max(a, b)
+    return a if dims_equal(a, b) else UNKNOWN
+
+
+def _quotient(a: Dim, b: Dim) -> Dim:
+    """ONNX divides integers towards zero; a whole multiple of the divisor divides symbolically too."""
+    if isinstance(a, int) and isinstance(b, int) and b:
+        return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+    if isinstance(b, int) and b == 1:
+        return a
+    if not is_known(a) or not isinstance(b, int) or b < 1:
+        return UNKNOWN
+    return a // b
+
+
+def _rest(a: Dim, b: Dim) -> Dim:
+    return a % b if isinstance(a, int) and isinstance(b, int) and b else UNKNOWN
+
+
+def _compare(holds: Callable[[int, int], bool]) -> _Combine:
+    return lambda a, b: int(holds(a, b)) if isinstance(a, int) and isinstance(b, int) else UNKNOWN
+
+
+_COMBINE: dict[str, _Combine] = {
+    "Add": add,
+    "Sub": subtract,
+    "Mul": multiply,
+    "Div": _quotient,
+    "Mod": _rest,
+    "Equal": _equal,
+    "Less": _compare(lambda a, b: a < b),
+    "LessOrEqual": _compare(lambda a, b: a <= b),
+    "Greater": _compare(lambda a, b: a > b),
+    "GreaterOrEqual": _compare(lambda a, b: a >= b),
+    "And": _compare(lambda a, b: bool(a and b)),
+    "Or": _compare(lambda a, b: bool(a or b)),
+    "Min": _smaller,
+    "Max": _larger,
+    "Sum": add,
+}
+
+
+def _combined(op_type: str, inputs: Sequence[onnx_ir.Value]) -> list[Dim] | None:
+    combine = _COMBINE.get(op_type)
+    found = [contents(value) for value in inputs] if combine else []
+    columns = [column for column in found if column is not None]
+    if combine is None or len(columns) < len(inputs):
+        return None
+    length = max(len(column) for column in columns)
+    if any(len(column) not in (1, length) for column in columns):
+        return None
+    result = [columns[0][index % len(columns[0])] for index in range(length)]
+    for column in columns[1:]:
+        result = [combine(a, column[index % len(column)]) for index, a in enumerate(result)]
+    return result
+
+
+@register("", *sorted(ELEMENTWISE_BINARY - {"PRelu", "BitShift"}), since_version=7)
+@register("", "BitShift", since_version=11)
+@register("", "Max", "Min", "Sum", "Mean", since_version=8)
+def infer_elementwise(context: Context, node: onnx_ir.Node) -> None:
+    """Operators whose inputs broadcast against each other, and their arithmetic on shapes."""
+    inputs = _required(node, 1)
+    output = node.outputs[0]
+    dtype = DataType.BOOL if node.op_type in _BOOLEAN_RESULT else _first_dtype(inputs)
+    _set(context, output, _broadcast_values(context, inputs), dtype)
+    if dtype not in (DataType.INT64, DataType.INT32, DataType.BOOL):
+        return
+    data = inputs[0] if len(inputs) == 1 else None
+    combined = contents(data) if data is not None else _combined(node.op_type, inputs)
+    if combined is not None:
+        context.set_symbolic_value(output, list(combined))
+
+
+@register("", "Where", since_version=9)
+def infer_where(context: Context, node: onnx_ir.Node) -> None:
+    """A choice by element; its contents follow where the condition is known, or does not matter."""
+    condition, x, y = _required(node, 3)
+    _set(context, node.outputs[0], _broadcast_values(context, (condition, x, y)), _first_dtype((x, y)))
+    flags, taken, left = contents(condition), contents(x), contents(y)
+    if taken is None or left is None:
+        return
+    flags = flags if flags is not None else (UNKNOWN,)
+    length = max(len(flags), len(taken), len(left))
+    if any(len(column) not in (1, length) for column in (flags, taken, left)):
+        return
+    chosen: list[Dim] = []
+    for index in range(length):
+        flag, a, b = flags[index % len(flags)], taken[index % len(taken)], left[index % len(left)]
+        chosen.append((a if flag else b) if isinstance(flag, int) else (a if dims_equal(a, b) else UNKNOWN))
+    context.set_symbolic_value(node.outputs[0], chosen)
+
+
+@register("", "Not")
+def infer_not(context: Context, node: onnx_ir.Node) -> None:
+    """Logical not."""
+    (x,) = _required(node, 1)
+    _set(context, node.outputs[0], x.shape.dims if x.shape is not None else None, DataType.BOOL)
+    data = contents(x)
+    if data is not None:
+        context.set_symbolic_value(node.outputs[0], [1 - d if isinstance(d, int) else UNKNOWN for d in data])
+
+
+@register("", "Expand", since_version=8)
+def infer_expand(context: Context, node: onnx_ir.Node) -> None:
+    """Broadcasting to a shape that is an input."""
+    data, target = _required(node, 2)
+    dims = contents(target)
+    if dims is not None and data.shape is not None:
+        _set(context, node.outputs[0], broadcast(context, data.shape.dims, dims), data.dtype)
+        known = contents(data)
+        if known is not None and len(known) == 1 and len(dims) <= 1 and isinstance(node.outputs[0].shape, Shape):
+            count = node.outputs[0].shape.dims[0] if dims else 1
+            if isinstance(count, int):
+                context.set_symbolic_value(node.outputs[0], list(known) * count)
+        return
+    length = target.shape[0] if target.shape is not None and target.shape.rank() == 1 else None
+    if isinstance(length, int) and data.shape is not None:
+        rank = max(length, data.shape.rank())
+        _set(context, node.outputs[0], tuple(context.new_symbolic_dim() for _ in range(rank)), data.dtype)
+        return
+    _set(context, node.outputs[0], None, data.dtype)
+
+
+@register("", "ConstantOfShape", since_version=9)
+def infer_constant_of_shape(context: Context, node: onnx_ir.Node) -> None:
+    """A tensor of one value, its shape an input."""
+    (target,) = _required(node, 1)
+    attribute = node.attributes.get("value")
+    tensor = attribute.as_tensor() if attribute is not None else None
+    dtype = tensor.dtype if tensor is not None else DataType.FLOAT
+    dims = contents(target)
+    length = target.shape[0] if target.shape is not None and target.shape.rank() == 1 else None
+    if dims is None and isinstance(length, int):
+        dims = (UNKNOWN,) * length
+    _set(context, node.outputs[0], dims, dtype)
+    if dims is not None and tensor is not None and len(dims) == 1 and isinstance(dims[0], int) and 0 <= dims[0] <= 64:
+        context.set_symbolic_value(node.outputs[0], [int(tensor.numpy().reshape(-1)[0])] * dims[0])
+
+
+@register("", "MatMul")
+def infer_matmul(context: Context, node: onnx_ir.Node) -> None:
+    """Numpy's matmul; leading dimensions broadcast."""
+    a, b = _required(node, 2)
+    _set(context, node.outputs[0], _matmul_dims(context, a, b), a.dtype or b.dtype)
+
+
+@register("", "MatMulInteger", since_version=10)
+def infer_matmul_integer(context: Context, node: onnx_ir.Node) -> None:
+    """Matmul of 8-bit integers, summed in 32 bits."""
+    a, b = _required(node, 2)
+    _set(context, node.outputs[0], _matmul_dims(context, a, b), DataType.INT32)
+
+
+def _matmul_dims(context: Context, a: onnx_ir.Value, b: onnx_ir.Value) -> tuple[Dim, ...] | None:
+    if a.shape is None or b.shape is None:
+        return None
+    left, right = a.shape.dims, b.shape.dims
+    if not left or not right:
+        raise ValueError("MatMul takes no scalars")
+    inner, other = left[-1], right[-2] if len(right) > 1 else right[0]
+    if isinstance(inner, int) and isinstance(other, int) and inner != other:
+        raise ValueError(f"{inner} columns do not meet {other} rows")
+    leading = broadcast(context, left[:-2], right[:-2]) if len(left) > 2 or len(right) > 2 else ()
+    return (*leading, *(left[-2:-1]), *(right[-1:] if len(right) > 1 else ()))
+
+
+def _broadcast_values(context: Context, inputs: Sequence[onnx_ir.Value]) -> tuple[Dim, ...] | None:
+    shapes = [value.shape.dims for value in inputs if value.shape is not None]
+    return broadcast(context, *shapes) if len(shapes) == len(inputs) else None
+
+
+# ---- com.microsoft ------------------------------------------------------------------------------------------------
+
+
+def _as_standard(op_type: str, version: int = 20) -> Rule:
+    """The rule of the standard operator with the same first inputs and attributes."""
+
+    def infer(context: Context, node: onnx_ir.Node) -> None:
+        rule = rule_for("", op_type, version)
+        if rule is None:
+            raise OpUsageError(node, f"no rule for {op_type} at version {version}")
+        rule(context, node)
+
+    return infer
+
+
+for _contrib, _standard in {
+    "FusedGemm": "Gemm",
+    "FusedConv": "Conv",
+    "QuantizeLinear": "QuantizeLinear",
+    "DequantizeLinear": "DequantizeLinear",
+    "Pad": "Pad",
+    "Trilu": "Trilu",
+    "Inverse": "Abs",
+    "DynamicQuantizeMatMul": "MatMul",
+}.items():
+    register(CONTRIB_DOMAIN, _contrib)(_as_standard(_standard))
+
+
+@register(CONTRIB_DOMAIN, "MatMulIntegerToFloat")
+def infer_matmul_integer_to_float(context: Context, node: onnx_ir.Node) -> None:
+    """Matmul of 8-bit integers, scaled to float: the scales' type."""
+    a, b, scale = _required(node, 3)
+    _set(context, node.outputs[0], _matmul_dims(context, a, b), scale.dtype)
+
+
+@register(CONTRIB_DOMAIN, "GatherBlockQuantized")
+def infer_gather_block_quantized(context: Context, node: onnx_ir.Node) -> None:
+    """A look-up in a table of 2, 4 or 8 bits, scaled to float; uint8 tables hold 8 / bits elements a byte in the last axis."""
+    data, indices, scales = _required(node, 3)
+    if data.shape is None or indices.shape is None:
+        _set(context, node.outputs[0], None, scales.dtype)
+        return
+    dims = list(data.shape.dims)
+    axis = int_attr(node, "gather_axis", 0) % len(dims)
+    if data.dtype == DataType.UINT8:
+        dims[-1] = multiply(dims[-1], 8 // int_attr(node, "bits", 4))
+    _set(context, node.outputs[0], (*dims[:axis], *indices.shape.dims, *dims[axis + 1 :]), scales.dtype)
+
+
+@register(CONTRIB_DOMAIN, "DynamicQuantizeLSTM")
+def infer_dynamic_quantize_lstm(context: Context, node: onnx_ir.Node) -> None:
+    """As LSTM: Y [seq, directions, batch, hidden], Y_h and Y_c [directions, batch, hidden]; but R is [directions, hidden, 4·hidden]."""
+    x, _, r = _required(node, 3)
+    directions = 2 if str_attr(node, "direction", "forward") == "bidirectional" else 1
+    hidden: Dim = int_attr(node, "hidden_size", 0) or (r.shape[1] if r.shape is not None and r.shape.rank() == 3 else UNKNOWN)
+    for index, output in enumerate(node.outputs):
+        if x.shape is None:
+            _set(context, output, None, x.dtype)
+            continue
+        seq, batch = x.shape.dims[:2]
+        _set(context, output, (seq, directions, batch, hidden) if index == 0 else (directions, batch, hidden), x.dtype)
+
+
+@register(CONTRIB_DOMAIN, "NhwcMaxPool")
+def infer_nhwc_max_pool(context: Context, node: onnx_ir.Node) -> None:
+    """Max pooling with channels last, on 8-bit integers."""
+    (x,) = _required(node, 1)
+    if x.shape is None:
+        _set(context, node.outputs[0], None, x.dtype)
+        return
+    batch, *space, channels = x.shape.dims
+    rank = len(space)
+    kernel = ints_attr(node, "kernel_shape")
+    strides = ints_attr(node, "strides") or (1,) * rank
+    dilations = ints_attr(node, "dilations") or (1,) * rank
+    pads = ints_attr(node, "pads") or (0,) * (2 * rank)
+    automatic = str_attr(node, "auto_pad", "NOTSET")
+    up = int_attr(node, "ceil_mode", 0)
+    result: list[Dim] = []
+    for axis, size in enumerate(space):
+        if not isinstance(size, int):
+            result.append(context.new_symbolic_dim())
+            continue
+        if automatic in ("SAME_UPPER", "SAME_LOWER"):
+            result.append(-(-size // strides[axis]))
+            continue
+        padding = 0 if automatic == "VALID" else pads[axis] + pads[axis + rank]
+        reach = size + padding - (kernel[axis] - 1) * dilations[axis] - 1
+        result.append((-(-reach // strides[axis]) if up else reach // strides[axis]) + 1)
+    _set(context, node.outputs[0], (batch, *result, channels), x.dtype)
+
+
+# ---- helpers ------------------------------------------------------------------------------------------------------
+
+
+def _required(node: onnx_ir.Node, count: int) -> tuple[onnx_ir.Value, ...]:
+    inputs = tuple(value for value in node.inputs if value is not None)
+    if len(inputs) < count or any(value is None for value in node.inputs[:count]):
+        raise OpUsageError(node, f"{count} inputs needed, {len(inputs)} given")
+    return inputs[:count] if node.op_type not in _VARIADIC else inputs
+
+
+_VARIADIC = frozenset({"Max", "Min", "Sum", "Mean", *ELEMENTWISE_BINARY})
+
+
+def _first_dtype(values: Sequence[onnx_ir.Value]) -> DataType | None:
+    return next((value.dtype for value in values if value.dtype is not None), None)
+
+
+def _set(context: Context, value: onnx_ir.Value, dims: Sequence[Dim] | None, dtype: DataType | None) -> None:
+    context.set_shape_and_dtype(value, Shape(tuple(dims)) if dims is not None else None, dtype)
