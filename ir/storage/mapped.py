@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import onnx_ir
+from numpy.typing import DTypeLike
 
 from netwright.ir.storage.limits import MAP_FROM
 from netwright.ir.storage.region import Region
@@ -46,14 +47,16 @@ class MappedTensor:
         self.offset = offset
         self.dtype = dtype
         self._shape = onnx_ir.Shape(dims, frozen=True)
-        self._meta: dict[str, Any] | None = None
+        self._meta: dict[str, object] | None = None
 
     @property
     def shape(self) -> onnx_ir.Shape:
+        """The shape, fixed."""
         return self._shape
 
     @property
     def size(self) -> int:
+        """Number of elements."""
         return math.prod(self._shape.numpy())
 
     @property
@@ -62,7 +65,7 @@ class MappedTensor:
         return -(-self.size * self.dtype.bitwidth // 8)
 
     @property
-    def meta(self) -> dict[str, Any]:
+    def meta(self) -> dict[str, object]:
         """Notes of passes; never saved."""
         if self._meta is None:
             self._meta = {}
@@ -70,9 +73,11 @@ class MappedTensor:
 
     @property
     def raw(self) -> Region:
+        """Where the bytes lie."""
         return self.region
 
     def numpy(self) -> np.ndarray:
+        """The elements, not to be written to; see the class for what is a copy and what a view."""
         small = self.nbytes < MAP_FROM
         buffer, offset = (self.tobytes(), 0) if small else (self.region.buffer, self.offset)
         bits = self.dtype.bitwidth
@@ -96,13 +101,13 @@ class MappedTensor:
         """Give back the memory of the pages that reading has brought in; views stay valid."""
         self.region.release(self.offset, self.nbytes)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         array = self.numpy()
         if dtype is not None and array.dtype != dtype:
             return array.astype(dtype)
         return array.copy() if copy else array
 
-    def __dlpack__(self, *, stream: Any = None) -> Any:
+    def __dlpack__(self, *, stream: object = None) -> object:
         return self.numpy().copy().__dlpack__()
 
     def __dlpack_device__(self) -> tuple[int, int]:

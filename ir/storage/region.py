@@ -69,19 +69,24 @@ class MemoryRegion:
 
     @property
     def size(self) -> int:
+        """How many bytes there are."""
         return len(self.buffer)
 
     @property
     def walkable(self) -> Buffer:
+        """All bytes, to look at a few of them here and there."""
         return self.buffer
 
     def read(self, offset: int, length: int) -> bytes:
+        """A copy of some bytes, read without mapping them."""
         return self.buffer[offset : offset + length]
 
     def copy(self, offset: int, length: int, file: BinaryIO) -> None:
+        """Append bytes to a file."""
         file.write(memoryview(self.buffer)[offset : offset + length])
 
     def release(self, offset: int = 0, length: int | None = None) -> None:
+        """Give the memory of pages read back; nothing to do for bytes in memory."""
         return
 
 
@@ -121,17 +126,21 @@ class FileRegion:
 
     @property
     def size(self) -> int:
+        """How many bytes there are."""
         return len(self.buffer)
 
     @property
     def place(self) -> str:
+        """The file, for messages."""
         return str(self.path)
 
     @property
     def walkable(self) -> Buffer:
+        """All bytes, to look at a few of them here and there."""
         return _Window(self._descriptor, self.size)
 
     def read(self, offset: int, length: int) -> bytes:
+        """A copy of some bytes, read without mapping them."""
         parts: list[bytes] = []
         while length > 0:
             part = os.pread(self._descriptor, length, offset)
@@ -153,6 +162,7 @@ class FileRegion:
             done += len(chunk)
 
     def release(self, offset: int = 0, length: int | None = None) -> None:
+        """Give the memory of pages read back; they are read again from the file when needed."""
         if not hasattr(mmap, "MADV_DONTNEED"):
             return
         start = offset - offset % _FAULT_SPAN
