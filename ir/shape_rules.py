@@ -11,10 +11,24 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import onnx_ir
+import sympy
 from onnx_ir import DataType, Shape
 from onnx_shape_inference import OpUsageError, registry
 
-from netwright.ir.dims import UNKNOWN, Dim, add, dims_equal, is_known, multiply, proven_unequal, subtract
+from netwright.ir.dims import (
+    UNKNOWN,
+    Dim,
+    add,
+    as_dim,
+    dims_equal,
+    expression,
+    from_expression,
+    is_known,
+    multiply,
+    product,
+    proven_unequal,
+    subtract,
+)
 from netwright.ir.opinfo import CONTRIB_DOMAIN, ELEMENTWISE_BINARY, int_attr, ints_attr, str_attr
 from netwright.ir.shape_context import Context, contents
 
@@ -177,6 +191,8 @@ def infer_elementwise(context: Context, node: onnx_ir.Node) -> None:
     if dtype not in (DataType.INT64, DataType.INT32, DataType.BOOL):
         return
     data = inputs[0] if len(inputs) == 1 else None
+    if node.op_type == "Mod" and int_attr(node, "fmod", 0):
+        return
     combined = contents(data) if data is not None else _combined(node.op_type, inputs)
     if combined is not None:
         context.set_symbolic_value(output, list(combined))
@@ -278,6 +294,202 @@ def _matmul_dims(context: Context, a: onnx_ir.Value, b: onnx_ir.Value) -> tuple[
 def _broadcast_values(context: Context, inputs: Sequence[onnx_ir.Value]) -> tuple[Dim, ...] | None:
     shapes = [value.shape.dims for value in inputs if value.shape is not None]
     return broadcast(context, *shapes) if len(shapes) == len(inputs) else None
+
+
+# ---- moving elements ----------------------------------------------------------------------------------------------
+
+_FAR = 2**31 - 1
+"""Slices that end here or further end with the axis."""
+
+
+@register("", "Slice", since_version=10)
+def infer_slice(context: Context, node: onnx_ir.Node) -> None:
+    """Slices; bounds are clamped as the standard says, for named dimensions too."""
+    data, starts, ends = _required(node, 3)
+    if data.shape is None:
+        _set(context, node.outputs[0], None, data.dtype)
+        return
+    dims = list(data.shape.dims)
+    first, last = contents(starts), contents(ends)
+    count = len(first) if first is not None else _length(starts)
+    axes, steps = _optional_contents(node, 3, count), _optional_contents(node, 4, count, fill=1)
+    if axes is None or not all(isinstance(axis, int) for axis in axes):
+        _set(context, node.outputs[0], tuple(context.new_symbolic_dim() for _ in dims), data.dtype)
+        return
+    for index, axis in enumerate(axes):
+        at = _axis(axis, len(dims))
+        bounds = (first[index], last[index], steps[index]) if first and last and steps else None
+        length = slice_length(dims[at], *bounds) if bounds else UNKNOWN
+        dims[at] = length if is_known(length) else context.new_symbolic_dim()
+    _set(context, node.outputs[0], dims, data.dtype)
+    known = contents(data)
+    if known is None or not first or not last or not steps or len(dims) != 1:
+        return
+    bounds = (first[0], last[0], steps[0])
+    if all(isinstance(bound, int) for bound in bounds):
+        context.set_symbolic_value(node.outputs[0], known[slice(*_python_slice(*bounds))])
+
+
+def slice_length(size: Dim, start: Dim, end: Dim, step: Dim) -> Dim:
+    """How many elements a slice takes from an axis; unknown where that depends on more than can be told."""
+    if not isinstance(step, int) or step == 0 or not (is_known(size) and is_known(start) and is_known(end)):
+        return UNKNOWN
+    if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
+        return len(range(size)[slice(*_python_slice(start, end, step))])
+    if step < 0:
+        whole = isinstance(start, int) and isinstance(end, int) and (start == -1 or start >= _FAR) and end <= -_FAR
+        return size if whole and step == -1 else UNKNOWN
+    low, high = _clamped(start, size), _clamped(end, size)
+    if low is None or high is None:
+        return UNKNOWN
+    reach = as_dim(from_expression(sympy.Max(0, high - low)))
+    return reach if step == 1 else as_dim(-((-reach) // step))
+
+
+def _clamped(bound: Dim, size: Dim) -> sympy.Expr | None:
+    """A slice's bound, counted from the axis's start and kept within it."""
+    whole = expression(size)
+    if isinstance(bound, int) and abs(bound) >= _FAR:
+        return whole if bound > 0 else sympy.Integer(0)
+    found = expression(bound)
+    if whole is None or found is None:
+        return None
+    if found.is_nonnegative:
+        return sympy.Min(found, whole)
+    return sympy.Max(0, whole + found) if found.is_negative else None
+
+
+def _python_slice(start: Dim, end: Dim, step: Dim) -> tuple[int, int | None, int]:
+    first, last, stride = int(str(start)), int(str(end)), int(str(step))
+    return first, (None if stride < 0 and last <= -_FAR else last), stride
+
+
+@register("", "Split", since_version=2)
+def infer_split(context: Context, node: onnx_ir.Node) -> None:
+    """Parts of given sizes, or equal ones."""
+    (data,) = _required(node, 1)
+    if data.shape is None:
+        for output in node.outputs:
+            _set(context, output, None, data.dtype)
+        return
+    dims = data.shape.dims
+    axis = _axis(int_attr(node, "axis", 0), len(dims))
+    sizes = _part_sizes(context, node, dims[axis])
+    known, start = contents(data), 0
+    for output, size in zip(node.outputs, sizes, strict=True):
+        _set(context, output, (*dims[:axis], size, *dims[axis + 1 :]), data.dtype)
+        if known is None or not isinstance(size, int):
+            known = None
+            continue
+        context.set_symbolic_value(output, known[start : start + size])
+        start += size
+
+
+def _part_sizes(context: Context, node: onnx_ir.Node, size: Dim) -> Sequence[Dim]:
+    count = len(node.outputs)
+    given = node.inputs[1] if len(node.inputs) > 1 else None
+    if given is not None:
+        sizes = contents(given)
+        return [d if is_known(d) else context.new_symbolic_dim() for d in sizes or (UNKNOWN,) * count]
+    stated = ints_attr(node, "split")
+    if stated:
+        return stated
+    if not int_attr(node, "num_outputs", 0):
+        return [as_dim(size // count)] * count
+    part = as_dim(-((-size) // count))
+    return [*[part] * (count - 1), subtract(size, multiply(part, count - 1))]
+
+
+@register("", "Squeeze")
+def infer_squeeze(context: Context, node: onnx_ir.Node) -> None:
+    """Drops axes of length 1; which, is known if they are given as constants or all dimensions are integers."""
+    (data,) = _required(node, 1)
+    output = node.outputs[0]
+    dims = data.shape.dims if data.shape is not None else None
+    given = node.inputs[1] if len(node.inputs) > 1 else None
+    axes = contents(given) if given is not None else (ints_attr(node, "axes") or None)
+    if dims is None or (axes is None and (given is not None or not all(isinstance(d, int) for d in dims))):
+        _set(context, output, None, data.dtype)
+        return
+    if axes is not None and not all(isinstance(axis, int) for axis in axes):
+        rank = len(dims) - len(axes)
+        _set(context, output, tuple(context.new_symbolic_dim() for _ in range(rank)), data.dtype)
+        return
+    dropped = {_axis(axis, len(dims)) for axis in axes} if axes is not None else {at for at, d in enumerate(dims) if d == 1}
+    _set(context, output, tuple(d for at, d in enumerate(dims) if at not in dropped), data.dtype)
+    known = contents(data)
+    if known is not None:
+        context.set_symbolic_value(output, known)
+
+
+@register("", "Unique", since_version=11)
+def infer_unique(context: Context, node: onnx_ir.Node) -> None:
+    """Distinct elements, or distinct slices along an axis: some number of them."""
+    (data,) = _required(node, 1)
+    count = context.new_symbolic_dim()
+    dims = data.shape.dims if data.shape is not None else None
+    whole: Sequence[Dim] | None = (count,)
+    inverse: Dim = product(dims) if dims is not None else UNKNOWN
+    if "axis" in node.attributes:
+        at = _axis(int_attr(node, "axis", 0), len(dims)) if dims is not None else 0
+        whole = (*dims[:at], count, *dims[at + 1 :]) if dims is not None else None
+        inverse = dims[at] if dims is not None else UNKNOWN
+    shapes: tuple[Sequence[Dim] | None, ...] = (whole, (count,), (inverse,), (count,))
+    for index, (output, shape) in enumerate(zip(node.outputs, shapes, strict=False)):
+        _set(context, output, shape, DataType.INT64 if index else data.dtype)
+
+
+@register("", "Resize", since_version=10)
+def infer_resize(context: Context, node: onnx_ir.Node) -> None:
+    """As the package's, but sizes that bend to an aspect ratio are unknown."""
+    _package_rule(context, node)
+    output = node.outputs[0]
+    if str_attr(node, "keep_aspect_ratio_policy", "stretch") == "stretch" or output.shape is None:
+        return
+    rank = output.shape.rank()
+    axes = [_axis(axis, rank) for axis in ints_attr(node, "axes")] or range(rank)
+    _set(context, output, [context.new_symbolic_dim() if at in axes else d for at, d in enumerate(output.shape.dims)], output.dtype)
+
+
+@register("", "AveragePool", "MaxPool", "LpPool")
+def infer_pool(context: Context, node: onnx_ir.Node) -> None:
+    """As the package's, but rounding up named sizes gives unknown ones (a last window may start in the padding and not count)."""
+    _package_rule(context, node)
+    if not int_attr(node, "ceil_mode", 0):
+        return
+    for output in node.outputs:
+        if output.shape is not None:
+            dims = [d if isinstance(d, int) or at < 2 else context.new_symbolic_dim() for at, d in enumerate(output.shape.dims)]
+            _set(context, output, dims, output.dtype)
+
+
+def _package_rule(context: Context, node: onnx_ir.Node) -> None:
+    registry.collect()
+    rule = registry.get(node.domain, node.op_type, node.version or context.get_opset_version(node.domain))
+    if rule is None:
+        raise OpUsageError(node, "the package has no rule for this version")
+    rule(context, node)
+
+
+def _axis(axis: Dim, rank: int) -> int:
+    if not isinstance(axis, int) or not -rank <= axis < max(rank, 1):
+        raise ValueError(f"axis {axis} is out of range for rank {rank}")
+    return axis % rank if rank else 0
+
+
+def _length(value: onnx_ir.Value) -> int:
+    size = value.shape[0] if value.shape is not None and value.shape.rank() == 1 else None
+    if not isinstance(size, int):
+        raise ValueError(f"the length of %{value.name} is unknown")
+    return size
+
+
+def _optional_contents(node: onnx_ir.Node, index: int, count: int, *, fill: int | None = None) -> Sequence[Dim] | None:
+    """Contents of an optional input; where it is left out, 0, 1, 2 … or `fill` as often."""
+    value = node.inputs[index] if len(node.inputs) > index else None
+    if value is not None:
+        return contents(value)
+    return range(count) if fill is None else (fill,) * count
 
 
 # ---- com.microsoft ------------------------------------------------------------------------------------------------

@@ -197,6 +197,8 @@ class _Walk:
         function = self.program.model.functions.get(node.op_identifier()) if node.domain else None
         standard = not node.domain or node.domain == "ai.onnx"
         control = _CONTROL.get(node.op_type) if standard and node.attributes else None
+        if node.op_type == "Scan" and _version(context, node) < 9:
+            control = None
         rule = None if function or control else rule_for(node.domain, node.op_type, _version(context, node))
         if not (function or control or rule):
             return f"no shape rule for {_called(node, _version(context, node))}"
