@@ -23,6 +23,7 @@ from netwright.ir.opinfo import is_pure
 
 if TYPE_CHECKING:
     from netwright.ir.maps import Mapped
+
     from netwright.ir.program import Program
 
 AttributeValue = int | float | str | bool | Sequence[int] | Sequence[float] | Sequence[str] | np.ndarray | onnx_ir.Attr | onnx_ir.Graph
@@ -38,7 +39,7 @@ class Editor:
         preserves: analyses that the change is known to keep valid.
     """
 
-    __slots__ = ("_at", "_by", "_doomed", "_undo", "created", "maps", "preserves", "program", "touched")
+    __slots__ = ("_at", "_by", "_doomed", "_gone", "_undo", "created", "maps", "preserves", "program", "touched")
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Editor:
         self._at = at
         self._undo: list[Callable[[], object]] = []
         self._doomed: dict[onnx_ir.Node, None] = {}
+        self._gone: set[onnx_ir.Node] = set()  # the doomed and all nodes inside them
 
     # ---- making ----------------------------------------------------------------------------------------------------
 
@@ -159,7 +161,7 @@ class Editor:
         fresh = new.producer() in self.created
         was_output = old.is_graph_output()
         for user, index in tuple(old.uses()):
-            if user not in self._doomed:
+            if user not in self._gone:
                 self.set_input(user, index, new)
         if was_output:
             self._swap_output(old, new)
@@ -228,7 +230,7 @@ class Editor:
         self._undo.append(undo)
         self._touch_users(value)
 
-    def set_type(self, value: onnx_ir.Value, *, shape: onnx_ir.Shape | None = None, type: onnx_ir.TypeProtocol | None = None) -> None:  # noqa: A002
+    def set_type(self, value: onnx_ir.Value, *, shape: onnx_ir.Shape | None = None, type: onnx_ir.TypeProtocol | None = None) -> None:
         """State what is known of a value's shape and type."""
         before = (value.shape, value.type)
         if shape is not None:
@@ -291,6 +293,7 @@ class Editor:
     def rollback(self) -> None:
         """Undo everything, last change first."""
         self._doomed.clear()
+        self._gone.clear()
         while self._undo:
             self._undo.pop()()
 
@@ -299,7 +302,7 @@ class Editor:
         doomed = self._doomed
         for node in doomed:
             for output in node.outputs:
-                reader = next((user for user, _ in output.uses() if user not in doomed), None)
+                reader = next((user for user, _ in output.uses() if user not in self._gone), None)
                 if reader is not None or output.is_graph_output():
                     raise VerifyError(
                         f"%{output.name} was to be removed but is still read"
@@ -307,13 +310,16 @@ class Editor:
                         place=output.name,
                     )
         detached: dict[onnx_ir.Value, None] = {}
-        for node in reversed(doomed):
+        by_graph: dict[onnx_ir.Graph, list[onnx_ir.Node]] = {}
+        for node in doomed:
             detached.update((value, None) for value in _reads(node) if value is not None)
             for inner in _inner_nodes(node):
                 for index in range(len(inner.inputs)):
                     inner.replace_input_with(index, None)
-            _graph_of(node).remove(node, safe=True)
+            by_graph.setdefault(_graph_of(node), []).append(node)
             self.touched.pop(node, None)
+        for graph, nodes in by_graph.items():
+            graph.remove(nodes, safe=True)
         for value in detached:
             self._drop_if_unread(value)
         if self._undo or doomed:
@@ -345,11 +351,16 @@ class Editor:
     def _doom(self, node: onnx_ir.Node) -> None:
         if node in self._doomed:
             return
-        self._doomed[node] = None
+        self._condemn(node)
         for value in _reads(node):
             if value is not None and (producer := value.producer()) is not None:
                 self.touched[producer] = None
                 self._doom_if_dead(producer)
+
+    def _condemn(self, node: onnx_ir.Node) -> None:
+        self._doomed[node] = None
+        self._gone.add(node)
+        self._gone.update(_inner_nodes(node))
 
     def _doom_if_dead(self, node: onnx_ir.Node) -> None:
         stack = [node]
@@ -357,7 +368,7 @@ class Editor:
             candidate = stack.pop()
             if candidate in self._doomed or candidate.graph is None or not is_pure(candidate) or not self._dead(candidate):
                 continue
-            self._doomed[candidate] = None
+            self._condemn(candidate)
             for value in _reads(candidate):
                 if value is None:
                     continue
@@ -367,7 +378,7 @@ class Editor:
                     stack.append(producer)
 
     def _dead(self, node: onnx_ir.Node) -> bool:
-        return all(not out.is_graph_output() and all(user in self._doomed for user, _ in out.uses()) for out in node.outputs)
+        return all(not out.is_graph_output() and all(user in self._gone for user, _ in out.uses()) for out in node.outputs)
 
     def _drop_if_unread(self, value: onnx_ir.Value) -> None:
         graph = value.graph
