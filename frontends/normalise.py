@@ -1,4 +1,4 @@
-"""Brings a fresh `onnx_ir.Model` into the one form that passes expect: weights are initializers, not Constant nodes."""
+"""Brings a fresh `onnx_ir.Model` into the one form that passes expect: weights are initializers, nodes are named and in order."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import onnx_ir
+
+from netwright.ir.errors import ModelFileError
 
 _FORMS: dict[str, Callable[[onnx_ir.Attr], onnx_ir.TensorProtocol]] = {
     "value": lambda attr: attr.as_tensor(),
@@ -79,3 +81,87 @@ def _free_name(graph: onnx_ir.Graph, node: onnx_ir.Node) -> str:
         count += 1
         name = f"{stem}.{count}"
     return name
+
+
+def name_nodes(model: onnx_ir.Model) -> None:
+    """Give every node without a name, or with another node's name, a name of its own: that of the first value it makes.
+
+    Args:
+        model: changed in place. Linear in nodes.
+    """
+    for graph in (model.graph, *(function.graph for function in model.functions.values())):
+        taken: set[str] = set()
+        for node in graph.all_nodes():
+            node.name = _own_name(node, taken)
+            taken.add(node.name)
+
+
+def _own_name(node: onnx_ir.Node, taken: set[str]) -> str:
+    if node.name and node.name not in taken:
+        return node.name
+    stem = node.name or next((value.name for value in node.outputs if value.name), None) or node.op_type
+    name, count = stem, 0
+    while name in taken:
+        count += 1
+        name = f"{stem}.{count}"
+    return name
+
+
+def sort_nodes(model: onnx_ir.Model, place: str) -> None:
+    """Put nodes in an order in which each comes after those it reads from, where the file's order is none.
+
+    Args:
+        model: changed in place. Linear in nodes.
+        place: the file, for messages.
+
+    Raises:
+        ModelFileError: nodes read from each other in a circle.
+    """
+    for graph in (model.graph, *(function.graph for function in model.functions.values())):
+        if all(_in_order(part) for part in (graph, *graph.subgraphs())):
+            continue
+        try:
+            graph.sort()
+        except ValueError as error:
+            raise ModelFileError(
+                f"The graph has a cycle through {_one_of_cycle(graph)!r}.",
+                place=place,
+                remedy="ONNX graphs have none; export the model again.",
+            ) from error
+
+
+def _in_order(graph: onnx_ir.Graph) -> bool:
+    done: set[onnx_ir.Node] = set()
+    for node in graph:
+        for source in _sources(node):
+            if source.graph is graph and source not in done:
+                return False
+        done.add(node)
+    return True
+
+
+def _sources(node: onnx_ir.Node) -> Iterator[onnx_ir.Node]:
+    """The nodes that make what a node reads, itself or inside its subgraphs."""
+    readers = [node]
+    for attr in node.attributes.values():
+        if attr.type == onnx_ir.AttributeType.GRAPH and not attr.is_ref():
+            readers.extend(attr.as_graph().all_nodes())
+        elif attr.type == onnx_ir.AttributeType.GRAPHS and not attr.is_ref():
+            readers.extend(inner for graph in attr.as_graphs() for inner in graph.all_nodes())
+    for reader in readers:
+        for value in reader.inputs:
+            if value is not None and (source := value.producer()) is not None:
+                yield source
+
+
+def _one_of_cycle(graph: onnx_ir.Graph) -> str:
+    """A value on, or behind, a cycle: what is left once nodes whose sources are done are taken away again and again."""
+    left = dict.fromkeys(graph)
+    while True:
+        ready = [node for node in left if not any(source in left for source in _sources(node) if source.graph is graph)]
+        if not ready:
+            break
+        for node in ready:
+            del left[node]
+    stuck = next(iter(left), None)
+    return (stuck.outputs[0].name if stuck is not None and stuck.outputs else None) or "?"
