@@ -186,6 +186,7 @@ class _OnePass:
         plan: Plan | None = None
         if isinstance(self.current, PlannedPass):
             plan = self.current.chosen_plan(self.program, self.context)
+            self.row.note = plan.note
             for miss in plan.misses:
                 self._miss(miss)
             proposals = self.current.carry_out(self.program, plan)

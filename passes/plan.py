@@ -28,12 +28,35 @@ class Plan:
         fingerprint: of the program it was made for.
         decisions: by site.
         misses: the sites that were looked at and left alone, with reasons; not part of the JSON.
+        note: what the report must say of the plan as a whole, such as a scheme chosen for want of data; not part of the JSON.
     """
 
     pass_name: str
     fingerprint: str
     decisions: Mapping[str, Decision]
     misses: tuple[Miss, ...] = field(default=(), compare=False)
+    note: str = field(default="", compare=False)
+
+    def check_fits(self, pass_name: str, fingerprint: str) -> None:
+        """Refuse to carry out a plan of another pass, or for another program.
+
+        Args:
+            pass_name: the pass that is to carry it out.
+            fingerprint: of the program at hand.
+
+        Raises:
+            PlanError: it is another's.
+        """
+        if self.pass_name != pass_name:
+            raise PlanError(
+                f"The plan was made by {self.pass_name}, not by {pass_name}.", place=pass_name, remedy="Give each pass its own plan."
+            )
+        if self.fingerprint != fingerprint:
+            raise PlanError(
+                f"The plan was made for a program with fingerprint {self.fingerprint}; this one has {fingerprint}.",
+                place=pass_name,
+                remedy="Make the plan again with --save-plans, for this model and with the same passes before.",
+            )
 
     def to_dict(self) -> dict[str, object]:
         """`{"version", "pass", "fingerprint", "decisions": {site: {…}}}`."""
