@@ -6,7 +6,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
-VADER := vaderSentiment-3.3.2
+SENTENCES := .cache/zoo/vaderSentiment-3.3.2.tar.gz
 # Every table has its script; a leading underscore marks what the scripts share.
 SCRIPTS := $(patsubst benchmarks/%.py,benchmarks.%,$(filter-out benchmarks/_%.py benchmarks/demo.py,$(sort $(wildcard benchmarks/*.py))))
 
@@ -23,13 +23,13 @@ PINS := -c constraints.txt
 help:
 	@sed -n '1,4s/^# //p' Makefile
 
-demo: $(VENV)/.run $(VENV)/.zoo-demo $(VENV)/.sentences
+demo: $(VENV)/.run $(VENV)/.zoo-demo $(SENTENCES)
 	$(BIN)/python -m benchmarks.demo
 
 test: $(VENV)/.dev $(VENV)/.zoo-small
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
 
-test-all: $(VENV)/.dev $(VENV)/.zoo $(VENV)/.sentences
+test-all: $(VENV)/.dev $(VENV)/.zoo $(SENTENCES)
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 check: $(VENV)/.dev
@@ -41,7 +41,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev $(VENV)/.zoo $(VENV)/.sentences
+bench: $(VENV)/.dev $(VENV)/.zoo $(SENTENCES)
 	@for script in $(SCRIPTS); do echo "== $$script"; $(BIN)/python -m $$script || exit 1; done
 
 setup: $(VENV)/.dev $(VENV)/.zoo-small
@@ -77,10 +77,6 @@ $(VENV)/.zoo: requirements/zoo.txt requirements/zoo-small.txt requirements/zoo-d
 	@touch $@
 
 # vaderSentiment's wheel leaves its labelled sentences out; its source archive has them.
-.cache/zoo/$(VADER)/PKG-INFO: | $(VENV)/.python
-	mkdir -p .cache/zoo
-	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: -d .cache/zoo $(subst -,==,$(VADER))
-	tar -xzf .cache/zoo/$(VADER).tar.gz -C .cache/zoo
-
-$(VENV)/.sentences: .cache/zoo/$(VADER)/PKG-INFO
-	@touch $@
+$(SENTENCES): | $(VENV)/.python
+	mkdir -p $(@D)
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: -d $(@D) vaderSentiment==3.3.2

@@ -25,7 +25,9 @@ def main() -> int:
             rows = scored(zoo[name], arguments.model, arguments.threads, quick=arguments.quick)
         except NetwrightError as error:
             failed = True
-            print(json.dumps({"name": name, "error": error.to_dict()})) if arguments.json else console.print(f"{name}: {error}", markup=False)
+            print(json.dumps({"name": name, "error": error.to_dict()})) if arguments.json else console.print(
+                f"{name}: {error}", markup=False
+            )
             continue
         print(json.dumps({"name": name, "primary": zoo[name].primary, "models": rows})) if arguments.json else console.print(
             table(zoo[name], rows)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from benchmarks.zoo.tracing import Traceable
 
 LETTERS = ["<pad>", "<unk>", "</s>", *"abcdefghijklmnopqrstuvwxyz"]
-VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()
-CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
+VOWELS = ["AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"]
+CONSONANTS = ["B", "CH", "D", "DH", "F", "G", "HH", "JH", "K", "L", "M", "N", "NG", "P", "R", "S", "SH", "T", "TH", "V", "W", "Y", "Z", "ZH"]
 PHONEMES = ["<pad>", "<unk>", "<s>", "</s>", *sorted([f"{vowel}{stress}" for vowel in VOWELS for stress in "012"] + CONSONANTS + ["UW"])]
 START, STOP, LAST_LETTER = PHONEMES.index("<s>"), PHONEMES.index("</s>"), LETTERS.index("</s>")
 SCORED_WORDS = 1500

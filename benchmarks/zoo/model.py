@@ -169,5 +169,3 @@ def draw(arrays: Mapping[str, np.ndarray], count: int, batch: int, seed: int) ->
     needed = count * batch
     order = np.concatenate([rng.permutation(rows) for _ in range(-(-needed // rows))])[:needed]
     return [{name: rowed[rows_] for name, rowed in arrays.items()} for rows_ in np.split(order, count)]
-
-

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -15,7 +17,7 @@ class CrepeTiny(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        for index, (narrow, wide) in enumerate(zip(WIDTHS, WIDTHS[1:], strict=False), start=1):
+        for index, (narrow, wide) in enumerate(itertools.pairwise(WIDTHS), start=1):
             kernel, stride = (512, 4) if index == 1 else (64, 1)
             self.add_module(f"conv{index}", nn.Conv2d(narrow, wide, (kernel, 1), (stride, 1)))
             self.add_module(f"conv{index}_BN", nn.BatchNorm2d(wide, eps=0.0010000000474974513))
