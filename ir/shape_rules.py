@@ -96,11 +96,24 @@ def _broadcast_dims(context: Context, dims: Sequence[Dim]) -> Dim:
     symbols = list(dict.fromkeys(dim for dim in dims if not isinstance(dim, int)))
     if len(symbols) == 1:
         return symbols[0]
+    symbols = [symbol for symbol in symbols if not any(_caps(symbol, other) for other in symbols)]
     if all(dims_equal(symbols[0], symbol) for symbol in symbols[1:]):
         return symbols[0]
     if any(symbol.value is None for symbol in symbols):
         return context.new_symbolic_dim()
     return context.names.joint("broadcast", *sorted(symbol.value or "" for symbol in symbols))
+
+
+def _caps(capped: onnx_ir.SymbolicDim, other: onnx_ir.SymbolicDim) -> bool:
+    """True for Min(n, other) with n ≥ 2: where it broadcasts with `other` at all, the result is `other`.
+
+    Either it equals `other`, or one of the two is 1, and then both are. Exporters cut tables of positions so.
+    """
+    expr = expression(capped)
+    if not isinstance(expr, sympy.Min) or len(expr.args) != 2:
+        return False
+    sizes = [arg for arg in expr.args if arg.is_Integer]
+    return len(sizes) == 1 and int(sizes[0]) >= 2 and expression(other) in expr.args
 
 
 _BOOLEAN_RESULT = frozenset({"And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Or", "Xor"})
