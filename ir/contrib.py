@@ -194,3 +194,17 @@ def _schema(name: str, inputs: str, outputs: str, attributes: str) -> Schema:
 
 CONTRIB: Mapping[str, Schema] = {row[0]: _schema(*row) for row in _ROWS}
 """Operator name → schema, for the `com.microsoft` operators that netwright knows in full."""
+
+OPAQUE: frozenset[str] = frozenset(
+    {
+        *("AttnLSTM", "BeamSearch", "BifurcationDetector", "BranchwiseRMSNorm", "CDist", "CausalConvWithState"),
+        *("ConvTransposeWithDynamicPads", "CropAndResize", "DecoderMaskedMultiHeadAttention", "DynamicTimeWarping", "EngramGate"),
+        *("ExpandDims", "GatedAdd", "GatedRMSNorm", "GatherND", "GreedySearch", "GridSample", "HyperConnectionPostMix"),
+        *("HyperConnectionPreMix", "LinearAttention", "LinearAttentionGate", "MRotaryEmbedding", "MatMulBnb4", "MatMulFpQ4"),
+        *("MatMulInteger16", "MaxpoolWithMask", "MoE", "MurmurHash3", "NGramHashMapping", "NGramRepeatBlock"),
+        *("QEmbedLayerNormalization", "QMoE", "Range", "SampleOp", "Sampling", "ScaledSiLU", "SparseAttention"),
+        *("SparseToDenseMatMul", "Tokenizer", "UnfoldTensor", "Unique", "VarlenNGramHashMapping", "WhisperBeamSearch"),
+        *("WordConvEmbedding",),
+    }
+)
+"""Further `com.microsoft` operators that ONNX Runtime's CPU provider runs: they pass through unchecked and unchanged."""
