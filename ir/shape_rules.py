@@ -21,6 +21,7 @@ from netwright.ir.dims import (
     add,
     as_dim,
     dims_equal,
+    divide_exactly,
     expression,
     from_expression,
     is_known,
@@ -105,15 +106,16 @@ def _broadcast_dims(context: Context, dims: Sequence[Dim]) -> Dim:
 
 
 def _caps(capped: onnx_ir.SymbolicDim, other: onnx_ir.SymbolicDim) -> bool:
-    """True for Min(n, other) with n ≥ 2: where it broadcasts with `other` at all, the result is `other`.
+    """True for Min(n, other) with n ≥ 2, and for Max(0, other): broadcast with `other`, the result is `other`.
 
-    Either it equals `other`, or one of the two is 1, and then both are. Exporters cut tables of positions so.
+    Min(n, other) either equals `other`, or one of the two is 1, and then both are (exporters cut tables of positions so);
+    a dimension is never below 0.
     """
     expr = expression(capped)
-    if not isinstance(expr, sympy.Min) or len(expr.args) != 2:
+    if not isinstance(expr, (sympy.Min, sympy.Max)) or len(expr.args) != 2 or expression(other) not in expr.args:
         return False
-    sizes = [arg for arg in expr.args if arg.is_Integer]
-    return len(sizes) == 1 and int(sizes[0]) >= 2 and expression(other) in expr.args
+    sizes = [int(arg) for arg in expr.args if arg.is_Integer]
+    return len(sizes) == 1 and (sizes[0] >= 2 if isinstance(expr, sympy.Min) else sizes[0] <= 0)
 
 
 _BOOLEAN_RESULT = frozenset({"And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Or", "Xor"})
@@ -145,9 +147,11 @@ def _quotient(a: Dim, b: Dim) -> Dim:
         return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
     if isinstance(b, int) and b == 1:
         return a
-    if not is_known(a) or not isinstance(b, int) or b < 1:
+    if not is_known(a) or not is_known(b):
         return UNKNOWN
-    return a // b
+    if not isinstance(b, int):
+        return divide_exactly(a, b)
+    return a // b if b >= 1 else UNKNOWN
 
 
 def _rest(a: Dim, b: Dim) -> Dim:
