@@ -371,6 +371,8 @@ def _clamped(bound: Dim, size: Dim) -> sympy.Expr | None:
     found = expression(bound)
     if whole is None or found is None:
         return None
+    if found == 0:
+        return found
     if found.is_nonnegative:
         return sympy.Min(found, whole)
     return sympy.Max(0, whole + found) if found.is_negative else None
