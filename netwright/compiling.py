@@ -136,11 +136,18 @@ def compile_program(
 
 
 def run_with_reproducer(
-    program: Program, pipeline: Pipeline, context: Context, instruments: Sequence[Instrument], *, folder: str | None = None, **options: object
+    program: Program,
+    pipeline: Pipeline,
+    context: Context,
+    instruments: Sequence[Instrument],
+    *,
+    folder: str | None = None,
+    until: str | None = None,
+    verify_each: bool = False,
 ) -> Outcome:
-    """Run a pipeline; when a pass crashes, leave a folder that replays it and name it in the error."""
+    """Run a pipeline (`netwright.passes.run`); when a pass crashes, leave a folder that replays it and name it in the error."""
     try:
-        return run(program, pipeline, context, instruments=instruments, **options)  # pyright: ignore[reportArgumentType]
+        return run(program, pipeline, context, instruments=instruments, until=until, verify_each=verify_each)
     except PassCrash as crash:
         attach_reproducer(crash, program, pipeline, context, folder)
         raise

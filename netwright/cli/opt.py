@@ -42,10 +42,11 @@ def opt(
     from netwright.cli.arguments import input_shapes
     from netwright.cli.output import emit, note, show
     from netwright.cli.progress import pass_progress
-    from netwright.compiling_light import Report, measure_size, peak_rss_mb, run_with_reproducer
+    from netwright.compiling import peak_rss_mb, run_with_reproducer
     from netwright.ir.cost import default_bindings
     from netwright.passes import Context, Pipeline
     from netwright.passes.instruments import PrintStages
+    from netwright.report import Report, measure_size
 
     if repro is not None:
         from netwright.reproducer import read_reproducer
