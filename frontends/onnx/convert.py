@@ -24,6 +24,7 @@ TARGET = 20
 """The opset that old models are converted to."""
 
 _IR_VERSION = 9
+_SCAN_BATCHED = 8
 _MARK = b"netwright weight "
 
 
@@ -36,6 +37,7 @@ def convert(model: onnx_ir.Model) -> onnx_ir.Model:
     Raises:
         UnsupportedModelError: the converter has no rule for an operator.
     """
+    _refuse_batched_scan(model)
     weights = _Weights(model)
     notes = _Notes(model)
     old = model.opset_imports[""]
@@ -54,6 +56,19 @@ def convert(model: onnx_ir.Model) -> onnx_ir.Model:
     notes.restore(result)
     _restore_signature(result, model)
     return result
+
+
+def _refuse_batched_scan(model: onnx_ir.Model) -> None:
+    """The converter passes Scan of opset 8 on unchanged, though opset 9 took its batch axis and sequence lengths away."""
+    if model.opset_imports[""] > _SCAN_BATCHED:
+        return
+    for node in model.graph.all_nodes():
+        if node.op_type == "Scan" and not node.domain:
+            raise UnsupportedModelError(
+                "Scan of opset 8 has a batch axis, which later operator sets cannot express.",
+                place=node.name or node.outputs[0].name,
+                remedy="Export the model to opset 9 or later.",
+            )
 
 
 def _with_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
