@@ -198,7 +198,10 @@ def _kind(given: onnx_ir.TypeProtocol | None) -> Kind:
 
 
 def _size(dim: int | onnx_ir.SymbolicDim) -> Size:
-    return dim if isinstance(dim, int) else dim.value
+    """Older exporters write -1, and some `?`, for a size that is not known."""
+    if isinstance(dim, int):
+        return dim if dim >= 0 else None
+    return None if dim.value == "?" else dim.value
 
 
 def _group(dtype: np.dtype) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +22,7 @@ class OrtExecutor:
 
     The graph runs as written: only rewrites that hold everywhere are allowed (level `basic`), so that a difference between two
     programs comes from the programs and not from what ONNX Runtime happened to fuse in either. Results repeat exactly for a
-    given number of threads.
+    given number of threads. The last session is kept, so that many batches, or many tries, load the program once.
 
     Args:
         threads: worker threads; one by default, for results that do not depend on the machine.
@@ -31,6 +31,7 @@ class OrtExecutor:
 
     def __init__(self, *, threads: int | None = 1, options: SessionOptions | None = None) -> None:
         self._options = with_threads(options or SessionOptions(level="basic"), threads)
+        self._last: _Prepared | None = None
 
     def run(self, program: Program, feeds: Mapping[str, object], wanted: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """The wanted values, for one set of feeds.
@@ -44,35 +45,38 @@ class OrtExecutor:
             DataError: an unknown value, or a missing or unfitting feed.
             RunError: ONNX Runtime refuses the program, or an operator failed.
         """
-        return next(self.run_each(program, [feeds], wanted))
+        names = tuple(value.name or "" for value in program.outputs) if wanted is None else tuple(wanted)
+        if self._last is None or not self._last.serves(program, feeds, names):
+            self.release()
+            self._last = _Prepared(program, feeds, names, self._options)
+        return self._last.run(feeds)
 
-    def run_each(
-        self, program: Program, batches: Iterable[Mapping[str, object]], wanted: Sequence[str] | None = None
-    ) -> Iterator[dict[str, np.ndarray]]:
-        """The wanted values for each batch; one session serves all batches, which must feed the same names."""
-        names = [value.name or "" for value in program.outputs] if wanted is None else list(wanted)
-        prepared: _Prepared | None = None
-        for feeds in batches:
-            if prepared is None or prepared.given != frozenset(feeds):
-                prepared = _Prepared(program, feeds, names, self._options)
-            yield prepared.run(feeds)
+    def release(self) -> None:
+        """Let go of the session that is kept for the next run, and of the program it was made of."""
+        self._last = None
 
 
 class _Prepared:
-    """A session for one choice of given and wanted values."""
+    """A session for one version of a program and one choice of given and wanted values."""
 
-    def __init__(self, program: Program, feeds: Mapping[str, object], names: Sequence[str], options: SessionOptions) -> None:
-        self.given = frozenset(feeds)
+    def __init__(self, program: Program, feeds: Mapping[str, object], names: tuple[str, ...], options: SessionOptions) -> None:
+        given = frozenset(feeds)
+        self._key = (program.version, given, names)
+        self._program = program
         self._names = names
-        self._ports = _ports(program, self.given)
+        self._ports = _ports(program, given)
         fitted = fit_feeds(feeds, self._ports)
-        self._computed = [name for name in dict.fromkeys(names) if name not in self.given]
-        part = cutout(program, self.given, self._computed)
+        self._computed = [name for name in dict.fromkeys(names) if name not in given]
+        part = cutout(program, given, self._computed)
         _type_inner(part, program, fitted)
         inline_own(part.model)
         strip_dropout(part)
         self._inputs = {value.name for value in part.graph.inputs}
         self._session = load(part.model, options) if self._computed else None
+
+    def serves(self, program: Program, feeds: Mapping[str, object], names: tuple[str, ...]) -> bool:
+        """True when this is the session for such a run."""
+        return self._program is program and self._key == (program.version, frozenset(feeds), names)
 
     def run(self, feeds: Mapping[str, object]) -> dict[str, np.ndarray]:
         fitted = fit_feeds(feeds, self._ports)

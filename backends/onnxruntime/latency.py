@@ -48,6 +48,11 @@ class Latency:
     ratio_quartiles: tuple[float, float]
     runs: int
 
+    @property
+    def spread_text(self) -> str:
+        """The ratio's quartiles, for people."""
+        return "{:.3f}–{:.3f}".format(*self.ratio_quartiles)
+
     def to_dict(self) -> dict[str, float | int | list[float]]:
         """The measurement as JSON."""
         return {

@@ -102,7 +102,8 @@ _LEVELS: Mapping[Level, str] = {
 }
 _FOUR_BITS = frozenset({onnx_ir.DataType.INT4, onnx_ir.DataType.UINT4, onnx_ir.DataType.FLOAT4E2M1})
 _TWO_BITS = frozenset({onnx_ir.DataType.INT2, onnx_ir.DataType.UINT2})
-_ERRORS_ONLY = 3
+_SILENT = 4
+"""Nothing is logged: errors come back as exceptions, and printing is the caller's business."""
 _EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 _STOP_SPINNING = "session.force_spinning_stop"
 
@@ -145,7 +146,7 @@ class Session:
         library = _library()
         _check_providers(library, options)
         chosen = library.SessionOptions()
-        chosen.log_severity_level = _ERRORS_ONLY
+        chosen.log_severity_level = _SILENT
         chosen.graph_optimization_level = getattr(cast("ModuleType", library).GraphOptimizationLevel, _LEVELS[options.level])
         chosen.enable_cpu_mem_arena = options.arena
         if options.threads is not None:

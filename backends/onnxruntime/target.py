@@ -80,6 +80,11 @@ class OrtTarget:
         return table
 
 
+def cpu_target(threads: int | None = None) -> OrtTarget:
+    """ONNX Runtime's CPU provider on this machine."""
+    return OrtTarget(threads=threads)
+
+
 def _takes(kernel: KernelDef, dtype: onnx_ir.DataType | None) -> bool:
     if dtype is None:
         return True

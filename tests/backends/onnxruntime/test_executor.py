@@ -6,7 +6,8 @@ import numpy as np
 import onnx_ir
 import pytest
 
-from netwright.backends.onnxruntime import OrtExecutor
+from netwright.backends.onnxruntime import OrtExecutor, SessionOptions, executor
+from netwright.backends.onnxruntime.library import Session
 from netwright.ir import Program
 from netwright.ir.errors import DataError
 
@@ -41,9 +42,23 @@ def test_what_branches_capture_comes_along(choice: bool, expected: list[float]):
     assert OrtExecutor().run(program_of(BRANCH), {"x": [1.0], "c": choice})["y"].tolist() == expected
 
 
-def test_one_session_serves_many_batches():
-    batches = [{"x": np.full(size, 1.0, np.float32)} for size in (1, 2, 3)]
-    assert [len(found["y"]) for found in OrtExecutor().run_each(program_of(CHAIN), batches)] == [1, 2, 3]
+def test_one_session_serves_many_batches_until_the_program_changes(monkeypatch: pytest.MonkeyPatch):
+    made: list[object] = []
+    load = executor.load
+
+    def counting(model: onnx_ir.Model, options: SessionOptions) -> Session:
+        made.append(model)
+        return load(model, options)
+
+    monkeypatch.setattr(executor, "load", counting)
+    runner, program = OrtExecutor(), program_of(CHAIN)
+    for size in (1, 2, 3):
+        assert len(runner.run(program, {"x": np.ones(size, np.float32)})["y"]) == size
+    assert len(made) == 1
+    program.touch()
+    runner.run(program, {"x": [1.0]})
+    runner.run(program, {"x": [1.0]}, ["a"])
+    assert len(made) == 3
 
 
 @pytest.mark.parametrize(
