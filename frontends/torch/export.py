@@ -14,6 +14,7 @@ from netwright.frontends.origin import adopt
 from netwright.frontends.torch.arguments import Examples, examples, name_dimensions
 from netwright.frontends.torch.attention import translations
 from netwright.frontends.torch.failures import explained
+from netwright.frontends.torch.masks import widen_masks
 from netwright.frontends.torch.modes import exporting
 from netwright.frontends.torch.names import forget_output_shapes, name_outputs, output_paths, separate_outputs, unify_ties
 from netwright.frontends.torch.quiet import quiet
@@ -150,6 +151,7 @@ def _program(exported: torch.onnx.ONNXProgram, given: Examples, source: torch.nn
     graph = model.graph
     unify_ties(model, _all_tensors(source))
     name_dimensions(graph.inputs, given.leaves)
+    widen_masks(graph)
     separate_outputs(graph)
     if exported.exported_program is not None:
         name_outputs(graph, output_paths(exported.exported_program))
