@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -123,7 +123,8 @@ class _Printer:
             yield f"{_INDENT}out   {_reference(value.name)}"
 
     def line(self, node: onnx_ir.Node) -> str:
-        outputs = ", ".join([self.declared(value) for value in node.outputs])
+        values = node.outputs
+        outputs = self.declared(values[0]) if len(values) == 1 else ", ".join([self.declared(value) for value in values])
         inputs = [self.reference(value.name) if value is not None else "_" for value in node.inputs]
         while inputs and inputs[-1] == "_":
             inputs.pop()
@@ -219,9 +220,10 @@ def _base_name(source: str) -> str:
 
 
 def _attributes(node: onnx_ir.Node) -> Iterable[str]:
-    graphs = (AttributeType.GRAPH, AttributeType.GRAPHS)
-    for name, attribute in sorted(node.attributes.items()):
-        if attribute.is_ref() or attribute.type not in graphs:
+    attributes = node.attributes.data
+    for name in sorted(attributes) if len(attributes) > 1 else attributes:
+        attribute = attributes[name]
+        if attribute.type not in (AttributeType.GRAPH, AttributeType.GRAPHS) or attribute.is_ref():
             yield f"{name}={_attribute(attribute)}"
 
 
@@ -229,24 +231,8 @@ def _attribute(attribute: onnx_ir.Attr) -> str:
     """An attribute's value as text; one that refers to the function's is written `@name`."""
     if attribute.is_ref():
         return f"@{attribute.ref_attr_name}"
-    kind, value = attribute.type, attribute.value
-    if kind == AttributeType.TENSOR:
-        return _typed_tensor(value)
-    if kind == AttributeType.TENSORS:
-        return f"[{', '.join(map(_typed_tensor, value))}]"
-    if kind == AttributeType.INT:
-        return str(int(value))
-    if kind == AttributeType.FLOAT:
-        return _number(np.float32(value))
-    if kind == AttributeType.STRING:
-        return json.dumps(value)
-    if kind == AttributeType.INTS:
-        return f"[{', '.join(map(str, value))}]"
-    if kind == AttributeType.FLOATS:
-        return f"[{', '.join(_number(np.float32(x)) for x in value)}]"
-    if kind == AttributeType.STRINGS:
-        return f"[{', '.join(map(json.dumps, value))}]"
-    return f"<{kind.name.lower()}>"
+    writer = _WRITERS.get(attribute.type)
+    return writer(attribute.value) if writer else f"<{attribute.type.name.lower()}>"
 
 
 def _typed_tensor(tensor: onnx_ir.TensorProtocol) -> str:
@@ -279,3 +265,15 @@ def _float(element: np.floating) -> str:
     if size == 0 or 1e-4 <= size < 1e16:
         return np.format_float_positional(element, trim="-")
     return np.format_float_scientific(element, trim="-") if np.isfinite(size) else str(float(element))
+
+
+_WRITERS: Mapping[AttributeType, Callable[..., str]] = {
+    AttributeType.INT: lambda value: str(int(value)),
+    AttributeType.INTS: lambda values: f"[{', '.join(map(str, values))}]",
+    AttributeType.FLOAT: lambda value: _float(np.float32(value)),
+    AttributeType.FLOATS: lambda values: f"[{', '.join(_float(np.float32(x)) for x in values)}]",
+    AttributeType.STRING: json.dumps,
+    AttributeType.STRINGS: lambda values: f"[{', '.join(map(json.dumps, values))}]",
+    AttributeType.TENSOR: _typed_tensor,
+    AttributeType.TENSORS: lambda values: f"[{', '.join(map(_typed_tensor, values))}]",
+}

@@ -6,7 +6,7 @@ Facts about standard operators come from `onnx.defs`; those about `com.microsoft
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -360,17 +360,23 @@ def is_standard(node: onnx_ir.Node, *op_types: str) -> bool:
     return node.domain in ("", "ai.onnx") and (not op_types or node.op_type in op_types)
 
 
-def subgraphs(node: onnx_ir.Node) -> Iterator[tuple[str, onnx_ir.Graph]]:
+def subgraphs(node: onnx_ir.Node) -> tuple[tuple[str, onnx_ir.Graph], ...]:
     """The graphs that a node holds, with the names of the attributes that hold them."""
     if not node.attributes:
-        return
-    for name, found in node.attributes.items():
-        if found.is_ref():
-            continue
+        return ()
+    held = [(name, found) for name, found in node.attributes.data.items() if found.type in _GRAPH_TYPES and not found.is_ref()]
+    return tuple(_graphs_of(held)) if held else ()
+
+
+_GRAPH_TYPES = (onnx_ir.AttributeType.GRAPH, onnx_ir.AttributeType.GRAPHS)
+
+
+def _graphs_of(held: Iterable[tuple[str, onnx_ir.Attr]]) -> Iterator[tuple[str, onnx_ir.Graph]]:
+    for name, found in held:
         if found.type == onnx_ir.AttributeType.GRAPH:
             yield name, found.as_graph()
-        elif found.type == onnx_ir.AttributeType.GRAPHS:
-            yield from ((f"{name}[{index}]", graph) for index, graph in enumerate(found.as_graphs()))
+            continue
+        yield from ((f"{name}[{index}]", graph) for index, graph in enumerate(found.as_graphs()))
 
 
 def is_random(node: onnx_ir.Node) -> bool:

@@ -220,7 +220,7 @@ class _Check:
             node.version,
             tuple([None if value is None else _kind(value) for value in node.inputs]),
             tuple([_kind(value) if value.name else None for value in node.outputs]),
-            tuple([(name, attr.type, attr.is_ref()) for name, attr in node.attributes.items()]) if node.attributes else (),
+            tuple([(name, attr.type, attr.is_ref()) for name, attr in node.attributes.data.items()]) if node.attributes else (),
         )
         if signature in self._accepted:
             if node.attributes:
