@@ -39,7 +39,7 @@ class Editor:
         preserves: analyses that the change is known to keep valid.
     """
 
-    __slots__ = ("_at", "_by", "_doomed", "_gone", "_undo", "created", "maps", "preserves", "program", "touched")
+    __slots__ = ("_at", "_by", "_constants", "_doomed", "_gone", "_undo", "created", "maps", "preserves", "program", "touched")
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class Editor:
         self._by = by
         self._at = at
         self._undo: list[Callable[[], object]] = []
+        self._constants: set[onnx_ir.Value] = set()
         self._doomed: dict[onnx_ir.Node, None] = {}
         self._gone: set[onnx_ir.Node] = set()  # the doomed and all nodes inside them
 
@@ -139,6 +140,7 @@ class Editor:
         )
         target.register_initializer(value)
         self._undo.append(lambda: target.initializers.pop(unique))
+        self._constants.add(value)
         return value
 
     # ---- changing --------------------------------------------------------------------------------------------------
@@ -158,7 +160,7 @@ class Editor:
                 place=old.name,
                 remedy="Guard the rewrite with can_replace(), or put an Identity between them.",
             )
-        fresh = new.producer() in self.created
+        fresh = new.producer() in self.created or new in self._constants
         was_output = old.is_graph_output()
         for user, index in tuple(old.uses()):
             if user not in self._gone:
@@ -169,6 +171,8 @@ class Editor:
             new.shape = old.shape
         if new.type is None and old.type is not None:
             new.type = old.type
+        for fact, known in old.meta.items():
+            new.meta.setdefault(fact, known)
         if (fresh or was_output) and old.name and new.name != old.name:
             kept = old.name
             self.rename(old, self.fresh(kept))
@@ -200,6 +204,75 @@ class Editor:
         node.resize_inputs(count)
         self._undo.append(lambda: node.resize_inputs(before))
         self.touched[node] = None
+
+    def drop_outputs(self, node: onnx_ir.Node, count: int) -> None:
+        """Keep only a node's first `count` outputs; carried out at the end, when nobody may read the others."""
+        for output in node.outputs[count:]:
+            if output.uses() or output.is_graph_output():
+                raise VerifyError(f"%{output.name} is still read.", place=output.name, remedy="Route its readers elsewhere first.")
+        names = [output.name for output in node.outputs[count:]]
+
+        def undo() -> None:
+            node.resize_outputs(count + len(names))
+            for output, name in zip(node.outputs[count:], names, strict=True):
+                output.name = name
+
+        node.resize_outputs(count)
+        self._undo.append(undo)
+        self.touched[node] = None
+
+    def remove_function(self, function: onnx_ir.Function) -> None:
+        """Remove a model-local function that no node calls."""
+        functions = self.program.model.functions
+        key = function.identifier()
+        functions.pop(key)
+        self._undo.append(lambda: functions.__setitem__(key, function))
+
+    def splice(self, body: onnx_ir.Graph, inputs: Sequence[onnx_ir.Value | None]) -> list[onnx_ir.Value]:
+        """Move the nodes and initializers of a graph of its own (a copy of a branch or of a function's body) to the insertion point.
+
+        Args:
+            body: emptied; its values get fresh names.
+            inputs: what its inputs stand for here.
+
+        Returns:
+            What its outputs are here; an output that was an input is the value given for it.
+        """
+        place = self._place()
+        graph = _graph_of(place)
+        given = dict(zip(body.inputs, inputs, strict=False))
+        results = list(body.outputs)
+        body.outputs.clear()
+        for formal in body.inputs:
+            for user, index in formal.uses():
+                user.replace_input_with(index, given.get(formal))
+        for value in list(body.initializers.values()):
+            body.initializers.pop(value.name or "")
+            value.name = self.fresh(value.name or "constant")
+            graph.register_initializer(value)
+            self._undo.append(lambda value=value: graph.initializers.pop(value.name or ""))
+        nodes = list(body)
+        for node in (*nodes, *(inner for node in nodes for inner in _inner_nodes(node))):
+            node.name = self.fresh(node.name) if node.name else node.name
+            for value in node.outputs:
+                value.name = self.fresh(value.name) if value.name else value.name
+        for inner_graph in (g for node in nodes for g in _inner_graphs(node)):
+            for value in (*inner_graph.inputs, *list(inner_graph.initializers.values())):
+                value.name = self.fresh(value.name or "inner")
+        for node in nodes:
+            body.remove(node)
+            graph.insert_before(place, node)
+            origin.inherit(node, place, self._by)
+            self._undo.append(lambda node=node: graph.remove(node, safe=True))
+            self.created[node] = None
+            self.touched[node] = None
+        final: list[onnx_ir.Value] = []
+        for result in results:
+            actual = given.get(result, result)
+            if actual is None:
+                raise VerifyError(f"%{result.name} is an output that stands for a left-out input.", place=result.name)
+            final.append(actual)
+        return final
 
     def set_attribute(self, node: onnx_ir.Node, name: str, value: AttributeValue | None) -> None:
         """Set, or with `None` delete, an attribute."""
@@ -456,6 +529,19 @@ def _inner_nodes(node: onnx_ir.Node) -> list[onnx_ir.Node]:
         bodies = (attr.as_graph(),) if attr.type == onnx_ir.AttributeType.GRAPH else attr.as_graphs() if attr.type == onnx_ir.AttributeType.GRAPHS else ()
         for body in bodies:
             found.extend(body.all_nodes())
+    return found
+
+
+def _inner_graphs(node: onnx_ir.Node) -> list[onnx_ir.Graph]:
+    """All graphs inside a node's attributes, at any depth."""
+    found: list[onnx_ir.Graph] = []
+    for attr in node.attributes.values():
+        if attr.is_ref():
+            continue
+        bodies = (attr.as_graph(),) if attr.type == onnx_ir.AttributeType.GRAPH else attr.as_graphs() if attr.type == onnx_ir.AttributeType.GRAPHS else ()
+        for body in bodies:
+            found.append(body)
+            found.extend(body.subgraphs())
     return found
 
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import onnx_ir
+
+from netwright.ir import shapes
+from netwright.ir.errors import NetwrightError
 from netwright.ir.program import Program
 from netwright.passes.base import Proposals, RewritePass
 from netwright.passes.context import Context
 from netwright.passes.driver import drive
 from netwright.passes.numerics import Close, Numerics
 from netwright.passes.rules import RuleIndex
+from netwright.passes.simplify.dead import remove_dead
+from netwright.passes.simplify.inline import inline
+from netwright.passes.simplify.share import share
 from netwright.passes.simplify.table import LOCAL_RULES
+
+ROUNDS = 20
+"""Rounds of local rules and sharing after which something is taken to be wrong; two or three are usual."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,5 +34,19 @@ class Simplify(RewritePass):
     fixpoint: ClassVar[bool] = True
 
     def rewrites(self, program: Program, context: Context) -> Proposals:
-        """Local rules to a fixpoint."""
-        yield from drive(program, RuleIndex(LOCAL_RULES))
+        """Dead code and calls first, then local rules and common subexpressions in turn, to a fixpoint."""
+        index = RuleIndex(LOCAL_RULES)
+        yield from remove_dead(program)
+        yield from inline(program)
+        shapes.infer(program)
+        seeds: Iterable[onnx_ir.Node] | None = None
+        for _ in range(ROUNDS):
+            yield from share(program)
+            touched = yield from drive(program, index, seeds)
+            again = yield from share(program)
+            if not again:
+                break
+            seeds = again
+        else:
+            raise NetwrightError(f"simplify has not come to rest after {ROUNDS} rounds.", place=program.name, remedy="Report this model.")
+        yield from remove_dead(program)

@@ -1,0 +1,173 @@
+"""Constant summands go into biases; a product and its bias become one Gemm, or leave one that only reshapes around it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir
+
+from netwright.ir.dims import Dim, dims_equal, is_known
+from netwright.ir.editor import Editor, can_replace
+from netwright.ir.maps import Affine, Mapped
+from netwright.ir.opinfo import float_attr, int_attr, ints_attr, is_float
+from netwright.ir.program import Program, constant
+from netwright.ir.shapes import rank, shape_of, static_shape
+from netwright.passes.rewrite import Miss, Rewrite, site_of
+from netwright.passes.rules import Rule
+from netwright.passes.simplify.match import fusion, only_reader, producer, reader, readers, split_constant
+from netwright.passes.simplify.parameters import linear, per_channel, refusal, shift
+
+_MERGED_ELEMENTS = 1 << 16
+"""Largest constant that merging two constants may make."""
+
+
+@fusion("Add", "Sub")
+def fold_bias(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | None:
+    """A constant summand goes into the bias of the Conv, Gemm or norm before it."""
+    split = split_constant(node)
+    if split is None or (node.op_type == "Sub" and split[1] is not node.inputs[1]):
+        return None
+    source, summand_value = split
+    found = linear(source.producer(), program)
+    if found is None or found.kind.bias is None:
+        return None
+    summand = per_channel(summand_value, found)
+    if summand is None:
+        return None
+    if only_reader(source) is None:
+        return Miss(f"bias of {found.node.op_type}: {readers(source)}", site_of(node))
+    reason = refusal(found, program, None)
+    if reason:
+        return Miss(f"bias of {found.node.op_type}: {reason}", site_of(node))
+    if not can_replace(node.outputs[0], source):
+        return None
+    signed = -summand if node.op_type == "Sub" else summand
+
+    def change(editor: Editor) -> None:
+        shift(editor, found, signed)
+        editor.at(node).replace(node.outputs[0], source)
+
+    return Rewrite.edit(site_of(node), f"bias into {found.node.op_type} %{source.name}", change, anchor=node)
+
+
+@fusion("Add", "Mul")
+def merge_constants(node: onnx_ir.Node, program: Program) -> Rewrite | None:
+    """`(x + a) + b` becomes `x + (a + b)`, and likewise for products."""
+    split = split_constant(node)
+    inner = producer(split[0], node.op_type) if split is not None else None
+    before = split_constant(inner) if inner is not None else None
+    if split is None or inner is None or before is None or only_reader(split[0]) is not node or "Trainable" in program.properties:
+        return None
+    source, first = before
+    second = split[1]
+    if not is_float(source.dtype) or constant(source) is not None:
+        return None
+    a, b = constant(first), constant(second)
+    if a is None or b is None or max(a.size, b.size) > _MERGED_ELEMENTS or a.dtype != b.dtype:
+        return None
+    shape = np.broadcast_shapes(*(tuple(int(dim) for dim in tensor.shape.numpy()) for tensor in (a, b)))
+    if int(np.prod(shape)) > max(a.size, b.size):
+        return None
+
+    def make(editor: Editor) -> onnx_ir.Value:
+        left, right = a.numpy().astype(np.float64), b.numpy().astype(np.float64)
+        made = left + right if node.op_type == "Add" else left * right
+        merged = editor.constant(made.astype(a.numpy().dtype), first.name or "constant")
+        mapped = Affine(np.ones(()), right) if node.op_type == "Add" else Affine(right, np.zeros(()))
+        if made.shape == left.shape:
+            editor.map(merged.name or "", Mapped(mapped, (first.name or "",)))
+        return editor.op(node.op_type, [source, merged], like=node.outputs[0])
+
+    return Rewrite.build(node, make, why=f"two constants of {node.op_type} become one")
+
+
+@fusion("Add", since=13)
+def fuse_gemm(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | None:
+    """`x @ W + b` of two-dimensional x becomes Gemm."""
+    left, right = node.inputs
+    product, bias = producer(left, "MatMul"), right
+    if product is None:
+        product, bias = producer(right, "MatMul"), left
+    if product is None or bias is None or rank(product.inputs[0]) != 2 or rank(product.inputs[1]) != 2:
+        return None
+    value = product.outputs[0]
+    if only_reader(value) is not node or not is_float(value.dtype):
+        return None
+    if not _broadcasts_to(bias, value):
+        return Miss(f"Gemm: %{bias.name} of shape {bias.shape} does not broadcast to %{value.name} of shape {value.shape}", site_of(node))
+    return Rewrite.build(
+        node,
+        lambda editor: editor.op("Gemm", [*product.inputs, bias], like=node.outputs[0]),
+        why="a product and its bias become Gemm",
+    )
+
+
+def _broadcasts_to(bias: onnx_ir.Value, value: onnx_ir.Value) -> bool:
+    dims, wanted = shape_of(bias), shape_of(value)
+    if dims is None or wanted is None or len(dims) > len(wanted):
+        return False
+    return all(dim == 1 or dims_equal(dim, target) for dim, target in zip(reversed(dims), reversed(wanted), strict=False))
+
+
+@fusion("Gemm", since=13)
+def transposed_gemm(node: onnx_ir.Node, program: Program) -> Rewrite | None:
+    """A Transpose before a Gemm becomes its `transA` or `transB`."""
+    for index, name in ((0, "transA"), (1, "transB")):
+        turned = producer(node.inputs[index], "Transpose")
+        if turned is None or turned.inputs[0] is None or rank(turned.inputs[0]) != 2 or ints_attr(turned, "perm", (1, 0)) != (1, 0):
+            continue
+        source, flipped = turned.inputs[0], 1 - int_attr(node, name, 0)
+
+        def change(editor: Editor, index: int = index, source: onnx_ir.Value = source, name: str = name, flipped: int = flipped) -> None:
+            editor.set_input(node, index, source)
+            editor.set_attribute(node, name, flipped)
+
+        return Rewrite.edit(site_of(node), f"a Transpose becomes {name}={flipped}", change, anchor=node)
+    return None
+
+
+@fusion("Gemm", since=13)
+def unflatten_gemm(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | None:
+    """Reshape to two dimensions, Gemm, Reshape back: a MatMul and an Add on the tensor as it was."""
+    before, after = producer(node.inputs[0], "Reshape"), reader(node.outputs[0], "Reshape")
+    if before is None or after is None:
+        return None
+    source, weight = before.inputs[0], node.inputs[1]
+    dims, result = shape_of(source), shape_of(after.outputs[0])
+    weight_dims = static_shape(weight)
+    if source is None or weight is None or dims is None or result is None or weight_dims is None or len(result) < 2:
+        return None
+    if float_attr(node, "alpha", 1.0) != 1.0 or float_attr(node, "beta", 1.0) != 1.0 or int_attr(node, "transA", 0):
+        return Miss("Gemm between two Reshapes: its alpha, beta or transA is not neutral", site_of(node))
+    turned = bool(int_attr(node, "transB", 0))
+    if turned and (constant(weight) is None or len(weight.uses()) > 1):
+        return Miss(f"Gemm between two Reshapes: its weight is transposed and tied: {readers(weight)}", site_of(node))
+    inputs, outputs = (weight_dims[1], weight_dims[0]) if turned else weight_dims
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    if bias is not None and static_shape(bias) not in ((outputs,), (), (1,)):
+        return None
+    lead = result[:-1]
+    if result[-1] != outputs or not _starts_with(dims, lead, inputs):
+        return Miss(f"Gemm between two Reshapes: the last one does more than undo the first ({source.shape} to {after.outputs[0].shape})", site_of(node))
+    same = len(dims) == len(result)
+
+    def make(editor: Editor) -> onnx_ir.Value:
+        target = source
+        if not same:
+            shape = np.array([0] * len(lead) + [inputs], np.int64)
+            target = editor.op("Reshape", [source, editor.constant(shape, f"{before.outputs[0].name}.shape")], name=before.outputs[0].name or "")
+        factor = editor.op("Transpose", [weight], {"perm": (1, 0)}) if turned else weight
+        product = editor.op("MatMul", [target, factor], name=node.outputs[0].name or "")
+        return product if bias is None else editor.op("Add", [product, bias], like=after.outputs[0])
+
+    return Rewrite.build(after, make, why="a Gemm between two Reshapes becomes MatMul and Add")
+
+
+def _starts_with(dims: tuple[Dim, ...], lead: tuple[Dim, ...], inputs: int) -> bool:
+    """Whether a tensor of these dimensions is one of [*lead, inputs], but for the last axes, which may be split."""
+    if len(dims) <= len(lead) or not all(is_known(a) and dims_equal(a, b) for a, b in zip(dims, lead, strict=False)):
+        return False
+    rest = [dim for dim in dims[len(lead) :] if isinstance(dim, int)]
+    return len(rest) == len(dims) - len(lead) and int(np.prod(rest)) == inputs
+
+
+RULES: tuple[Rule, ...] = (fold_bias, merge_constants, fuse_gemm, transposed_gemm, unflatten_gemm)

@@ -1,0 +1,143 @@
+"""Constant folding: nodes whose inputs never change, within bounds of size, and never untying weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import numpy as np
+import onnx_ir
+
+from netwright.ir.dims import shape_of
+from netwright.ir.editor import Editor
+from netwright.ir.opinfo import int_attr, is_float, is_pure, is_standard
+from netwright.ir.program import Program, constant
+from netwright.ir.shapes import static_shape
+from netwright.passes.rewrite import Miss, Rewrite, site_of
+from netwright.passes.rules import rule
+from netwright.passes.simplify.evaluate import EvaluationError, evaluate, in_table
+from netwright.passes.simplify.facts import bytes_of, perm_of, same_kind
+
+FREE_BYTES = 1 << 14
+"""Results up to this size are always folded."""
+
+LAZY_BYTES = 1 << 16
+"""Results above this size are not computed before they are read or saved, so that two never lie in memory together."""
+
+_KEEP = frozenset({"DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear", "Constant", "If", "Loop", "Scan", "Identity", "SequenceMap"})
+"""Never folded: quantized constants would grow back, graphs inside graphs have rules of their own."""
+
+
+@rule()
+def fold_constants(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | None:
+    """Replace a node by its result."""
+    for value in node.inputs:
+        if value is not None and (value.const_value is None or value.is_graph_input()) and constant(value) is None:
+            return None
+    if not node.inputs or node.op_type in _KEEP or not is_standard(node) or not is_pure(node):
+        return None
+    if any(value.is_graph_output() for value in node.outputs):
+        return Miss("a constant graph output: an initializer cannot be one", site_of(node))
+    if node.op_type == "Constant" or any(_is_text(value) for value in (*node.inputs, *node.outputs)):
+        return None
+    refusal = _refusal(node, program)
+    if refusal:
+        return Miss(refusal, site_of(node))
+    return _lazy(node, program) or _now(node, program)
+
+
+def _is_text(value: onnx_ir.Value | None) -> bool:
+    return value is not None and value.dtype == onnx_ir.DataType.STRING
+
+
+def _refusal(node: onnx_ir.Node, program: Program) -> str:
+    """Why a node should not be folded, else nothing."""
+    weights = [value for value in node.inputs if value is not None and is_float(value.dtype) and len(shape_of(value) or ()) > 0 and _elements(value) > 1]
+    if weights and "Trainable" in program.properties:
+        return f"%{weights[0].name} is a parameter of a trainable program"
+    for value in weights:
+        readers = len(value.uses())
+        if readers > 1 and len(shape_of(value) or ()) > 1 and _grows(node):
+            return f"weight %{value.name} has {readers} readers: folding {node.op_type} would untie it"
+    sizes = [bytes_of(value) for value in node.outputs]
+    known = [size for size in sizes if size is not None]
+    if len(known) < len(sizes):
+        return "" if _input_bytes(node) <= FREE_BYTES else "the size of the result is unknown"
+    total, freed = sum(known), sum(bytes_of(value) or 0 for value in node.inputs if value is not None and len(value.uses()) == 1)
+    if total > FREE_BYTES and total > freed:
+        return f"the result of {total} bytes would take the place of {freed} bytes of constants (limit {FREE_BYTES})"
+    return ""
+
+
+def _elements(value: onnx_ir.Value) -> int:
+    return prod(static_shape(value) or (2,))
+
+
+def _grows(node: onnx_ir.Node) -> bool:
+    """True of nodes whose result is large enough to count as a weight of its own."""
+    size = bytes_of(node.outputs[0])
+    return size is None or size > FREE_BYTES
+
+
+def _input_bytes(node: onnx_ir.Node) -> int:
+    return sum(bytes_of(value) or 0 for value in node.inputs if value is not None)
+
+
+def _tensors(node: onnx_ir.Node) -> list[onnx_ir.TensorProtocol | None]:
+    return [constant(value) for value in node.inputs]
+
+
+def _lazy(node: onnx_ir.Node, program: Program) -> Rewrite | None:
+    """Large results of the table's operators: computed when read or saved."""
+    out = node.outputs[0]
+    shape, size = static_shape(out), bytes_of(out)
+    if shape is None or size is None or size <= LAZY_BYTES or out.dtype is None or in_table(node) is None:
+        return None
+    tensors, opset, dtype = _tensors(node), program.opset, out.dtype
+
+    def compute() -> onnx_ir.Tensor:
+        arrays = [None if tensor is None else tensor.numpy() for tensor in tensors]
+        return onnx_ir.Tensor(evaluate(node, arrays, opset)[0], dtype=dtype)
+
+    lazy = onnx_ir.LazyTensor(compute, dtype=dtype, shape=onnx_ir.Shape(shape))
+    return _replace(node, lambda editor: [editor.constant(lazy, out.name or "folded")])
+
+
+def _now(node: onnx_ir.Node, program: Program) -> Rewrite | Miss:
+    tensors = _tensors(node)
+    try:
+        results = evaluate(node, [None if tensor is None else tensor.numpy() for tensor in tensors], program.opset)
+    except EvaluationError as error:
+        return Miss(error.message, site_of(node))
+    if sum(result.nbytes for result in results) > max(FREE_BYTES, _input_bytes(node)):
+        return Miss(f"the result has {sum(result.nbytes for result in results)} bytes (limit {FREE_BYTES})", site_of(node))
+    named = [value for value in node.outputs if value.name]
+    if any(value.dtype is not None and value.dtype != onnx_ir.Tensor(result).dtype for value, result in zip(named, results, strict=True)):
+        return Miss("the evaluator gives another type than is inferred", site_of(node))
+
+    def make(editor: Editor) -> list[onnx_ir.Value]:
+        return [editor.constant(result, value.name or "folded") for value, result in zip(named, results, strict=True)]
+
+    return _replace(node, make)
+
+
+def _replace(node: onnx_ir.Node, make: Callable[[Editor], list[onnx_ir.Value]]) -> Rewrite:
+    named = [value for value in node.outputs if value.name]
+    sources = [value for value in node.inputs if value is not None]
+
+    def change(editor: Editor) -> None:
+        for old, new in zip(named, make(editor), strict=True):
+            _record(editor, node, old, new)
+            editor.replace(old, new)
+
+    shown = ", ".join(f"%{value.name}" for value in sources[:3])
+    return Rewrite.edit(site_of(node), f"{node.op_type} of constants {shown}", change, anchor=node)
+
+
+def _record(editor: Editor, node: onnx_ir.Node, old: onnx_ir.Value, new: onnx_ir.Value) -> None:
+    """Record how a folded parameter comes from the parameter before."""
+
+
+RULES = (fold_constants,)
+
+__all__ = ["FREE_BYTES", "RULES", "fold_constants", "int_attr", "np", "perm_of", "same_kind"]
