@@ -1,7 +1,7 @@
 """ONNX's own node tests through netwright: import, verify, dump, save, reload, and ONNX Runtime gives what it gave on the original.
 
-`python -m benchmarks.node_tests [--pipeline simplify] [NAME ...]` prints how many there are, how many ONNX Runtime runs as they
-are, how many come out the same, and every exception with its reason; `--json` prints the same as JSON.
+`python -m benchmarks.node_tests [--pipeline simplify] [NAME ...]` prints, as imported and after each pipeline, how many there are,
+how many ONNX Runtime runs as they are, how many come out the same, and every exception with its reason; `--json` prints every case.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import onnx_ir
+from onnx.backend.test.case.test_case import TestCase
 
 from netwright.frontends.onnx import load_onnx
 from netwright.ir.dump import dump
@@ -33,7 +34,6 @@ from netwright.ir.verify import verify
 
 if TYPE_CHECKING:
     import onnxruntime
-    from onnx.backend.test.case.test_case import TestCase
 
 SAME, CHECKED, DIFFERENT = "same", "checked", "different"
 """Outcomes: the same values; ONNX Runtime does not run the original, all else went well; netwright lost something."""
@@ -50,11 +50,13 @@ class Outcome:
 
     Attributes:
         name: the case's name.
+        variant: the transform's name; empty for the program as imported.
         status: `same`, `checked` or `different`.
         reason: where status is not `same`: what ONNX Runtime said of the original, or what went wrong.
     """
 
     name: str
+    variant: str
     status: str
     reason: str = ""
 
@@ -73,29 +75,35 @@ def cases() -> list[TestCase]:
     return sorted({case.name: case for case in found}.values(), key=lambda case: case.name)
 
 
-def run_case(case: TestCase, folder: Path, transform: Transform | None = None) -> Outcome:
-    """Put one case through netwright.
+def run_case(case: TestCase, folder: Path, transforms: Mapping[str, Transform] | None = None) -> Iterator[Outcome]:
+    """Put one case through netwright, as it is and once with each transform; ONNX Runtime runs the original once.
 
     Args:
         case: the test case.
         folder: where files may be written.
-        transform: what happens to the program between verification and saving, such as `simplify`.
+        transforms: what happens to the program between verification and saving, by name, such as `simplify`.
     """
     assert case.model is not None
     original = _serialized(case)
-    path = folder / "case.onnx"
     try:
         expected: list[object] | str = _run(original, case)
     except RuntimeError as error:
         expected = _first_line(error)
+    for variant, transform in {"": None, **(transforms or {})}.items():
+        yield _outcome(case, original, expected, folder / "case.onnx", variant, transform)
+
+
+def _outcome(
+    case: TestCase, original: bytes, expected: list[object] | str, path: Path, variant: str, transform: Transform | None
+) -> Outcome:
     try:
         _through(original, path, transform)
         if isinstance(expected, str):
-            return Outcome(case.name, CHECKED, expected)
+            return Outcome(case.name, variant, CHECKED, expected)
         _compare(case, expected, _run(path.read_bytes(), case))
     except (NetwrightError, Unequal, RuntimeError) as error:
-        return Outcome(case.name, DIFFERENT, _first_line(error))
-    return Outcome(case.name, SAME)
+        return Outcome(case.name, variant, DIFFERENT, _first_line(error))
+    return Outcome(case.name, variant, SAME)
 
 
 def _through(original: bytes, path: Path, transform: Transform | None) -> None:
@@ -237,41 +245,48 @@ def _first_line(error: Exception) -> str:
 # ---- report ------------------------------------------------------------------------------------------------------
 
 
-def outcomes(chosen: Iterable[TestCase], transform: Transform | None = None) -> Iterator[Outcome]:
-    """The outcome of each case, in a folder of its own that is removed at the end."""
+def outcomes(chosen: Iterable[TestCase], transforms: Mapping[str, Transform] | None = None) -> Iterator[Outcome]:
+    """The outcomes of each case, in a folder that is removed at the end."""
     with tempfile.TemporaryDirectory() as folder:
         for case in chosen:
-            yield run_case(case, Path(folder), transform)
+            yield from run_case(case, Path(folder), transforms)
 
 
 def pipeline_transform(text: str) -> Transform:
     """What pipeline text does to a program."""
-    from netwright.passes.manager import PassManager
+    from netwright.passes.context import Context
+    from netwright.passes.manager import run
     from netwright.passes.pipeline import Pipeline
 
-    manager = PassManager(Pipeline.parse(text))
-    return lambda program: manager.run(program).program
+    pipeline = Pipeline.parse(text)
+    return lambda program: run(program, pipeline, Context()).program
 
 
 def main() -> None:
     """Run the cases and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="cases to run; all by default")
-    parser.add_argument("--pipeline", help="passes to run between import and save, such as 'simplify'")
+    parser.add_argument("--pipeline", action="append", default=[], help="run each case with these passes too; by default 'simplify'")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    transform = pipeline_transform(options.pipeline) if options.pipeline else None
+    transforms = {text: pipeline_transform(text) for text in options.pipeline or ["simplify"]}
     chosen = [case for case in cases() if not options.names or case.name in options.names]
-    found = list(outcomes(chosen, transform))
-    counts = Counter(outcome.status for outcome in found)
+    found = list(outcomes(chosen, transforms))
     if options.json:
-        print(json.dumps({"counts": counts, "cases": [asdict(outcome) for outcome in found]}, indent=1))
+        print(json.dumps([asdict(outcome) for outcome in found], indent=1))
         return
+    for variant in ("", *transforms):
+        _print([outcome for outcome in found if outcome.variant == variant], variant, every=bool(options.names))
+
+
+def _print(found: list[Outcome], variant: str, *, every: bool) -> None:
+    counts = Counter(outcome.status for outcome in found)
     print(
-        f"{len(found)} cases; ONNX Runtime runs {len(found) - counts[CHECKED]}; same values: {counts[SAME]}; different: {counts[DIFFERENT]}"
+        f"{variant or 'import and save'}: {len(found)} cases; ONNX Runtime runs {len(found) - counts[CHECKED]}; "
+        f"same values: {counts[SAME]}; different: {counts[DIFFERENT]}"
     )
     for outcome in found:
-        if outcome.status == DIFFERENT or options.names:
+        if outcome.status == DIFFERENT or every:
             print(f"  {outcome.name}: {outcome.status} {outcome.reason}")
 
 
