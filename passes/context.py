@@ -81,6 +81,7 @@ class Context:
         threads: how many threads backends use.
         dims: values for symbolic dimensions, where a pass must have numbers.
         plans: plans given from outside, by pass name.
+        samples: makes up inputs for a program, where no data was given.
     """
 
     calibration: Iterable[Feeds] | None = None
@@ -97,6 +98,7 @@ class Context:
     gradients: Gradients | None = None
     trainer: Trainer | None = None
     timer: Timer | None = None
+    samples: Callable[[Program], Iterable[Feeds]] | None = None
 
     def has(self, need: str) -> bool:
         """True when what a pass `needs` by this name is there."""

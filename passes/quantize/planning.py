@@ -1,0 +1,159 @@
+"""Deciding which sites become integers, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+
+from netwright.ir.origin import origin_of
+from netwright.passes.quantize.blockwise import fitting_block_size
+from netwright.passes.quantize.choice import BlockWise, Choice, Dynamic, Outliers
+from netwright.passes.quantize.outliers import activations_of, channel_peaks, outliers_of
+from netwright.passes.quantize.sites import Site, find_sites, quantized_nodes
+from netwright.passes.quantize.thresholds import LINEAR_COLUMNS, LINEAR_ELEMENTS, LSTM_ELEMENTS, TABLE_ELEMENTS
+from netwright.passes.quantize.units import Unit, units_of
+from netwright.passes.quantize.weights import float_array
+from netwright.passes.rewrite import Miss, site_of
+
+if TYPE_CHECKING:
+    from netwright.ir.program import Program
+    from netwright.passes.context import Context
+
+
+@runtime_checkable
+class Int8Target(Protocol):
+    """A target that tells how its processor multiplies bytes."""
+
+    @property
+    def has_int8_dot(self) -> bool:
+        """True when products of bytes are summed in 32 bits."""
+        ...
+
+    @property
+    def is_x86(self) -> bool:
+        """True where, without that, they are summed in saturating 16 bits."""
+        ...
+
+
+@dataclass(slots=True)
+class Survey:
+    """What the planner found.
+
+    Attributes:
+        units: that can be quantized.
+        misses: of all others.
+    """
+
+    units: list[Unit]
+    misses: list[Miss] = field(default_factory=list[Miss])
+
+
+def survey(program: Program) -> Survey:
+    """All units without an obstacle in the graph; a Miss for every other site that holds weights."""
+    found = list(find_sites(program))
+    misses = [entry for entry in found if isinstance(entry, Miss)]
+    units: list[Unit] = []
+    for unit in units_of(entry for entry in found if isinstance(entry, Site)):
+        reason = unit.obstacle()
+        if reason is None:
+            units.append(unit)
+        else:
+            misses.extend(Miss(reason, site.name) for site in unit.sites)
+    return Survey(units, misses)
+
+
+def already_quantized(program: Program) -> Miss | None:
+    """What to say of a program that has been quantized before."""
+    nodes = quantized_nodes(program)
+    if not nodes:
+        return None
+    kinds = ", ".join(dict.fromkeys(node.op_type for node in nodes))
+    return Miss(f"the model is already quantized ({len(nodes)} nodes: {kinds}): left as it is", site_of(nodes[0]))
+
+
+def excluded(unit: Unit, patterns: Sequence[str]) -> str | None:
+    """The reason, where a pattern matches a site's name or the module that it came from."""
+    for site in unit.sites:
+        names = (site.name, origin_of(site.node).module)
+        pattern = next((pattern for pattern in patterns if any(name and fnmatchcase(name, pattern) for name in names)), None)
+        if pattern is not None:
+            return f"left float: exclude names it ('{pattern}' matches {next(n for n in names if n and fnmatchcase(n, pattern))})"
+    return None
+
+
+def too_small(unit: Unit) -> str | None:
+    """The reason, with numbers, where integers would gain nothing."""
+    for site in unit.sites:
+        if site.kind == "linear" and site.elements < LINEAR_ELEMENTS.least:
+            return f"left float: its weight has {site.rows} x {site.columns} elements, under {LINEAR_ELEMENTS.least} ({LINEAR_ELEMENTS.why})"
+        if site.kind == "linear" and site.columns < LINEAR_COLUMNS.least:
+            return f"left float: it has {site.columns} output channels, under {LINEAR_COLUMNS.least} ({LINEAR_COLUMNS.why})"
+        if site.kind == "table" and site.elements < TABLE_ELEMENTS.least:
+            return f"left float: its table has {site.rows} x {site.columns} elements, under {TABLE_ELEMENTS.least} ({TABLE_ELEMENTS.why})"
+        if site.kind == "lstm" and site.elements < LSTM_ELEMENTS.least:
+            return (
+                f"left float: {site.columns} hidden units with {site.rows} inputs have {site.elements} weights, "
+                f"under {LSTM_ELEMENTS.least} ({LSTM_ELEMENTS.why})"
+            )
+    return None
+
+
+def not_finite(unit: Unit) -> str | None:
+    """The reason, where a weight holds NaN or infinities (read row by row; nothing is copied)."""
+    for weight in unit.weights:
+        data = float_array(weight)
+        flat = data.reshape(-1, data.shape[-1]) if data.ndim else data.reshape(1, 1)
+        if not all(np.isfinite(flat[start : start + 4096]).all() for start in range(0, flat.shape[0], 4096)):
+            return f"left float: its weight %{weight.name} holds values that are not finite"
+    return None
+
+
+def weight_bits(context: Context) -> int:
+    """8, or 7 on x86 without VNNI, whose 16-bit sums two full 8-bit products would saturate."""
+    target = context.target
+    return 7 if isinstance(target, Int8Target) and target.is_x86 and not target.has_int8_dot else 8
+
+
+def find_outliers(program: Program, context: Context, units: Sequence[Unit]) -> dict[Unit, Outliers]:
+    """The outlier channels of each unit's activations; nothing where the context cannot run the program or has no feeds for it."""
+    batches = context.calibration if context.calibration is not None else context.samples(program) if context.samples is not None else None
+    if context.executor is None or batches is None:
+        return {}
+    inner = {value.name for node in program.graph for value in node.outputs} | {value.name for value in program.inputs}
+    read = {unit: [name for name in activations_of(unit) if name in inner] for unit in units}
+    names = list(dict.fromkeys(name for names in read.values() for name in names))
+    if not names:
+        return {}
+    known = {value.name for value in program.inputs}
+    feeds = ({name: array for name, array in batch.items() if name in known} for batch in batches)
+    peaks = channel_peaks(program, context.executor, feeds, names)
+    found: dict[Unit, Outliers] = {}
+    for unit, values in read.items():
+        rows = unit.sites[0].rows
+        measured = [peaks[name] for name in values if name in peaks and peaks[name].shape == (rows,)]
+        if measured and len(measured) == len(unit.products):
+            found[unit] = outliers_of(np.max(measured, axis=0))
+    return found
+
+
+def dynamic_choice(unit: Unit, site: Site, bits: int, per_channel: bool, outliers: Outliers) -> Dynamic:
+    """The decision for one site of a dynamic plan."""
+    axis = "tensor" if not per_channel else "row" if site.kind == "table" else "column"
+    return Dynamic(bits if unit.products else 8, axis, outliers if site.kind == "linear" else ())
+
+
+def block_choice(unit: Unit, bits: int, block_size: int, symmetric: bool) -> Choice | str:
+    """The decision for the sites of a weight-only plan, or why there is none."""
+    if unit.sites[0].kind == "lstm":
+        return "left float: weight-only integers are for products and tables; scheme='dynamic' quantizes LSTMs"
+    width = unit.tables[0].columns if unit.tables else unit.sites[0].rows
+    fitting = fitting_block_size(unit, block_size)
+    if fitting is None:
+        return f"left float: the tied table's width {width} is no multiple of 16, the smallest block"
+    if unit.tables and width * bits % 8:
+        return f"left float: {width} elements of {bits} bits do not fill whole bytes"
+    return BlockWise(bits, fitting, symmetric)

@@ -1,0 +1,202 @@
+"""Where a model can be quantized: products with constant weights, table look-ups, recurrent layers; and what speaks against each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+import onnx_ir
+
+from netwright.ir.program import Program, constant
+from netwright.passes.quantize.thresholds import CONVOLUTION
+from netwright.passes.rewrite import Miss, site_of
+
+Kind = Literal["linear", "table", "lstm"]
+
+FLOATS = frozenset({onnx_ir.DataType.FLOAT, onnx_ir.DataType.FLOAT16, onnx_ir.DataType.BFLOAT16})
+"""Weights of these types are quantized; a float64 model is left alone, for its author wanted the precision."""
+
+QUANTIZED_OPS = frozenset(
+    {
+        "ConvInteger", "DequantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "GatherBlockQuantized",
+        "MatMulBnb4", "MatMulInteger", "MatMulIntegerToFloat", "MatMulNBits", "QAttention", "QGemm", "QLinearConv", "QLinearMatMul",
+        "QMoE", "QOrderedMatMul", "QuantizeLinear",
+    }
+)  # fmt: skip
+"""Operators that show that a model is already quantized."""
+
+_LEFT_FLOAT: Mapping[str, str] = MappingProxyType(
+    {
+        "Conv": CONVOLUTION,
+        "ConvTranspose": "left float: ONNX Runtime has no integer kernel for ConvTranspose",
+        "GRU": "left float: ONNX Runtime has no integer kernel for GRU",
+        "RNN": "left float: ONNX Runtime has no integer kernel for RNN",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Site:
+    """One node that can be quantized.
+
+    Attributes:
+        node: MatMul, Gemm, Gather or LSTM.
+        kind: which of the three treatments it gets.
+        weights: the constants that become integers: one, or an LSTM's W and R.
+        rows: input channels of a product, entries of a table, inputs of an LSTM.
+        columns: output channels of a product, width of a table, hidden units of an LSTM.
+        transposed: a product that reads its weight as [columns, rows]: Gemm with transB, or behind a Transpose.
+    """
+
+    node: onnx_ir.Node
+    kind: Kind
+    weights: tuple[onnx_ir.Value, ...]
+    rows: int
+    columns: int
+    transposed: bool = False
+
+    @property
+    def name(self) -> str:
+        """The site's name: that of the node's first output."""
+        return site_of(self.node)
+
+    @property
+    def elements(self) -> int:
+        """Elements of its weights, for one direction of an LSTM."""
+        return 4 * self.columns * (self.rows + self.columns) if self.kind == "lstm" else self.rows * self.columns
+
+    def owns(self, reader: onnx_ir.Node) -> bool:
+        """True when the weight's reader `reader` is this site, or the Transpose before it."""
+        return reader is self.node or (self.transposed and reader.op_type == "Transpose" and reader is self.node.inputs[1].producer())  # type: ignore[union-attr]
+
+
+def quantized_nodes(program: Program) -> list[onnx_ir.Node]:
+    """Nodes that show that the program is already quantized."""
+    return [node for node in program.nodes(*QUANTIZED_OPS)]
+
+
+def find_sites(program: Program) -> Iterator[Site | Miss]:
+    """Every node that holds weights, in graph order: a site, or why it cannot be one. Linear in nodes."""
+    for graph in (program.graph, *program.graph.subgraphs()):
+        for node in graph:
+            found = _look(node)
+            if found is not None:
+                yield found
+    for function in program.model.functions.values():
+        for node in function.graph.all_nodes():
+            found = _look(node)
+            if isinstance(found, Site):
+                yield Miss(f"left float: it stands inside the function {function.name}; inline the function first", found.name)
+            elif found is not None:
+                yield found
+
+
+def _look(node: onnx_ir.Node) -> Site | Miss | None:
+    if node.domain:
+        return None
+    match node.op_type:
+        case "MatMul":
+            return _matmul(node)
+        case "Gemm":
+            return _gemm(node)
+        case "Gather":
+            return _gather(node)
+        case "LSTM":
+            return _lstm(node)
+        case _:
+            reason = _LEFT_FLOAT.get(node.op_type)
+            return Miss(reason, site_of(node)) if reason is not None else None
+
+
+def _matmul(node: onnx_ir.Node) -> Site | Miss | None:
+    left, right = node.inputs
+    root, transposed = _root(right)
+    if root is None:
+        if constant(left) is not None:
+            return _float_only(left, Miss(f"left float: the weight {_shown(left)} stands on the left", site_of(node)))
+        return _float_only(right, Miss(f"left float: both operands, {_shown(left)} and {_shown(right)}, are computed", site_of(node)))
+    return _product(node, root, transposed)
+
+
+def _gemm(node: onnx_ir.Node) -> Site | Miss | None:
+    weight = node.inputs[1]
+    root, transposed = _root(weight)
+    if root is None:
+        return _float_only(weight, Miss(f"left float: the weight {_shown(weight)} is not constant", site_of(node)))
+    return _product(node, root, transposed != (node.attributes.get_int("transB", 0) == 1))
+
+
+def _product(node: onnx_ir.Node, weight: onnx_ir.Value, transposed: bool) -> Site | Miss | None:
+    tensor = constant(weight)
+    assert tensor is not None
+    problem = _unfit(weight, tensor, 2)
+    if problem is not None:
+        return _float_only(weight, Miss(problem, site_of(node)))
+    first, second = (int(size) for size in tensor.shape)  # type: ignore[arg-type]
+    rows, columns = (second, first) if transposed else (first, second)
+    return Site(node, "linear", (weight,), rows, columns, transposed)
+
+
+def _gather(node: onnx_ir.Node) -> Site | Miss | None:
+    table = node.inputs[0]
+    tensor = constant(table)
+    if table is None or tensor is None or tensor.dtype not in FLOATS or len(tensor.shape) != 2:
+        return None
+    entries, width = (int(size) for size in tensor.shape)  # type: ignore[arg-type]
+    if node.attributes.get_int("axis", 0) % 2 != 0:
+        return Miss(f"left float: it takes columns, not rows, of {_shown(table)}", site_of(node))
+    return Site(node, "table", (table,), entries, width)
+
+
+def _lstm(node: onnx_ir.Node) -> Site | Miss | None:
+    weights = node.inputs[1:3]
+    for weight in weights:
+        tensor = constant(weight)
+        if weight is None or tensor is None:
+            hint = "; run simplify first, which folds weights that nodes assemble" if weight is not None and weight.producer() is not None else ""
+            return Miss(f"left float: the weight {_shown(weight)} is not constant{hint}", site_of(node))
+        problem = _unfit(weight, tensor, 3)
+        if problem is not None:
+            return Miss(problem, site_of(node))
+        if tensor.dtype != onnx_ir.DataType.FLOAT:
+            return Miss(f"left float: DynamicQuantizeLSTM takes float32, and {_shown(weight)} is {tensor.dtype.name.lower()}", site_of(node))
+    if node.attributes.get_int("layout", 0) != 0:
+        return Miss("left float: DynamicQuantizeLSTM has no batch-first layout", site_of(node))
+    inputs, hidden = (int(constant(weight).shape[2]) for weight in weights)  # type: ignore[union-attr, arg-type]
+    return Site(node, "lstm", tuple(w for w in weights if w is not None), inputs, hidden)
+
+
+def _root(value: onnx_ir.Value | None) -> tuple[onnx_ir.Value | None, bool]:
+    """The constant behind a weight and whether it is read as its transpose; None where it is computed."""
+    if value is None:
+        return None, False
+    if constant(value) is not None:
+        return value, False
+    node = value.producer()
+    if node is None or node.op_type != "Transpose" or node.domain or constant(node.inputs[0]) is None:
+        return None, False
+    perm = list(node.attributes.get_ints("perm", ()))
+    shape = constant(node.inputs[0]).shape  # type: ignore[union-attr]
+    return (node.inputs[0], True) if len(shape) == 2 and perm in ([], [1, 0]) else (None, False)
+
+
+def _unfit(weight: onnx_ir.Value, tensor: onnx_ir.TensorProtocol, rank: int) -> str | None:
+    if len(tensor.shape) != rank:
+        return f"left float: the weight {_shown(weight)} has {len(tensor.shape)} dimensions, and {rank} are handled"
+    if tensor.dtype not in FLOATS:
+        return f"left float: the weight {_shown(weight)} is {tensor.dtype.name.lower()}; float32, float16 and bfloat16 are handled"
+    if tensor.size == 0:
+        return f"left float: the weight {_shown(weight)} is empty"
+    return None
+
+
+def _float_only(value: onnx_ir.Value | None, miss: Miss) -> Miss | None:
+    """The miss, unless the value is known to be of integers (shape arithmetic)."""
+    dtype = value.dtype if value is not None else None
+    return None if dtype is not None and not dtype.is_floating_point() else miss
+
+
+def _shown(value: onnx_ir.Value | None) -> str:
+    return f"%{value.name}" if value is not None else "(none)"
