@@ -50,30 +50,27 @@ def fold_bias(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | None:
 
 
 @fusion("Add", "Mul")
-def merge_constants(node: onnx_ir.Node, program: Program) -> Rewrite | None:
-    """`(x + a) + b` becomes `x + (a + b)`, and likewise for products."""
+def merge_vectors(node: onnx_ir.Node, program: Program) -> Rewrite | None:
+    """`(x + a) + b` becomes `x + (a + b)`, and likewise for products, where a and b are vectors along the same axis."""
     split = split_constant(node)
     inner = producer(split[0], node.op_type) if split is not None else None
     before = split_constant(inner) if inner is not None else None
     if split is None or inner is None or before is None or only_reader(split[0]) is not node or "Trainable" in program.properties:
         return None
     source, first = before
-    second = split[1]
-    if not is_float(source.dtype) or constant(source) is not None:
-        return None
-    a, b = constant(first), constant(second)
-    if a is None or b is None or max(a.size, b.size) > _MERGED_ELEMENTS or a.dtype != b.dtype:
+    a, b = constant(first), constant(split[1])
+    if not is_float(source.dtype) or a is None or b is None or max(a.size, b.size) > _MERGED_ELEMENTS or a.dtype != b.dtype:
         return None
     shape = np.broadcast_shapes(*(tuple(int(dim) for dim in tensor.shape.numpy()) for tensor in (a, b)))
-    if int(np.prod(shape)) > max(a.size, b.size):
+    if a.size == 1 or b.size == 1 or int(np.prod(shape)) > max(a.size, b.size):
         return None
 
     def make(editor: Editor) -> onnx_ir.Value:
         left, right = a.numpy().astype(np.float64), b.numpy().astype(np.float64)
         made = left + right if node.op_type == "Add" else left * right
         merged = editor.constant(made.astype(a.numpy().dtype), first.name or "constant")
-        mapped = Affine(np.ones(()), right) if node.op_type == "Add" else Affine(right, np.zeros(()))
         if made.shape == left.shape:
+            mapped = Affine(shift=right) if node.op_type == "Add" else Affine(scale=right)
             editor.map(merged.name or "", Mapped(mapped, (first.name or "",)))
         return editor.op(node.op_type, [source, merged], like=node.outputs[0])
 
@@ -170,4 +167,4 @@ def _starts_with(dims: tuple[Dim, ...], lead: tuple[Dim, ...], inputs: int) -> b
     return len(rest) == len(dims) - len(lead) and int(np.prod(rest)) == inputs
 
 
-RULES: tuple[Rule, ...] = (fold_bias, merge_constants, fuse_gemm, transposed_gemm, unflatten_gemm)
+RULES: tuple[Rule, ...] = (fold_bias, merge_vectors, fuse_gemm, transposed_gemm, unflatten_gemm)

@@ -58,13 +58,15 @@ def fuse_attention(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | Non
     key = _transposed(turned)
     if key is None:
         return Miss(f"attention: its key %{turned.name} is not transposed by a Transpose", site_of(root))
-    reason = _wrong_mask(mask, product.outputs[0])
+    scale = factor * left * right
+    reason = _wrong_operands(query, turned, value) or _wrong_mask(mask, product.outputs[0])
+    if not reason and not scale > 0.0:
+        reason = f"its scale is {scale:g}"
     if reason:
         return Miss(f"attention: {reason}", site_of(root))
     outside = escaping(inner, root)
     if outside is not None:
         return read_elsewhere(outside, root, "attention")
-    scale = factor * left * right
 
     def make(editor: Editor) -> onnx_ir.Value:
         keys = key.source if key.perm is None else editor.op("Transpose", [key.source], {"perm": key.perm}, name=key.node.outputs[0].name or "")
@@ -104,6 +106,15 @@ def _transposed(value: onnx_ir.Value) -> _Key | None:
         return None
     undone = (perm[0], perm[1], perm[3], perm[2])
     return _Key(node.inputs[0], None if undone == (0, 1, 2, 3) else undone, node)
+
+
+def _wrong_operands(query: onnx_ir.Value, turned: onnx_ir.Value, value: onnx_ir.Value) -> str:
+    """Why Attention cannot take these operands, of which a MatMul would broadcast batch and heads."""
+    shapes = [shape_of(one) or () for one in (query, turned, value)]
+    for axis, name in ((0, "batch"), (1, "heads")):
+        if not all(len(dims) == 4 and same(dims[axis], shapes[0][axis]) for dims in shapes):
+            return f"the {name} of query %{query.name}, key %{turned.name} and value %{value.name} may differ"
+    return ""
 
 
 def _wrong_mask(mask: onnx_ir.Value | None, scores: onnx_ir.Value) -> str:
@@ -206,7 +217,6 @@ def _flat(editor: Editor, part: _Projected) -> onnx_ir.Value:
         like=part.split.source,
         name=part.rotary.outputs[0].name or "",
     )
-
 
 
 RULES: tuple[Rule, ...] = (fuse_attention, group_heads, absorb_heads)

@@ -249,7 +249,7 @@ def multiply(editor: Editor, node: onnx_ir.Node, index: int, factor: np.ndarray)
     def change(numbers: np.ndarray, rows: slice) -> np.ndarray:
         return numbers * (factor[rows] if factor.ndim == numbers.ndim and factor.shape[0] > 1 else factor)
 
-    change_parameter(editor, node, index, change, Affine(factor, np.zeros(())))
+    change_parameter(editor, node, index, change, Affine(scale=factor))
 
 
 def shift(editor: Editor, found: Linear, summand: np.ndarray) -> None:
@@ -269,7 +269,7 @@ def shift(editor: Editor, found: Linear, summand: np.ndarray) -> None:
         return
     _spread_bias(editor, found)
     added = summand / beta
-    change_parameter(editor, node, index, lambda numbers, _: numbers + added, Affine(np.ones(()), added))
+    change_parameter(editor, node, index, lambda numbers, _: numbers + added, Affine(shift=added))
 
 
 def _spread_bias(editor: Editor, found: Linear) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir
+from onnx_ir import DataType
 
 from netwright.ir.editor import Editor, can_replace
 from netwright.ir.opinfo import is_float
@@ -303,7 +304,7 @@ def merge_factors(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     if opset_of(node, program) >= _ATTENTION and feeds_softmax(node):
         return None
     scaled = left.producer()
-    if scaled is None:
+    if scaled is None or left.dtype not in (DataType.FLOAT, DataType.DOUBLE):
         return None
 
     def change(editor: Editor) -> None:
