@@ -26,6 +26,7 @@ __all__ = [
     "dims_equal",
     "infer",
     "infer_nodes",
+    "is_inferred",
     "product",
     "rank",
     "same_dims",
@@ -110,6 +111,11 @@ def infer(program: Program, *, keep_declared: bool = False) -> list[Miss]:
                 _forget(node.outputs)
     walk.graph(walk.context(program.model.opset_imports), program.graph)
     return walk.misses
+
+
+def is_inferred(program: Program) -> bool:
+    """True once `infer` has run; the editor keeps what it found up to date from then on."""
+    return _NAMES in program.resources
 
 
 def infer_nodes(program: Program, nodes: Sequence[onnx_ir.Node]) -> list[Miss]:
