@@ -150,6 +150,24 @@ def _shape(node: onnx_ir.Node, arrays: Arrays) -> np.ndarray:
     return np.array(arrays[0].shape[start:end], np.int64)
 
 
+def _reduction(function: Callable[..., np.ndarray]) -> Evaluator:
+    """For reductions: axes as second input (opset 18) or attribute; sums of floats are taken in their own type."""
+
+    def row(node: onnx_ir.Node, arrays: Arrays) -> np.ndarray:
+        data = arrays[0]
+        given = tuple(int(axis) for axis in arrays[1]) if len(arrays) > 1 else ints_attr(node, "axes")
+        if not given and int_attr(node, "noop_with_empty_axes", 0):
+            raise EvaluationError("a reduction over no axes", place=node.outputs[0].name)
+        axes = given or tuple(range(data.ndim))
+        return np.asarray(function(data, axis=axes, keepdims=bool(int_attr(node, "keepdims", 1)))).astype(data.dtype, copy=False)
+
+    return row
+
+
+def _norm(data: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    return np.sqrt(np.sum(np.square(data), axis=axis, keepdims=keepdims))
+
+
 def _plain(function: Callable[..., np.ndarray]) -> Evaluator:
     return lambda node, arrays: np.asarray(function(*arrays))
 
@@ -196,6 +214,12 @@ TABLE: dict[str, Evaluator] = {
     "Range": _range,
     "Expand": _expand,
     "Shape": _shape,
+    "ReduceSum": _reduction(np.sum),
+    "ReduceMean": _reduction(np.mean),
+    "ReduceMax": _reduction(np.max),
+    "ReduceMin": _reduction(np.min),
+    "ReduceProd": _reduction(np.prod),
+    "ReduceL2": _reduction(_norm),
     "Size": _plain(lambda a: np.array(a.size, np.int64)),
 }
 """Operators that numpy evaluates exactly as the standard says, from opset 18 on."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-import numpy as np
 import onnx_ir
 
 from netwright.ir.dims import shape_of
 from netwright.ir.editor import Editor
-from netwright.ir.opinfo import int_attr, is_float, is_pure, is_standard
+from netwright.ir.opinfo import is_float, is_pure, is_standard
 from netwright.ir.program import Program, constant
 from netwright.ir.shapes import static_shape
 from netwright.passes.rewrite import Miss, Rewrite, site_of
 from netwright.passes.rules import rule
 from netwright.passes.simplify.evaluate import EvaluationError, evaluate, in_table
-from netwright.passes.simplify.facts import bytes_of, perm_of, same_kind
+from netwright.passes.simplify.facts import bytes_of
+from netwright.passes.simplify.folded_maps import folded_map
 
 FREE_BYTES = 1 << 14
 """Results up to this size are always folded."""
@@ -53,8 +53,8 @@ def _is_text(value: onnx_ir.Value | None) -> bool:
 def _refusal(node: onnx_ir.Node, program: Program) -> str:
     """Why a node should not be folded, else nothing."""
     weights = [value for value in node.inputs if value is not None and is_float(value.dtype) and len(shape_of(value) or ()) > 0 and _elements(value) > 1]
-    if weights and "Trainable" in program.properties:
-        return f"%{weights[0].name} is a parameter of a trainable program"
+    if weights and "Trainable" in program.properties and not _goes_back(node):
+        return f"%{weights[0].name} is a parameter of a trainable program, and {node.op_type} has no way back"
     for value in weights:
         readers = len(value.uses())
         if readers > 1 and len(shape_of(value) or ()) > 1 and _grows(node):
@@ -67,6 +67,11 @@ def _refusal(node: onnx_ir.Node, program: Program) -> str:
     if total > FREE_BYTES and total > freed:
         return f"the result of {total} bytes would take the place of {freed} bytes of constants (limit {FREE_BYTES})"
     return ""
+
+
+def _goes_back(node: onnx_ir.Node) -> bool:
+    mapped = folded_map(node)
+    return mapped is not None and (mapped.map.arity > 1 or mapped.map.inverse() is not None)
 
 
 def _elements(value: onnx_ir.Value) -> int:
@@ -136,8 +141,9 @@ def _replace(node: onnx_ir.Node, make: Callable[[Editor], list[onnx_ir.Value]]) 
 
 def _record(editor: Editor, node: onnx_ir.Node, old: onnx_ir.Value, new: onnx_ir.Value) -> None:
     """Record how a folded parameter comes from the parameter before."""
+    mapped = folded_map(node)
+    if mapped is not None and old.name:
+        editor.map(old.name, mapped)
 
 
 RULES = (fold_constants,)
-
-__all__ = ["FREE_BYTES", "RULES", "fold_constants", "int_attr", "np", "perm_of", "same_kind"]

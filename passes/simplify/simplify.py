@@ -38,15 +38,15 @@ class Simplify(RewritePass):
         index = RuleIndex(LOCAL_RULES)
         yield from remove_dead(program)
         yield from inline(program)
-        shapes.infer(program)
+        if not shapes.is_inferred(program):
+            shapes.infer(program)
+        yield from share(program)
         seeds: Iterable[onnx_ir.Node] | None = None
         for _ in range(ROUNDS):
-            yield from share(program)
-            touched = yield from drive(program, index, seeds)
-            again = yield from share(program)
-            if not again:
+            yield from drive(program, index, seeds)
+            seeds = yield from share(program)
+            if not seeds:
                 break
-            seeds = again
         else:
             raise NetwrightError(f"simplify has not come to rest after {ROUNDS} rounds.", place=program.name, remedy="Report this model.")
         yield from remove_dead(program)
