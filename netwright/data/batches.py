@@ -73,23 +73,28 @@ def as_batches(data: DataLike, program: Program, *, limit: int | None = None, ba
     return Batches(_checked(_source(data, ports, limit, batch_size)), names, limit)
 
 
-def _source(data: DataLike, ports: tuple[Port, ...], limit: int | None, batch_size: int | None) -> _Source:
-    if isinstance(data, str | PathLike):
+def _source(data: object, ports: tuple[Port, ...], limit: int | None, batch_size: int | None) -> _Source:
+    if isinstance(data, str | Path):
         return _from_files(Path(data), ports, batch_size)
+    if isinstance(data, PathLike):
+        return _from_files(Path(cast("PathLike[str]", data)), ports, batch_size)
     if isinstance(data, Mapping):
         whole = cast("Mapping[str, object]", data)
         return lambda: split_whole(whole, ports, batch_size)
     if is_array(data):
         return lambda: split_whole({_only_input(ports): data}, ports, batch_size)
-    if callable(data) and not isinstance(data, Iterable):
-        make = cast("Callable[[], Iterable[object]]", data)
-        return lambda: _from_items(make(), ports)
     if isinstance(data, Iterator):
         return _from_generator(cast("Iterator[object]", data), ports, limit)
     if isinstance(data, Iterable):
-        return lambda: _from_items(data, ports)
+        items = cast("Iterable[object]", data)
+        return lambda: _from_items(items, ports)
+    if callable(data):
+        make = cast("Callable[[], Iterable[object]]", data)
+        return lambda: _from_items(make(), ports)
     raise DataError(
-        f"A {type(data).__name__} is no data.", place="data", remedy="Give a path, or an iterable of dicts or tuples of arrays."
+        f"Nothing is known of data of type {type(data).__name__}.",
+        place="data",
+        remedy="Give a path, or an iterable of dicts or tuples of arrays.",
     )
 
 

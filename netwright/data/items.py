@@ -35,8 +35,9 @@ def _named(item: object, ports: tuple[Port, ...], where: str) -> dict[str, objec
     if isinstance(item, Mapping):
         return dict(cast("Mapping[str, object]", item))
     required = [port.name for port in ports if port.required]
-    if isinstance(item, tuple | list) and _is_positional(cast("Sequence[object]", item)):
-        return _by_position(list(cast("Sequence[object]", item)), required, where)
+    parts = _parts(item)
+    if _is_positional(parts):
+        return _by_position(parts, required, where)
     if len(required) == 1:
         return {required[0]: item}
     raise DataError(
@@ -46,19 +47,23 @@ def _named(item: object, ports: tuple[Port, ...], where: str) -> dict[str, objec
     )
 
 
+def _parts(item: object) -> list[object]:
+    """The items of a tuple or list; none of anything else."""
+    return list(cast("Sequence[object]", item)) if isinstance(item, tuple | list) else []
+
+
 def _is_positional(items: Sequence[object]) -> bool:
     """A list of arrays goes by position; nested numbers are one array."""
-    return any(is_array(one) or isinstance(one, Mapping) for one in items) or (
-        bool(items) and isinstance(items[0], tuple | list) and _is_positional(cast("Sequence[object]", items[0]))
-    )
+    return any(is_array(one) or isinstance(one, Mapping) for one in items) or (bool(items) and _is_positional(_parts(items[0])))
 
 
 def _by_position(items: list[object], required: list[str], where: str) -> dict[str, object]:
     first, rest = items[0], items[1:]
     if isinstance(first, Mapping):
-        return {**cast("Mapping[str, object]", first), **labelled(rest)}
-    if isinstance(first, tuple | list) and _is_positional(cast("Sequence[object]", first)):
-        return {**_by_position(list(cast("Sequence[object]", first)), required, where), **labelled(rest)}
+        return {**dict(cast("Mapping[str, object]", first)), **labelled(rest)}
+    nested = _parts(first)
+    if _is_positional(nested):
+        return {**_by_position(nested, required, where), **labelled(rest)}
     if len(items) < len(required):
         raise DataError(
             f"{len(items)} arrays were given for {len(required)} inputs.", place=where, remedy=f"The inputs are {', '.join(required)}."

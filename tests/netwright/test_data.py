@@ -29,7 +29,7 @@ def items() -> list[dict[str, np.ndarray]]:
 
 def folder(tmp_path: Path) -> Path:
     for number, item in zip((2, 10), items(), strict=True):
-        np.savez(tmp_path / f"part{number}.npz", **item)
+        np.savez(tmp_path / f"part{number}.npz", x=item["x"], i=item["i"], labels=item["labels"])
     (tmp_path / "readme.txt").write_text("not data")
     return tmp_path
 
@@ -133,7 +133,7 @@ def test_feeds_leave_labels_out():
         ({"x": X, "i": I, "labels": LABELS[0][:1]}, "data", "disagree on how many batches"),
         ([], "data", "holds no batch"),
         (X, "data", "One array was given"),
-        (7, "data", "A int is no data"),
+        (7, "data", "data of type int"),
         ([{"x": X[0], "i": I[0], "labels": object()}], "batch 0, labels", "no array of numbers"),
     ],
 )

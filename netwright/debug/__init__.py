@@ -1,0 +1,6 @@
+"""Telling two programs apart: by their values on the same inputs, and by their structure."""
+
+from netwright.debug.compare import Comparison, compare
+from netwright.debug.structure import Structure, structure
+
+__all__ = ["Comparison", "Structure", "compare", "structure"]
