@@ -101,7 +101,8 @@ class _Writer:
         return out
 
     def graph(self, graph: onnx_ir.Graph, *, functions: Iterable[onnx_ir.Function] = ()) -> Layout:
-        head = onnx.GraphProto(name=graph.name or "", doc_string=graph.doc_string or "")
+        head = onnx.GraphProto()
+        _texts_into(head, name=graph.name, doc_string=graph.doc_string)
         inputs = {value.name for value in graph.inputs}
         for value in graph.inputs:
             head.input.append(serde.serialize_value(value))
@@ -124,9 +125,8 @@ class _Writer:
         return out
 
     def function(self, function: onnx_ir.Function) -> Layout:
-        head = onnx.FunctionProto(
-            name=function.name, domain=function.domain, overload=function.overload, doc_string=function.doc_string or ""
-        )
+        head = onnx.FunctionProto()
+        _texts_into(head, name=function.name, domain=function.domain, overload=function.overload, doc_string=function.doc_string)
         _opsets_into(head.opset_import, function.opset_imports)
         _props_into(head.metadata_props, function.metadata_props)
         head.input.extend(value.name or "" for value in function.inputs)
@@ -152,9 +152,8 @@ class _Writer:
         if not heavy:
             out.add(serde.serialize_node(node).SerializeToString())
             return out
-        head = onnx.NodeProto(
-            op_type=node.op_type, domain=node.domain, name=node.name or "", overload=node.overload, doc_string=node.doc_string or ""
-        )
+        head = onnx.NodeProto(op_type=node.op_type)
+        _texts_into(head, domain=node.domain, name=node.name, overload=node.overload, doc_string=node.doc_string)
         _props_into(head.metadata_props, node.metadata_props)
         head.input.extend("" if value is None else value.name or "" for value in node.inputs)
         outputs = [value.name or "" for value in node.outputs]
@@ -176,9 +175,8 @@ class _Writer:
         if not _is_heavy(attr):
             out.add(serde.serialize_attribute(attr).SerializeToString())
             return out
-        head = onnx.AttributeProto(
-            name=attr.name, doc_string=attr.doc_string or "", type=onnx.AttributeProto.AttributeType.Name(attr.type.value)
-        )
+        head = onnx.AttributeProto(name=attr.name, type=onnx.AttributeProto.AttributeType.Name(attr.type.value))
+        _texts_into(head, doc_string=attr.doc_string)
         out.add(head.SerializeToString())
         if attr.type == onnx_ir.AttributeType.GRAPH:
             out.nest(6, self.graph(attr.as_graph()))
@@ -193,9 +191,8 @@ class _Writer:
         return out
 
     def tensor(self, tensor: onnx_ir.TensorProtocol, name: str, *, placed: Placed | None = None) -> Layout:
-        head = onnx.TensorProto(data_type=tensor.dtype.value, dims=tensor.shape.numpy(), name=name)
-        if tensor.doc_string:
-            head.doc_string = tensor.doc_string
+        head = onnx.TensorProto(data_type=tensor.dtype.value, dims=tensor.shape.numpy())
+        _texts_into(head, name=name, doc_string=tensor.doc_string)
         _props_into(head.metadata_props, tensor.metadata_props)
         out = Layout()
         if tensor.dtype == onnx_ir.DataType.STRING:
@@ -237,6 +234,15 @@ def _is_heavy(attr: onnx_ir.Attr) -> bool:
         return False
     tensor = attr.as_tensor()
     return tensor.dtype != onnx_ir.DataType.STRING and (tensor.nbytes >= INLINE_LIMIT or isinstance(tensor, onnx_ir.ExternalTensor))
+
+
+def _texts_into(
+    proto: onnx.GraphProto | onnx.FunctionProto | onnx.NodeProto | onnx.AttributeProto | onnx.TensorProto, **texts: str | None
+) -> None:
+    """Set the fields that have a text; an empty one would take two bytes."""
+    for name, text in texts.items():
+        if text:
+            setattr(proto, name, text)
 
 
 def _opsets_into(proto: list[onnx.OperatorSetIdProto], opsets: dict[str, int]) -> None:

@@ -58,9 +58,16 @@ def write_model(
     return (target,)
 
 
-def saved_bytes(model: onnx_ir.Model, *, external: bool | str | None = None, value_info: bool = True) -> int:
-    """Exactly how many bytes `write_model` would write, all files together. No tensor's data is read."""
-    shelf = _plan(model, external=external, name="model.onnx.data", value_info=value_info)
+def saved_bytes(model: onnx_ir.Model, *, external: bool | str | None = None, value_info: bool = True, name: str = "model.onnx") -> int:
+    """Exactly how many bytes `write_model` would write, all files together. No tensor's data is read.
+
+    Args:
+        model: left as it is.
+        external: as for `write_model`.
+        value_info: as for `write_model`.
+        name: the file's name, which each tensor repeats where weights lie in a file beside it.
+    """
+    shelf = _plan(model, external=external, name=f"{name}.data", value_info=value_info)
     return shelf.layout.size + shelf.size
 
 
