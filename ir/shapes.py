@@ -24,6 +24,7 @@ from netwright.ir.shape_rules import rule_for
 __all__ = [
     "Dim",
     "dims_equal",
+    "generated_joints",
     "infer",
     "infer_nodes",
     "is_inferred",
@@ -153,6 +154,14 @@ def specialised(program: Program, node: onnx_ir.Node) -> onnx_ir.Graph | None:
     names = program.resources.get(_NAMES)
     walk = _Walk(program, names if isinstance(names, Names) else Names())
     return walk.instance(node, function)
+
+
+def generated_joints(program: Program) -> dict[str, tuple[str, ...]]:
+    """For the names of dimensions that come of broadcasting differing ones: the dimensions that they were joined from."""
+    names = program.resources.get(_NAMES)
+    if not isinstance(names, Names):
+        return {}
+    return {dim.value: key[1:] for key, dim in names.joints.items() if dim.value and key[0] == "broadcast"}
 
 
 @dataclass(slots=True)
