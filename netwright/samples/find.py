@@ -11,7 +11,7 @@ from netwright.ir.program import Program
 from netwright.passes.context import Executor
 from netwright.samples.make import make
 from netwright.samples.roles import Role, roles
-from netwright.samples.sizes import SCALES, Scale, free_axes, shapes_at
+from netwright.samples.sizes import SCALES, Scale, bound_by, free_axes, shapes_at
 
 Arrays = dict[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -55,6 +55,7 @@ def find_feeds(
     shapes: Shapes | None = None,
     ranges: Ranges | None = None,
     dims: Mapping[str, int] | None = None,
+    prefer: Mapping[str, int] | None = None,
 ) -> Arrays:
     """Made-up inputs on which the program runs, with finite outputs where there are such.
 
@@ -66,19 +67,21 @@ def find_feeds(
         seed: of the generator.
         shapes: as in `sample_feeds`.
         ranges: as in `sample_feeds`.
-        dims: as in `sample_feeds`.
+        dims: as in `sample_feeds`; these are kept to.
+        prefer: sizes of symbolic dimensions to try first, such as `netwright.ir.cost.default_bindings`.
 
     Raises:
         DataError: nothing that was tried ran; the message holds the first failure.
     """
     found = roles(program)
-    given = (shapes or {}, ranges or {}, dims or {})
-    scales = SCALES if free_axes(program, given[0], given[2]) else SCALES[:1]
+    chosen, fixed = shapes or {}, dims or {}
+    first = [(SCALES[0], {**_unbound(prefer or {}, program, chosen), **fixed})] if prefer else []
+    others = SCALES if free_axes(program, chosen, fixed) else SCALES[:1]
     first_failure: NetwrightError | None = None
     with_holes: Arrays | None = None
     tried: set[tuple[tuple[int, ...], ...]] = set()
-    for scale in scales:
-        feeds = _feeds(program, found, scale, 1, seed, *given)[0]
+    for scale, sizes in (*first, *((scale, fixed) for scale in others)):
+        feeds = _feeds(program, found, scale, 1, seed, chosen, ranges or {}, sizes)[0]
         key = tuple(feed.shape for feed in feeds.values())
         if key in tried:
             continue
@@ -121,6 +124,12 @@ def _feeds(
         {name: make(value, found.get(name, Role("plain")), sizes[name], rng, ranges.get(name)) for name, value in inputs.items()}
         for _ in range(count)
     ]
+
+
+def _unbound(prefer: Mapping[str, int], program: Program, shapes: Shapes) -> dict[str, int]:
+    """What is preferred, without the symbols that chosen shapes bind."""
+    bound = bound_by(program, shapes, {})
+    return {name: size for name, size in prefer.items() if name not in bound}
 
 
 def _is_finite(output: np.ndarray) -> bool:

@@ -107,7 +107,7 @@ def shapes_at(
     Raises:
         DataError: a chosen shape or size does not fit an input, or names none.
     """
-    bound = {**_bound_by(program, shapes, dims), **dims}
+    bound = {**bound_by(program, shapes, dims), **dims}
     ranks = (value for value in program.inputs if value.name not in shapes)
     found = dict(shapes)
     for value in ranks:
@@ -119,7 +119,7 @@ def shapes_at(
 
 def free_axes(program: Program, shapes: Mapping[str, tuple[int, ...]], dims: Mapping[str, int]) -> bool:
     """True when some size is left to choose."""
-    bound = {**_bound_by(program, shapes, dims), **dims}
+    bound = {**bound_by(program, shapes, dims), **dims}
     return any(
         not isinstance(size, int) and _evaluate(size, bound) is None
         for value in program.inputs
@@ -128,7 +128,7 @@ def free_axes(program: Program, shapes: Mapping[str, tuple[int, ...]], dims: Map
     )
 
 
-def _bound_by(program: Program, shapes: Mapping[str, tuple[int, ...]], dims: Mapping[str, int]) -> dict[str, int]:
+def bound_by(program: Program, shapes: Mapping[str, tuple[int, ...]], dims: Mapping[str, int]) -> dict[str, int]:
     """The symbols that chosen shapes bind; each shape is checked against its input on the way."""
     inputs = {value.name or "": value for value in program.inputs}
     bound = dict(dims)

@@ -103,6 +103,15 @@ def test_sizes_are_tried_until_the_program_runs():
     assert find_feeds(program, OrtExecutor())["x"].shape == (1, 576)
 
 
+def test_preferred_sizes_come_first_and_chosen_ones_stay():
+    program = program_of("float[batch, length] x", "y = Neg(x)")
+    assert find_feeds(program, OrtExecutor(), prefer={"batch": 1, "length": 9})["x"].shape == (1, 9)
+    assert find_feeds(program, OrtExecutor(), prefer={"batch": 1, "length": 9}, dims={"batch": 4})["x"].shape == (4, 9)
+    assert find_feeds(program, OrtExecutor(), prefer={"batch": 1, "length": 9}, shapes={"x": (5, 6)})["x"].shape == (5, 6)
+    picky = program_of("float[batch, length] x", "s = Constant<value_ints=[-1, 576]>()\n y = Reshape(x, s)")
+    assert find_feeds(picky, OrtExecutor(), prefer={"batch": 1, "length": 9})["x"].shape == (1, 576)
+
+
 def test_a_program_that_nothing_runs_says_why():
     program = program_of("float[N] x", "s = Constant<value_ints=[-1, 9973]>()\n y = Reshape(x, s)")
     with pytest.raises(DataError, match="ran on none of the") as caught:
