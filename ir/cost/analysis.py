@@ -204,6 +204,27 @@ class _Walk:
             bytes_written=written if once else written * times,
         )
 
+    def _read(self, node: onnx_ir.Node) -> Quantity:
+        inputs = list(dict.fromkeys(value for value in node.inputs if value is not None))
+        if node.op_type in _LOOKUPS and inputs:
+            inputs[0] = node.outputs[0]
+        return Quantity.sum([self._bytes(value) for value in inputs])
+
+    def _bytes(self, value: onnx_ir.Value) -> Quantity:
+        """Bytes of a value; unknown where its shape or type is. Sequences and strings have no fixed size and count as none."""
+        if value.const_value is not None:
+            return Quantity({(): value.const_value.nbytes})
+        if value.type is not None and not isinstance(value.type, onnx_ir.TensorType):
+            return ZERO
+        dims = shape_of(value)
+        if dims is None or value.dtype is None:
+            return UNKNOWN
+        key = (dims, value.dtype)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = Quantity.of(*dims, max(bits_of(value.dtype) // 8, 1))
+        return found
+
     def _inner(self, node: onnx_ir.Node, held: Iterable[tuple[str, onnx_ir.Graph]], times: Quantity, prefix: str, module: str) -> None:
         if node.op_type == "If":
             self._branches([graph for _, graph in held], times, prefix, module)
