@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +86,7 @@ def example_kwargs(arch: Architecture) -> dict[str, torch.Tensor]:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> Generator[None]:
     """Keep the exporter's progress lines, warnings and log messages off the terminal."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from benchmarks.exports.randomise import randomise
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PretrainedConfig
+
+    _Config = TypeVar("_Config", bound=PretrainedConfig)
 
 Feeds = dict[str, np.ndarray]
 DimNames = dict[str, dict[int, str]]
@@ -81,6 +84,11 @@ _IMAGE: DimNames = {"pixel_values": {0: "batch"}}
 _pixels = _dense("pixel_values", 3, 224, 224)
 
 
+def _labelled(config: _Config, labels: int) -> _Config:
+    config.num_labels = labels
+    return config
+
+
 def _bert() -> nn.Module:
     from transformers import BertConfig, BertModel
 
@@ -118,13 +126,13 @@ def _vit() -> nn.Module:
 def _convnext() -> nn.Module:
     from transformers import ConvNextConfig, ConvNextForImageClassification
 
-    return ConvNextForImageClassification(ConvNextConfig(num_labels=1000))
+    return ConvNextForImageClassification(_labelled(ConvNextConfig(), 1000))
 
 
 def _segformer() -> nn.Module:
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-    return SegformerForSemanticSegmentation(SegformerConfig(num_labels=150))
+    return SegformerForSemanticSegmentation(_labelled(SegformerConfig(), 150))
 
 
 def _whisper() -> nn.Module:
@@ -156,13 +164,13 @@ def _albert() -> nn.Module:
 def _resnet50() -> nn.Module:
     from transformers import ResNetConfig, ResNetForImageClassification
 
-    return ResNetForImageClassification(ResNetConfig(num_labels=1000))
+    return ResNetForImageClassification(_labelled(ResNetConfig(), 1000))
 
 
 def _mobilenet_v2() -> nn.Module:
     from transformers import MobileNetV2Config, MobileNetV2ForImageClassification
 
-    return MobileNetV2ForImageClassification(MobileNetV2Config(num_labels=1001))
+    return MobileNetV2ForImageClassification(_labelled(MobileNetV2Config(), 1001))
 
 
 ARCHITECTURES: dict[str, Architecture] = {

@@ -19,6 +19,7 @@ from netwright.frontends.torch.modes import exporting
 from netwright.frontends.torch.names import forget_output_shapes, name_outputs, output_paths, separate_outputs, unify_ties
 from netwright.frontends.torch.quiet import quiet
 from netwright.frontends.torch.recurrent import symbolic_recurrent_layers
+from netwright.frontends.torch.sequences import split_into_tensors
 from netwright.frontends.torch.trace import DynamicShapes
 from netwright.ir.errors import ExportError
 from netwright.ir.ledger import Miss
@@ -151,6 +152,7 @@ def _program(exported: torch.onnx.ONNXProgram, given: Examples, source: torch.nn
     graph = model.graph
     unify_ties(model, _all_tensors(source))
     name_dimensions(graph.inputs, given.leaves)
+    split_into_tensors(graph)
     widen_masks(graph)
     separate_outputs(graph)
     if exported.exported_program is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import onnx_ir
 
-from netwright.frontends.torch.names import free_name
+from netwright.frontends.torch.names import free_name, new_constant
 
 
 def widen_masks(graph: onnx_ir.Graph) -> None:
@@ -34,7 +34,7 @@ def widen_masks(graph: onnx_ir.Graph) -> None:
 
 def _widen(graph: onnx_ir.Graph, before: onnx_ir.Node, mask: onnx_ir.Value, query: onnx_ir.Value) -> onnx_ir.Value:
     rank = len(mask.shape) if mask.shape is not None else 4
-    one = _initializer(graph, f"{mask.name}_ones", [1])
+    one = new_constant(graph, f"{mask.name}_ones", [1])
     length = onnx_ir.node("Shape", [query], {"start": 2, "end": 3})
     shape = onnx_ir.node("Concat", [*[one] * (rank - 2), length.outputs[0], one], {"axis": 0})
     expand = onnx_ir.node("Expand", [mask, shape.outputs[0]])
@@ -43,10 +43,3 @@ def _widen(graph: onnx_ir.Graph, before: onnx_ir.Node, mask: onnx_ir.Value, quer
         node.metadata_props.update(before.metadata_props)
     graph.insert_before(before, [length, shape, expand])
     return expand.outputs[0]
-
-
-def _initializer(graph: onnx_ir.Graph, name: str, elements: list[int]) -> onnx_ir.Value:
-    name = free_name(graph, name)
-    value = onnx_ir.Value(name=name, const_value=onnx_ir.tensor(elements, dtype=onnx_ir.DataType.INT64, name=name))
-    graph.register_initializer(value)
-    return value

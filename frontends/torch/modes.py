@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 
 from torch import nn
 
 
 @contextlib.contextmanager
-def exporting(module: nn.Module, *, dropout: bool, inference: Collection[str] = ()) -> Iterator[None]:
+def exporting(module: nn.Module, *, dropout: bool, inference: Collection[str] = ()) -> Generator[None]:
     """Put `module` into inference mode, or into training mode for dropout's sake; restore every flag on the way out.
 
     Flags are set one by one: `module.train()` may be overridden to do more, and the module must stay as it is.

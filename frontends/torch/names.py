@@ -99,6 +99,14 @@ def free_name(graph: onnx_ir.Graph, wanted: str) -> str:
     return name
 
 
+def new_constant(graph: onnx_ir.Graph, name: str, elements: int | list[int]) -> onnx_ir.Value:
+    """A new int64 initializer: a scalar from an integer, a vector from a list."""
+    name = free_name(graph, name)
+    value = onnx_ir.Value(name=name, const_value=onnx_ir.tensor(elements, dtype=onnx_ir.DataType.INT64, name=name))
+    graph.register_initializer(value)
+    return value
+
+
 def forget_output_shapes(graph: onnx_ir.Graph) -> None:
     """Drop the declared shapes of the outputs, for inference to find: torch leaves sizes of the example there (after an LSTM)."""
     for value in graph.outputs:

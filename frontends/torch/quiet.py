@@ -6,11 +6,11 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> Generator[None]:
     """Hold back log messages, warnings and what is written to stderr; everything is as before on the way out.
 
     Nothing is lost that a user needs: what goes wrong arrives as an exception.

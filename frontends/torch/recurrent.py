@@ -8,14 +8,14 @@ itself stays one operator, which torch's exporter translates to ONNX's LSTM or G
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 
 
 @contextlib.contextmanager
-def symbolic_recurrent_layers() -> Iterator[None]:
+def symbolic_recurrent_layers() -> Generator[None]:
     """Give LSTM and GRU a shape rule in torch's tables, and take it out again on the way out."""
     rules = {cast("Any", torch.ops.aten.lstm.input): _lstm, cast("Any", torch.ops.aten.gru.input): _gru}
     keys = cast("Any", torch)._C.DispatchKey
