@@ -11,9 +11,9 @@ import onnx_ir
 from netwright.ir.cost.bindings import default_bindings, is_generated
 from netwright.ir.cost.macs import macs
 from netwright.ir.cost.params import parameters
-from netwright.ir.cost.quantity import ONE, ZERO, Quantity
+from netwright.ir.cost.quantity import ONE, UNKNOWN, ZERO, Quantity
 from netwright.ir.dims import Dim, evaluate, shape_of
-from netwright.ir.opinfo import int_attr, ints_attr, site, subgraphs
+from netwright.ir.opinfo import bits_of, int_attr, ints_attr, site, subgraphs
 from netwright.ir.origin import MODULE
 from netwright.ir.program import Program
 from netwright.ir.shape_context import contents
