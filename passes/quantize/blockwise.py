@@ -37,7 +37,11 @@ def quantize_blocks(editor: Editor, unit: Unit, choice: BlockWise) -> None:
     stored = _store(editor, unit, choice)
     for site in unit.sites:
         editor.at(site.node)
-        result = _look_up(editor, site, stored, choice) if site.kind == "table" else _product(editor, site, stored, choice, shaped=not unit.tables)
+        result = (
+            _look_up(editor, site, stored, choice)
+            if site.kind == "table"
+            else _product(editor, site, stored, choice, shaped=not unit.tables)
+        )
         editor.replace(site.node.outputs[0], result)
 
 
@@ -97,7 +101,9 @@ def _product(editor: Editor, site: Site, stored: _Stored, choice: BlockWise, *, 
     result.shape, result.type = node.outputs[0].shape, onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
     alpha = node.attributes.get_float("alpha", 1.0) if is_gemm else 1.0
     if alpha != 1.0:
-        result = editor.op("Mul", [result, editor.constant(np.array(alpha, np.float32), f"{name}.alpha")], name=f"{name}.scaled", like=result)
+        result = editor.op(
+            "Mul", [result, editor.constant(np.array(alpha, np.float32), f"{name}.alpha")], name=f"{name}.scaled", like=result
+        )
     return with_bias(editor, site, as_type(editor, result, node.outputs[0], name))
 
 

@@ -75,7 +75,9 @@ def read_choice(site: str, decision: Decision) -> Choice:
     else:
         raise PlanError(f"The plan's scheme for %{site} is {scheme!r}.", place=site, remedy="Schemes: 'dynamic', 'weights'.")
     if fields:
-        raise PlanError(f"The plan has unknown keys for %{site}: {', '.join(fields)}.", place=site, remedy=f"Known: {', '.join(choice.decision())}.")
+        raise PlanError(
+            f"The plan has unknown keys for %{site}: {', '.join(fields)}.", place=site, remedy=f"Known: {', '.join(choice.decision())}."
+        )
     return choice
 
 

@@ -50,13 +50,17 @@ def _store(editor: Editor, unit: Unit, choice: Dynamic) -> _Stored:
     graph, name = owner_of(weight), weight.name or "weight"
     if unit.tables:
         found = by_rows(data, bits=choice.bits, per_channel=per_channel)
-        stored = _Stored(_constant(editor, found.values, f"{name}.int8", graph), _constant(editor, found.scale[:, None], f"{name}.scale", graph), True)
+        stored = _Stored(
+            _constant(editor, found.values, f"{name}.int8", graph), _constant(editor, found.scale[:, None], f"{name}.scale", graph), True
+        )
         record(editor, weight, stored.values, found.scale, 0, factors=None)
         return stored
     factors = _factors(choice, first.rows)
     if first.transposed:
         found = by_rows(data, bits=choice.bits, factors=factors, per_channel=per_channel)
-        stored = _Stored(_constant(editor, found.values.T, f"{name}.int8", graph), _constant(editor, found.scale, f"{name}.scale", graph), False)
+        stored = _Stored(
+            _constant(editor, found.values.T, f"{name}.int8", graph), _constant(editor, found.scale, f"{name}.scale", graph), False
+        )
         record(editor, weight, stored.values, found.scale, 0, factors=factors, perm=(1, 0))
         return stored
     found = by_columns(data, bits=choice.bits, factors=factors, per_channel=per_channel)

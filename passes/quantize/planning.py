@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import reduce
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from netwright.ir.origin import origin_of
 from netwright.passes.quantize.blockwise import fitting_block_size
 from netwright.passes.quantize.choice import BlockWise, Choice, Dynamic, Outliers
-from netwright.passes.quantize.outliers import activations_of, channel_peaks, outliers_of
+from netwright.passes.quantize.outliers import Spread, outliers_for, spreads
 from netwright.passes.quantize.sites import Site, find_sites, quantized_nodes
 from netwright.passes.quantize.thresholds import LINEAR_COLUMNS, LINEAR_ELEMENTS, LSTM_ELEMENTS, TABLE_ELEMENTS
 from netwright.passes.quantize.units import Unit, units_of
@@ -89,7 +90,9 @@ def too_small(unit: Unit) -> str | None:
     """The reason, with numbers, where integers would gain nothing."""
     for site in unit.sites:
         if site.kind == "linear" and site.elements < LINEAR_ELEMENTS.least:
-            return f"left float: its weight has {site.rows} x {site.columns} elements, under {LINEAR_ELEMENTS.least} ({LINEAR_ELEMENTS.why})"
+            return (
+                f"left float: its weight has {site.rows} x {site.columns} elements, under {LINEAR_ELEMENTS.least} ({LINEAR_ELEMENTS.why})"
+            )
         if site.kind == "linear" and site.columns < LINEAR_COLUMNS.least:
             return f"left float: it has {site.columns} output channels, under {LINEAR_COLUMNS.least} ({LINEAR_COLUMNS.why})"
         if site.kind == "table" and site.elements < TABLE_ELEMENTS.least:
@@ -119,25 +122,42 @@ def weight_bits(context: Context) -> int:
 
 
 def find_outliers(program: Program, context: Context, units: Sequence[Unit]) -> dict[Unit, Outliers]:
-    """The outlier channels of each unit's activations; nothing where the context cannot run the program or has no feeds for it."""
+    """The outlier channels of each unit's activations; nothing where the context cannot run the program or has no feeds for it.
+
+    Units that read the same activation get the same channels, so that it is quantized once.
+    """
     batches = context.calibration if context.calibration is not None else context.samples(program) if context.samples is not None else None
     if context.executor is None or batches is None:
         return {}
-    inner = {value.name for node in program.graph for value in node.outputs} | {value.name for value in program.inputs}
-    read = {unit: [name for name in activations_of(unit) if name in inner] for unit in units}
-    names = list(dict.fromkeys(name for names in read.values() for name in names))
+    groups = _by_activation(program, units)
+    names = list(dict.fromkeys(name for group in groups for name in group))
     if not names:
         return {}
     known = {value.name for value in program.inputs}
     feeds = ({name: array for name, array in batch.items() if name in known} for batch in batches)
-    peaks = channel_peaks(program, context.executor, feeds, names)
+    seen = spreads(program, context.executor, feeds, names)
     found: dict[Unit, Outliers] = {}
-    for unit, values in read.items():
-        rows = unit.sites[0].rows
-        measured = [peaks[name] for name in values if name in peaks and peaks[name].shape == (rows,)]
-        if measured and len(measured) == len(unit.products):
-            found[unit] = outliers_of(np.max(measured, axis=0))
+    for activations, members in groups.items():
+        channels = members[0].sites[0].rows
+        known_spreads = [seen[name] for name in activations if name in seen and seen[name].power.shape == (channels,)]
+        if len(known_spreads) == len(activations):
+            weights = (float_array(unit.weights[0]) for unit in members)
+            turned = [weight.T if unit.sites[0].transposed else weight for unit, weight in zip(members, weights, strict=True)]
+            found.update(dict.fromkeys(members, outliers_for(reduce(Spread.joined, known_spreads), turned)))
     return found
+
+
+def _by_activation(program: Program, units: Sequence[Unit]) -> dict[tuple[str, ...], list[Unit]]:
+    """Units of products by the activations that they read, where those are values of the main graph and no table shares the weight."""
+    inner = {value.name for node in program.graph for value in node.outputs} | {value.name for value in program.inputs}
+    groups: dict[tuple[str, ...], list[Unit]] = {}
+    for unit in units:
+        if unit.tables or not unit.products or any(site.node.attributes.get_int("transA", 0) for site in unit.products):
+            continue
+        names = tuple(dict.fromkeys((value.name or "") for site in unit.products if (value := site.node.inputs[0]) is not None))
+        if all(name in inner for name in names):
+            groups.setdefault(names, []).append(unit)
+    return groups
 
 
 def dynamic_choice(unit: Unit, site: Site, bits: int, per_channel: bool, outliers: Outliers) -> Dynamic:

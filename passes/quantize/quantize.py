@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from netwright.ir.errors import PipelineError, PlanError
 from netwright.ir.fingerprint import fingerprint
+
+from netwright.ir.errors import PipelineError, PlanError
 from netwright.ir.program import Program
 from netwright.passes.base import PlannedPass, Proposals
 from netwright.passes.context import Context
@@ -81,7 +82,9 @@ class Quantize(PlannedPass):
             raise PipelineError(f"There is no scheme {self.scheme!r}.", place="quantize", remedy=f"Schemes: {', '.join(SCHEMES)}.")
         if self.scheme == "static":
             raise PipelineError(
-                "Static quantization is not part of this version.", place="quantize(scheme='static')", remedy="Use scheme='dynamic' or 'weights'."
+                "Static quantization is not part of this version.",
+                place="quantize(scheme='static')",
+                remedy="Use scheme='dynamic' or 'weights'.",
             )
         allowed = (8, 4) if self.scheme == "weights" else (8,)
         if self.bits not in allowed:
@@ -138,7 +141,9 @@ class Quantize(PlannedPass):
         bits = weight_bits(context)
         outliers = find_outliers(program, context, units)
         return {
-            site.name: dynamic_choice(unit, site, bits, self.per_channel, outliers.get(unit, ())).decision() for unit in units for site in unit.sites
+            site.name: dynamic_choice(unit, site, bits, self.per_channel, outliers.get(unit, ())).decision()
+            for unit in units
+            for site in unit.sites
         }
 
     def _weight_only(self, program: Program, context: Context, units: list[Unit], misses: list[Miss]) -> dict[str, Decision]:
@@ -182,7 +187,9 @@ def _rewrite(unit: Unit, choices: list[Choice], activations: Activations) -> Rew
     dynamic = [choice for choice in choices if isinstance(choice, Dynamic)]
     shared = next((choice for choice, site in zip(dynamic, unit.sites, strict=False) if site.kind == "linear"), first)
     alike = all((choice.bits, choice.axis == "tensor") == (shared.bits, shared.axis == "tensor") for choice in dynamic)
-    same_outliers = all(choice.outliers == (shared.outliers if site.kind == "linear" else ()) for choice, site in zip(dynamic, unit.sites, strict=False))
+    same_outliers = all(
+        choice.outliers == (shared.outliers if site.kind == "linear" else ()) for choice, site in zip(dynamic, unit.sites, strict=False)
+    )
     fits = all(channel < unit.sites[0].rows for channel, _ in shared.outliers) and not (unit.tables and shared.outliers)
     if len(dynamic) != len(choices) or not alike or not same_outliers or not fits:
         raise PlanError(_together(unit), place=site.name, remedy="Give all of them the same decision.")

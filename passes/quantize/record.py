@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 
 def record(
-    editor: Editor, weight: onnx_ir.Value, values: onnx_ir.Value, scale: np.ndarray, axis: int, *, factors: np.ndarray | None, perm: tuple[int, ...] = ()
+    editor: Editor,
+    weight: onnx_ir.Value,
+    values: onnx_ir.Value,
+    scale: np.ndarray,
+    axis: int,
+    *,
+    factors: np.ndarray | None,
+    perm: tuple[int, ...] = (),
 ) -> None:
     """Say how int8 `values` come from `weight`: rows multiplied by `factors`, cast with `scale`, axes in the order `perm`.
 

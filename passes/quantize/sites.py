@@ -155,13 +155,19 @@ def _lstm(node: onnx_ir.Node) -> Site | Miss | None:
     for weight in weights:
         tensor = constant(weight)
         if weight is None or tensor is None:
-            hint = "; run simplify first, which folds weights that nodes assemble" if weight is not None and weight.producer() is not None else ""
+            hint = (
+                "; run simplify first, which folds weights that nodes assemble"
+                if weight is not None and weight.producer() is not None
+                else ""
+            )
             return Miss(f"left float: the weight {_shown(weight)} is not constant{hint}", site_of(node))
         problem = _unfit(weight, tensor, 3)
         if problem is not None:
             return Miss(problem, site_of(node))
         if tensor.dtype != onnx_ir.DataType.FLOAT:
-            return Miss(f"left float: DynamicQuantizeLSTM takes float32, and {_shown(weight)} is {tensor.dtype.name.lower()}", site_of(node))
+            return Miss(
+                f"left float: DynamicQuantizeLSTM takes float32, and {_shown(weight)} is {tensor.dtype.name.lower()}", site_of(node)
+            )
     if node.attributes.get_int("layout", 0) != 0:
         return Miss("left float: DynamicQuantizeLSTM has no batch-first layout", site_of(node))
     inputs, hidden = (int(constant(weight).shape[2]) for weight in weights)  # type: ignore[union-attr, arg-type]

@@ -31,8 +31,12 @@ LINEAR_COLUMNS = Threshold(16, "768 x 2 and 384 x 8 products ran 1.01 to 1.11 ti
 TABLE_ELEMENTS = Threshold(1 << 16, "its look-up takes some 5 us more as integers, for at most 192 kB less")
 """Elements of a table that Gather reads."""
 
-LSTM_ELEMENTS = Threshold(1 << 15, "an LSTM of 2 x 32 hidden units ran 0.78 to 0.96 times as fast, one of 2 x 64 with 12 inputs 0.90 with 1 step")
+LSTM_ELEMENTS = Threshold(
+    1 << 15, "an LSTM of 2 x 32 hidden units ran 0.78 to 0.96 times as fast, one of 2 x 64 with 12 inputs 0.90 with 1 step"
+)
 """Elements of W and R for one direction. 128 inputs and units (131,072): x1.18 at 1 step, x2.0 at 100; 512: x2.8 to x3.7."""
 
-CONVOLUTION = "left float: ConvInteger runs at 0.1 to 0.34 times the speed of the float Conv on ONNX Runtime; static quantization is for convolutions"
+CONVOLUTION = (
+    "left float: ConvInteger runs at 0.1 to 0.34 times the speed of the float Conv on ONNX Runtime; static quantization is for convolutions"
+)
 """ResNet-18 x0.34, a MobileNetV2-like net x0.10."""

@@ -51,7 +51,12 @@ class Unit:
 
     def _stranger(self, weight: onnx_ir.Value) -> onnx_ir.Node | None:
         """A reader of the weight that is none of the sites, nor a Transpose that only they read."""
-        seats = {(site.node, index) for site in self.sites for index, value in enumerate(site.node.inputs) if _is_seat(site, index, value, weight)}
+        seats = {
+            (site.node, index)
+            for site in self.sites
+            for index, value in enumerate(site.node.inputs)
+            if _is_seat(site, index, value, weight)
+        }
         for user, index in weight.uses():
             if (user, index) in seats:
                 continue
