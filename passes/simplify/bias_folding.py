@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir
 
-from netwright.ir.dims import Dim, dims_equal, is_known
+from netwright.ir.dims import dims_equal
 from netwright.ir.editor import Editor, can_replace
 from netwright.ir.maps import Affine, Mapped
-from netwright.ir.opinfo import float_attr, int_attr, ints_attr, is_float
+from netwright.ir.opinfo import int_attr, ints_attr, is_float
 from netwright.ir.program import Program, constant
-from netwright.ir.shapes import rank, shape_of, static_shape
+from netwright.ir.shapes import rank
 from netwright.passes.rewrite import Miss, Rewrite, site_of
 from netwright.passes.rules import Rule
-from netwright.passes.simplify.match import fusion, only_reader, producer, reader, readers, split_constant
+from netwright.passes.simplify.match import dims_of, fusion, only_reader, producer, readers, split_constant
 from netwright.passes.simplify.parameters import linear, per_channel, refusal, shift
 
 _MERGED_ELEMENTS = 1 << 16
@@ -99,7 +99,7 @@ def fuse_gemm(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | None:
 
 
 def _broadcasts_to(bias: onnx_ir.Value, value: onnx_ir.Value) -> bool:
-    dims, wanted = shape_of(bias), shape_of(value)
+    dims, wanted = dims_of(bias), dims_of(value)
     if dims is None or wanted is None or len(dims) > len(wanted):
         return False
     return all(dim == 1 or dims_equal(dim, target) for dim, target in zip(reversed(dims), reversed(wanted), strict=False))
@@ -122,49 +122,4 @@ def transposed_gemm(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     return None
 
 
-@fusion("Gemm", since=13)
-def unflatten_gemm(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | None:
-    """Reshape to two dimensions, Gemm, Reshape back: a MatMul and an Add on the tensor as it was."""
-    before, after = producer(node.inputs[0], "Reshape"), reader(node.outputs[0], "Reshape")
-    if before is None or after is None:
-        return None
-    source, weight = before.inputs[0], node.inputs[1]
-    dims, result = shape_of(source), shape_of(after.outputs[0])
-    weight_dims = static_shape(weight)
-    if source is None or weight is None or dims is None or result is None or weight_dims is None or len(result) < 2:
-        return None
-    if float_attr(node, "alpha", 1.0) != 1.0 or float_attr(node, "beta", 1.0) != 1.0 or int_attr(node, "transA", 0):
-        return Miss("Gemm between two Reshapes: its alpha, beta or transA is not neutral", site_of(node))
-    turned = bool(int_attr(node, "transB", 0))
-    if turned and (constant(weight) is None or len(weight.uses()) > 1):
-        return Miss(f"Gemm between two Reshapes: its weight is transposed and tied: {readers(weight)}", site_of(node))
-    inputs, outputs = (weight_dims[1], weight_dims[0]) if turned else weight_dims
-    bias = node.inputs[2] if len(node.inputs) > 2 else None
-    if bias is not None and static_shape(bias) not in ((outputs,), (), (1,)):
-        return None
-    lead = result[:-1]
-    if result[-1] != outputs or not _starts_with(dims, lead, inputs):
-        return Miss(f"Gemm between two Reshapes: the last one does more than undo the first ({source.shape} to {after.outputs[0].shape})", site_of(node))
-    same = len(dims) == len(result)
-
-    def make(editor: Editor) -> onnx_ir.Value:
-        target = source
-        if not same:
-            shape = np.array([0] * len(lead) + [inputs], np.int64)
-            target = editor.op("Reshape", [source, editor.constant(shape, f"{before.outputs[0].name}.shape")], name=before.outputs[0].name or "")
-        factor = editor.op("Transpose", [weight], {"perm": (1, 0)}) if turned else weight
-        product = editor.op("MatMul", [target, factor], name=node.outputs[0].name or "")
-        return product if bias is None else editor.op("Add", [product, bias], like=after.outputs[0])
-
-    return Rewrite.build(after, make, why="a Gemm between two Reshapes becomes MatMul and Add")
-
-
-def _starts_with(dims: tuple[Dim, ...], lead: tuple[Dim, ...], inputs: int) -> bool:
-    """Whether a tensor of these dimensions is one of [*lead, inputs], but for the last axes, which may be split."""
-    if len(dims) <= len(lead) or not all(is_known(a) and dims_equal(a, b) for a, b in zip(dims, lead, strict=False)):
-        return False
-    rest = [dim for dim in dims[len(lead) :] if isinstance(dim, int)]
-    return len(rest) == len(dims) - len(lead) and int(np.prod(rest)) == inputs
-
-
-RULES: tuple[Rule, ...] = (fold_bias, merge_vectors, fuse_gemm, transposed_gemm, unflatten_gemm)
+RULES: tuple[Rule, ...] = (fold_bias, merge_vectors, fuse_gemm, transposed_gemm)

@@ -124,7 +124,9 @@ def fuse_relu_clip(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | Non
         return None
 
     def make(editor: Editor) -> onnx_ir.Value:
-        bounds = [editor.constant(dtype.numpy().type(number), f"{node.outputs[0].name}.{name}") for name, number in (("low", 0.0), ("high", high))]
+        bounds = [
+            editor.constant(dtype.numpy().type(number), f"{node.outputs[0].name}.{name}") for name, number in (("low", 0.0), ("high", high))
+        ]
         return editor.op("Clip", [source, *bounds], like=node.outputs[0])
 
     return Rewrite.build(node, make, why=f"relu bounded by {high:g}")

@@ -9,10 +9,21 @@ import onnx_ir
 from netwright.ir.editor import AttributeValue, Editor
 from netwright.ir.opinfo import int_attr, ints_attr, is_float
 from netwright.ir.program import Program
-from netwright.ir.shapes import rank, shape_of
+from netwright.ir.shapes import rank
 from netwright.passes.rewrite import Miss, Rewrite, site_of
 from netwright.passes.rules import Rule
-from netwright.passes.simplify.match import escaping, fusion, only_reader, other_input, producer, read_elsewhere, reader, readers, scaled_by
+from netwright.passes.simplify.match import (
+    dims_of,
+    escaping,
+    fusion,
+    only_reader,
+    other_input,
+    producer,
+    read_elsewhere,
+    reader,
+    readers,
+    scaled_by,
+)
 from netwright.passes.simplify.match_heads import Split, joined_heads, repeated_heads, same, split_heads
 
 _SINCE = 23
@@ -69,7 +80,11 @@ def fuse_attention(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | Non
         return read_elsewhere(outside, root, "attention")
 
     def make(editor: Editor) -> onnx_ir.Value:
-        keys = key.source if key.perm is None else editor.op("Transpose", [key.source], {"perm": key.perm}, name=key.node.outputs[0].name or "")
+        keys = (
+            key.source
+            if key.perm is None
+            else editor.op("Transpose", [key.source], {"perm": key.perm}, name=key.node.outputs[0].name or "")
+        )
         inputs = [query, keys, value] if mask is None else [query, keys, value, mask]
         return editor.op("Attention", inputs, {"scale": scale}, like=root.outputs[0])
 
@@ -110,7 +125,7 @@ def _transposed(value: onnx_ir.Value) -> _Key | None:
 
 def _wrong_operands(query: onnx_ir.Value, turned: onnx_ir.Value, value: onnx_ir.Value) -> str:
     """Why Attention cannot take these operands, of which a MatMul would broadcast batch and heads."""
-    shapes = [shape_of(one) or () for one in (query, turned, value)]
+    shapes = [dims_of(one) or () for one in (query, turned, value)]
     for axis, name in ((0, "batch"), (1, "heads")):
         if not all(len(dims) == 4 and same(dims[axis], shapes[0][axis]) for dims in shapes):
             return f"the {name} of query %{query.name}, key %{turned.name} and value %{value.name} may differ"
@@ -121,7 +136,7 @@ def _wrong_mask(mask: onnx_ir.Value | None, scores: onnx_ir.Value) -> str:
     """Why a mask cannot be given to Attention, whose last two dimensions must be those of the scores (ORT 1.31 checks it)."""
     if mask is None:
         return ""
-    dims, wanted = shape_of(mask), shape_of(scores)
+    dims, wanted = dims_of(mask), dims_of(scores)
     if dims is None or wanted is None or not 2 <= len(dims) <= 4:
         return f"the mask %{mask.name} of shape {mask.shape} is not of rank 2 to 4"
     if mask.dtype != scores.dtype:
@@ -179,9 +194,14 @@ def _projected(value: onnx_ir.Value | None) -> _Projected | None:
     return _Projected(split, rotary)
 
 
-@fusion("Attention", since=_SINCE)
+@fusion("Attention", "Reshape", since=_SINCE)
 def absorb_heads(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | None:
     """Attention on `[B, S, H·D]` splits into heads and joins them itself: four Transposes and four Reshapes less."""
+    if node.op_type == "Reshape":  # joining may become plain after Attention was looked at
+        turned = producer(node.inputs[0], "Transpose")
+        attention = producer(turned.inputs[0], "Attention") if turned is not None else None
+        found = absorb_heads.match(attention, program) if attention is not None else None
+        return found if isinstance(found, Rewrite) else None
     if not _plain(node) or rank(node.inputs[0]) != 4:
         return None
     joined = joined_heads(node.outputs[0])

@@ -38,16 +38,19 @@ def fuse_gelu(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | None:
             tolerance = 2e-3 if product.other.dtype != onnx_ir.DataType.FLOAT else 1e-4
             if argument is None or not _matches(argument.coefficients, wanted, tolerance):
                 continue
-            source, root = product.other, product.root
-            outside = escaping({node, shifted, *product.nodes, *argument.nodes}, root)
+            outside = escaping({node, shifted, *product.nodes, *argument.nodes}, product.root)
             if outside is not None:
-                return read_elsewhere(outside, root, "GELU")
-            return Rewrite.build(
-                root,
-                lambda editor: editor.op("Gelu", [source], {"approximate": approximate}, like=root.outputs[0]),
-                why=f"GELU by {node.op_type.lower()}",
-            )
+                return read_elsewhere(outside, product.root, "GELU")
+            return _gelu(product.root, product.other, approximate)
     return None
+
+
+def _gelu(root: onnx_ir.Node, source: onnx_ir.Value, approximate: str) -> Rewrite:
+    return Rewrite.build(
+        root,
+        lambda editor: editor.op("Gelu", [source], {"approximate": approximate}, like=root.outputs[0]),
+        why=f"GELU, approximation {approximate}",
+    )
 
 
 def _matches(found: tuple[float, ...], wanted: tuple[float, ...], tolerance: float) -> bool:

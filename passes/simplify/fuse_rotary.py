@@ -11,10 +11,9 @@ from netwright.ir.dims import Dim
 from netwright.ir.editor import Editor
 from netwright.ir.opinfo import int_attr, is_float
 from netwright.ir.program import Program
-from netwright.ir.shapes import shape_of
 from netwright.passes.rewrite import Miss, Rewrite, site_of
 from netwright.passes.rules import Rule
-from netwright.passes.simplify.match import constant_ints, escaping, fusion, other_input, producer, read_elsewhere
+from netwright.passes.simplify.match import constant_ints, dims_of, escaping, fusion, other_input, producer, read_elsewhere
 from netwright.passes.simplify.match_heads import same
 
 
@@ -59,7 +58,7 @@ class _Rotated:
 
 def _fuse(node: onnx_ir.Node, plain: onnx_ir.Node, turned: onnx_ir.Node, rotated: _Rotated, program: Program) -> Rewrite | Miss | None:
     source = rotated.source
-    dims = shape_of(source)
+    dims = dims_of(source)
     if dims is None or len(dims) != 4 or not is_float(source.dtype):
         return None
     cosine = _angles(other_input(plain, source), "Cos") if source in plain.inputs else None
@@ -68,10 +67,12 @@ def _fuse(node: onnx_ir.Node, plain: onnx_ir.Node, turned: onnx_ir.Node, rotated
         return None
     if cosine.source is not sine.source:
         return Miss(f"rotary embedding: cosine of %{cosine.source.name}, but sine of %{sine.source.name}", site_of(node))
-    angles = shape_of(cosine.source)
+    angles = dims_of(cosine.source)
     size = dims[3]
     if angles is None or not isinstance(size, int) or angles[2] != size // 2 or not same(angles[1], dims[2]):
-        return Miss(f"rotary embedding: angles of shape {cosine.source.shape} do not fit %{source.name} of shape {source.shape}", site_of(node))
+        return Miss(
+            f"rotary embedding: angles of shape {cosine.source.shape} do not fit %{source.name} of shape {source.shape}", site_of(node)
+        )
     place = None if same(angles[0], dims[0]) else _place_of(program, dims[0])
     if place is None and not same(angles[0], dims[0]):
         return Miss(f"rotary embedding: no input tells the batch {dims[0]} to which the angles must be expanded", site_of(node))
@@ -97,7 +98,7 @@ def _fuse(node: onnx_ir.Node, plain: onnx_ir.Node, turned: onnx_ir.Node, rotated
 def _place_of(program: Program, dim: Dim) -> tuple[onnx_ir.Value, int] | None:
     """An input of the program, and its axis, that has a dimension."""
     for value in program.inputs:
-        for axis, found in enumerate(shape_of(value) or ()):
+        for axis, found in enumerate(dims_of(value) or ()):
             if same(found, dim):
                 return value, axis
     return None
@@ -121,7 +122,7 @@ def _half(value: onnx_ir.Value | None, which: int) -> onnx_ir.Node | None:
     node = producer(value, "Slice", "Split")
     if node is None or node.inputs[0] is None:
         return None
-    dims, made = shape_of(node.inputs[0]), shape_of(value)
+    dims, made = dims_of(node.inputs[0]), dims_of(value)
     if dims is None or made is None or not isinstance(dims[-1], int) or dims[-1] % 2 or made[-1] != dims[-1] // 2:
         return None
     last = (-1, len(dims) - 1)
@@ -143,7 +144,7 @@ def _angles(value: onnx_ir.Value | None, function: str) -> _Angles | None:
     if made is None or doubled is None or len(doubled.inputs) != 2 or int_attr(doubled, "axis", 0) not in (-1, 2):
         return None
     first, second = doubled.inputs
-    dims = shape_of(first)
+    dims = dims_of(first)
     return _Angles(first, made) if first is second and first is not None and dims is not None and len(dims) == 3 else None
 
 

@@ -44,7 +44,23 @@ _ORDINARY = frozenset(
 )
 """Operators whose results count as activations."""
 
-_MOVES = frozenset({"Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"})
+_MOVES = frozenset(
+    {
+        "Expand",
+        "Flatten",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "Identity",
+        "Reshape",
+        "Slice",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
 """Operators that only move elements of their first input."""
 
 _UNIT = frozenset({"Sigmoid", "HardSigmoid", "Softmax"})

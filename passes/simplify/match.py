@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 
 import onnx_ir
 
+from netwright.ir.dims import Dim, as_dim, shape_of
 from netwright.ir.opinfo import has_references
 from netwright.ir.program import Program, constant
 from netwright.ir.shapes import rank
@@ -195,6 +196,12 @@ def last_axes(axes: Iterable[int], value: onnx_ir.Value) -> int | None:
         found = tuple(axis - dims if axis >= 0 else axis for axis in found)
     ordered = sorted(set(found))
     return ordered[0] if ordered == list(range(-len(ordered), 0)) else None
+
+
+def dims_of(value: onnx_ir.Value | None) -> tuple[Dim, ...] | None:
+    """A value's dimensions, those that came out of symbolic arithmetic as plain numbers (`SymbolicDim("12")`) made integers."""
+    found = shape_of(value)
+    return None if found is None else tuple(as_dim(dim) for dim in found)
 
 
 def is_parameter(value: onnx_ir.Value | None) -> bool:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import onnx_ir
 
-from netwright.ir.shapes import shape_of, static_shape
-from netwright.passes.simplify.match import close_to, is_parameter, producer, reader, reduced_axes, scalar
+from netwright.ir.shapes import static_shape
+from netwright.passes.simplify.match import close_to, dims_of, is_parameter, producer, reader, reduced_axes, scalar
 
 _FLOAT32 = 1
 """`stash_type` of a normalisation that is computed in float32 (onnx's number for the type)."""
@@ -42,7 +42,9 @@ def root_mean_square(value: onnx_ir.Value | None) -> RootMeanSquare | None:
         if node.op_type == "Div" and not close_to(scalar(node.inputs[0], inner), 1.0, 0.0):
             return None
         found = root_mean_square(inner) if producer(inner, "Sqrt", "Pow") is not None else None
-        return None if found is None or found.inverse else RootMeanSquare(found.source, found.epsilon, found.axes, (*found.nodes, node), True)
+        return (
+            None if found is None or found.inverse else RootMeanSquare(found.source, found.epsilon, found.axes, (*found.nodes, node), True)
+        )
     power = 0.5 if node.op_type == "Sqrt" else scalar(node.inputs[1], node.inputs[0])
     if power not in (0.5, -0.5):
         return None
@@ -108,7 +110,7 @@ def surroundings(core: onnx_ir.Node, source: onnx_ir.Value, axis: int, *, with_b
     Returns:
         None where the sizes of the normalised axes are not known.
     """
-    dims = shape_of(source)
+    dims = dims_of(source)
     if dims is None or len(dims) < -axis:
         return None
     shape = tuple(dim for dim in dims[axis:] if isinstance(dim, int))
@@ -119,7 +121,11 @@ def surroundings(core: onnx_ir.Node, source: onnx_ir.Value, axis: int, *, with_b
     narrowed = reader(core.outputs[0], "Cast")
     if widened is not None and narrowed is not None and source.dtype == onnx_ir.DataType.FLOAT:
         narrow = widened.inputs[0]
-        if narrow is not None and narrow.dtype in (onnx_ir.DataType.FLOAT16, onnx_ir.DataType.BFLOAT16) and _casts_to(narrowed, narrow.dtype):
+        if (
+            narrow is not None
+            and narrow.dtype in (onnx_ir.DataType.FLOAT16, onnx_ir.DataType.BFLOAT16)
+            and _casts_to(narrowed, narrow.dtype)
+        ):
             source, last = narrow, narrowed
             nodes += [narrowed]
     scale = bias = None
@@ -144,5 +150,3 @@ def _parameter(node: onnx_ir.Node, value: onnx_ir.Value, shape: tuple[int, ...])
     if found is None or found is value or not is_parameter(found) or found.dtype != value.dtype:
         return None
     return found if static_shape(found) == shape else None
-
-

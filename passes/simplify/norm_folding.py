@@ -51,7 +51,9 @@ def _standing(node: onnx_ir.Node, source: onnx_ir.Value) -> Miss:
     )
 
 
-def _backward(node: onnx_ir.Node, source: onnx_ir.Value, program: Program, factor: np.ndarray, summand: np.ndarray) -> Rewrite | Miss | None:
+def _backward(
+    node: onnx_ir.Node, source: onnx_ir.Value, program: Program, factor: np.ndarray, summand: np.ndarray
+) -> Rewrite | Miss | None:
     bias = producer(source, "Add")
     biased = split_constant(bias) if bias is not None else None
     start = biased[0] if biased is not None else source
@@ -103,7 +105,11 @@ def _forward(node: onnx_ir.Node, program: Program, factor: np.ndarray, summand: 
         return Miss(f"into the Conv after it, %{after.outputs[0].name}: that one pads with zeros", site_of(node))
     weight = constant(after.inputs[1])
     source = node.inputs[0]
-    if weight is None or source is None or (after.op_type == "Gemm" and (int_attr(after, "transA", 0) or float_attr(after, "alpha", 1.0) != 1.0)):
+    if (
+        weight is None
+        or source is None
+        or (after.op_type == "Gemm" and (int_attr(after, "transA", 0) or float_attr(after, "alpha", 1.0) != 1.0))
+    ):
         return None
     if after.op_type == "MatMul" and not _is_flat(found):
         return None

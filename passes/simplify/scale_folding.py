@@ -13,10 +13,22 @@ from onnx_ir import DataType
 from netwright.ir.editor import Editor, can_replace
 from netwright.ir.opinfo import is_float
 from netwright.ir.program import Program, constant
-from netwright.ir.shapes import rank, shape_of
+from netwright.ir.shapes import rank
 from netwright.passes.rewrite import Miss, Rewrite, site_of
 from netwright.passes.rules import Rule
-from netwright.passes.simplify.match import fusion, only_reader, opset_of, other_input, producer, reader, readers, scalar, scaled_by, split_constant
+from netwright.passes.simplify.match import (
+    dims_of,
+    fusion,
+    only_reader,
+    opset_of,
+    other_input,
+    producer,
+    reader,
+    readers,
+    scalar,
+    scaled_by,
+    split_constant,
+)
 from netwright.passes.simplify.parameters import Linear, linear, multiply, per_channel, refusal, scale
 
 _SEE_THROUGH = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Expand")
@@ -75,7 +87,9 @@ def _factor(node: onnx_ir.Node) -> tuple[onnx_ir.Value | None, tuple[onnx_ir.Val
 # ---- one factor per channel ---------------------------------------------------------------------------------------
 
 
-def _fold_channels(node: onnx_ir.Node, source: onnx_ir.Value, value: onnx_ir.Value, divides: bool, program: Program) -> Rewrite | Miss | None:
+def _fold_channels(
+    node: onnx_ir.Node, source: onnx_ir.Value, value: onnx_ir.Value, divides: bool, program: Program
+) -> Rewrite | Miss | None:
     bias = producer(source, "Add")
     biased = split_constant(bias) if bias is not None else None
     found = linear((biased[0] if biased is not None else source).producer(), program)
@@ -90,7 +104,12 @@ def _fold_channels(node: onnx_ir.Node, source: onnx_ir.Value, value: onnx_ir.Val
     reason = _blocked(found, source, biased, program, factor)
     if reason:
         return Miss(f"factor of {found.node.op_type} %{found.output.name}: {reason}", site_of(node))
-    return _drop(node, source, lambda editor: _scale_all(editor, found, bias, factor), f"factor into the weights of {found.node.op_type} %{found.output.name}")
+    return _drop(
+        node,
+        source,
+        lambda editor: _scale_all(editor, found, bias, factor),
+        f"factor into the weights of {found.node.op_type} %{found.output.name}",
+    )
 
 
 def _blocked(
@@ -248,7 +267,7 @@ def _segment(node: onnx_ir.Node, value: onnx_ir.Value) -> Segment | None:
         return None
     sizes: list[int] = []
     for output in node.outputs:
-        shape = shape_of(output)
+        shape = dims_of(output)
         size = shape[-1] if shape else None
         if not isinstance(size, int):
             return None
