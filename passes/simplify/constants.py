@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir
 
-from netwright.ir.program import Program
+from netwright.ir.editor import Editor
+from netwright.ir.program import Program, array
 from netwright.passes.rewrite import Rewrite
 from netwright.passes.rules import rule
 
@@ -23,6 +24,20 @@ def lift_constant(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     return Rewrite.build(node, lambda editor: editor.constant(held, out.name or "constant"), why="constant node")
 
 
+@rule("Range")
+def scalar_limits(node: onnx_ir.Node, program: Program) -> Rewrite | None:
+    """Range takes scalars; ONNX Runtime lets vectors of one number pass only as long as it does not know their shape."""
+    vectors = {place: data for place, value in enumerate(node.inputs) if (data := array(value, limit=1)) is not None and data.ndim == 1}
+    if not vectors:
+        return None
+
+    def change(editor: Editor) -> None:
+        for place, data in vectors.items():
+            editor.set_input(node, place, editor.constant(data.reshape(()), "limit"))
+
+    return Rewrite.edit(node.outputs[0].name or "", "limits are scalars", change, anchor=node)
+
+
 def _in_function(node: onnx_ir.Node, program: Program) -> bool:
     functions = program.model.functions
     if not functions:
@@ -31,4 +46,4 @@ def _in_function(node: onnx_ir.Node, program: Program) -> bool:
     return node.graph in graphs
 
 
-RULES = (lift_constant,)
+RULES = (lift_constant, scalar_limits)

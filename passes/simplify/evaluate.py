@@ -35,7 +35,8 @@ def evaluate(node: onnx_ir.Node, inputs: Sequence[np.ndarray | None], opset: int
     given = [array for array in inputs if array is not None]
     row = in_table(node)
     if row is not None and len(given) == len(inputs):
-        return [np.ascontiguousarray(row(node, given))]
+        with np.errstate(all="ignore"):
+            return [np.array(row(node, given), order="C", copy=None)]
     return _by_reference(node, inputs, opset)
 
 

@@ -13,6 +13,9 @@ from netwright.passes.rules import rule
 from netwright.passes.simplify.facts import is_scalar, perm_of, producer, sole_use
 
 _UNARY = tuple(sorted(ELEMENTWISE_UNARY - {"Identity", "Cast", "CastLike", "Clip"}))
+_REACH = 8
+"""How many elementwise operators two transpositions may be apart."""
+
 _BINARY = ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "And", "Or", "Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual")
 
 
@@ -35,10 +38,8 @@ def merge_transposes(node: onnx_ir.Node, program: Program) -> Rewrite | None:
 @rule(*_UNARY, "Cast")
 def sink_through_unary(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     """An elementwise operator between two transpositions: let them meet."""
-    out = node.outputs[0]
     inner = producer(node.inputs[0], "Transpose")
-    reader = sole_use(out)
-    if inner is None or reader is None or reader.op_type != "Transpose" or not is_standard(reader) or sole_use(inner.outputs[0]) is None:
+    if inner is None or sole_use(inner.outputs[0]) is None or not _meets_transpose(node.outputs[0]):
         return None
     return _swap(node, inner, [inner.inputs[0], *node.inputs[1:]])
 
@@ -56,12 +57,24 @@ def sink_through_binary(node: onnx_ir.Node, program: Program) -> Rewrite | None:
             return None
         return _swap(node, left, [left.inputs[0], right.inputs[0]])
     inner, other = (left, b) if left is not None else (right, a)
-    reader = sole_use(node.outputs[0])
-    if inner is None or reader is None or reader.op_type != "Transpose" or not is_standard(reader):
-        return None
-    if sole_use(inner.outputs[0]) is None or not is_scalar(other):
+    if inner is None or sole_use(inner.outputs[0]) is None or not is_scalar(other) or not _meets_transpose(node.outputs[0]):
         return None
     return _swap(node, inner, [inner.inputs[0], other] if inner is left else [other, inner.inputs[0]])
+
+
+def _meets_transpose(value: onnx_ir.Value) -> bool:
+    """True where a value goes into a Transpose, by way of nothing but elementwise operators with scalars."""
+    for _ in range(_REACH):
+        reader = sole_use(value)
+        if reader is None or not is_standard(reader):
+            return False
+        if reader.op_type == "Transpose":
+            return True
+        others = [operand for operand in reader.inputs if operand is not value]
+        if not (reader.op_type in _UNARY or reader.op_type == "Cast" or (reader.op_type in _BINARY and all(is_scalar(other) for other in others))):
+            return False
+        value = reader.outputs[0]
+    return False
 
 
 def _swap(node: onnx_ir.Node, inner: onnx_ir.Node, inputs: list[onnx_ir.Value | None]) -> Rewrite | None:
