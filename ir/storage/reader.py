@@ -22,6 +22,7 @@ from netwright.ir.storage.mapped import MappedTensor
 from netwright.ir.storage.region import FileRegion, MemoryRegion, Region
 from netwright.ir.storage.sparse import densify
 from netwright.ir.storage.tensors import nbytes_of, payload_fault, shape_fault, tensors_of
+from netwright.ir.storage.text import is_text
 
 
 @dataclass(slots=True)
@@ -134,13 +135,18 @@ def _parse(carving: Carving, region: Region) -> onnx.ModelProto:
             place=region.place,
             remedy="Store its tensors as raw data or as external data.",
         )
+    serialized = b"".join(carving.pieces)
+    carving.pieces.clear()
     try:
-        proto = onnx.ModelProto.FromString(b"".join(carving.pieces))
+        proto = onnx.ModelProto.FromString(serialized)
     except DecodeError as error:
         raise ModelFileError(
             "Not a sound ONNX file: protobuf cannot decode it.", place=region.place, remedy="Export or copy it again."
         ) from error
-    carving.pieces.clear()
+    if not is_text(serialized):
+        raise ModelFileError(
+            "The model has a name that is no text.", place=region.place, remedy="The file is damaged; export or copy it again."
+        )
     if not proto.HasField("graph") or (proto.ir_version < 1 and not proto.opset_import):
         raise ModelFileError("This is not an ONNX model: it has no graph.", place=region.place, remedy="Name a .onnx file.")
     return proto
