@@ -103,7 +103,8 @@ def compile_program(
     executor = backend.executor(threads)
     batches = None if calibration is None else as_batches(calibration, program)
     labelled = None if training is None else as_batches(training, program)
-    bindings = {**default_bindings(program), **(dims or {})}
+    given = dims or {}
+    bindings = {**default_bindings(program), **given}
     score = None if metric is None else metrics.resolve(metric, program, batches if batches is not None else labelled, executor)
     context = Context(
         calibration=batches,
@@ -120,7 +121,7 @@ def compile_program(
     )
     tools = list(instruments)
     if check is not False:
-        tools.append(OracleCheck(executor, sample_inputs(program, check, executor, seed, bindings, shapes)))
+        tools.append(OracleCheck(executor, sample_inputs(program, check, executor, seed=seed, dims=given, shapes=shapes)))
     before = measure_size(program, bindings)
     started = time.perf_counter()
     outcome = run_with_reproducer(program, parsed, context, tools)
@@ -129,7 +130,7 @@ def compile_program(
     if score is not None:
         before.metric, after.metric = score(program), score(outcome.program)
     if latency:
-        feeds = sample_inputs(program, True, executor, seed, bindings, shapes)[0]
+        feeds = find_feeds(program, executor, seed=seed, dims=given, shapes=shapes, prefer=bindings)
         before.latency_ms, after.latency_ms = backend.latencies([program, outcome.program], feeds, threads=threads)
     report = Report(before, after, outcome.rows, seconds, peak_rss_mb(), bindings, budget=judge(limits, before, after))
     return Result(outcome.program, report, outcome.plans, backend, threads)
@@ -157,12 +158,13 @@ def sample_inputs(
     program: Program,
     check: bool | DataLike,
     executor: Executor,
+    *,
     seed: int,
     dims: Mapping[str, int],
     shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> list[Feeds]:
-    """Feeds for oracle checks and latency: the caller's, or made up from the program's signature."""
-    if check is True or check is False:
+    """Feeds for oracle checks: the caller's, or made up from the program's signature."""
+    if isinstance(check, bool):
         return [find_feeds(program, executor, seed=seed, dims=dims, shapes=shapes)]
     names = {value.name for value in program.inputs}
     feeds = [{key: value for key, value in batch.items() if key in names} for batch in as_batches(cast("DataLike", check), program)]

@@ -58,9 +58,10 @@ class OnnxRuntimeBackend:
 
     def latencies(self, programs: Sequence[Program], feeds: Mapping[str, np.ndarray], *, threads: int | None) -> list[float]:
         """Best-of latency in ms of each program, measured in turns."""
-        from netwright.backends.onnxruntime import lower, measure
+        from netwright.backends.onnxruntime import SessionOptions, lower, measure
 
-        executables = [lower(program, threads=threads) for program in programs]
+        options = SessionOptions(threads=threads, stop_spinning=True)
+        executables = [lower(program, options=options) for program in programs]
         return [measured.best_ms for measured in measure(executables, feeds)]
 
 

@@ -28,7 +28,7 @@ class Pipeline:
         Raises:
             PipelineError: it does not parse, or names an unknown pass or option, or an option has a wrong value.
         """
-        source = " ".join(text.split())
+        source = " ".join(text.split()).removesuffix(",").rstrip()
         if not source:
             return cls(())
         try:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+
+    from netwright.ir.program import Program
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="An .onnx file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
@@ -19,41 +21,28 @@ Shapes = Annotated[
 ]
 
 
-def read_shapes(given: list[str] | None) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
-    """Split `NAME=2x128` into shapes of inputs and `NAME=4` into values that may be dimensions.
-
-    Returns:
-        Shapes by input name, and sizes by name of a symbolic dimension (a plain number may mean either).
+def input_shapes(given: list[str] | None, program: Program) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+    """What `--shape` says: shapes by input name, and sizes by name of a symbolic dimension.
 
     Raises:
-        typer.BadParameter: text of another form.
-    """
-    shapes: dict[str, tuple[int, ...]] = {}
-    dims: dict[str, int] = {}
-    for text in given or []:
-        name, found, sizes = text.rpartition("=")
-        parts = sizes.split("x")
-        if not found or not name or not all(part.isdigit() for part in parts):
-            raise typer.BadParameter(f"--shape {text!r} is not of the form NAME=2x128 or NAME=4.")
-        shapes[name] = tuple(int(part) for part in parts)
-        if len(parts) == 1:
-            dims[name] = int(parts[0])
-    return shapes, dims
-
-
-def input_shapes(given: list[str] | None, inputs: Mapping[str, object]) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
-    """Shapes and dimensions of `--shape`, told apart by the model's input names.
-
-    Raises:
-        DataError: a shape for an input that the model does not have.
+        DataError: text of another form, or a name that is neither an input nor a dimension of the program's.
     """
     from netwright.ir.errors import DataError
+    from netwright.samples import parse_shapes
 
-    shapes, dims = read_shapes(given)
-    for name in shapes:
-        if name not in inputs and name not in dims:
-            raise DataError(f"The model has no input {name}.", place=f"--shape {name}", remedy=f"Its inputs: {', '.join(inputs)}.")
-    return {n: s for n, s in shapes.items() if n in inputs}, {n: s for n, s in dims.items() if n not in inputs}
+    inputs = {value.name or "": value for value in program.inputs}
+    symbols = {str(dim) for value in inputs.values() for dim in value.shape or () if not isinstance(dim, int)}
+    shapes: dict[str, tuple[int, ...]] = {}
+    dims: dict[str, int] = {}
+    for name, sizes in parse_shapes(given or []).items():
+        if name in inputs:
+            shapes[name] = sizes
+        elif name in symbols and len(sizes) == 1:
+            dims[name] = sizes[0]
+        else:
+            known = f"Its inputs: {', '.join(inputs)}; its dimensions: {', '.join(sorted(symbols)) or 'none'}."
+            raise DataError(f"The model has no input or dimension {name}.", place=f"--shape {name}", remedy=known)
+    return shapes, dims
 
 
 def read_budget(text: str | None) -> dict[str, float] | None:

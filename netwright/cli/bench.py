@@ -8,6 +8,9 @@ import typer
 
 from netwright.cli.arguments import Json, Seed, Shapes, Threads
 
+_ROUNDS = 1_000_000
+"""More than any budget of seconds allows: the time given decides."""
+
 
 def bench(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help=".onnx files; the first is the reference.")],
@@ -20,7 +23,7 @@ def bench(
 ) -> None:
     """Measure latency: the models take turns; best-of, median, and the ratio to the first with its spread."""
     import netwright as nw
-    from netwright.backends.onnxruntime import OrtExecutor, lower, measure
+    from netwright.backends.onnxruntime import OrtExecutor, SessionOptions, lower, measure
     from netwright.cli.arguments import input_shapes
     from netwright.cli.output import emit, show
     from netwright.data import as_batches
@@ -28,14 +31,15 @@ def bench(
     from netwright.samples import find_feeds
 
     first = nw.load(models[0])
-    shapes, dims = input_shapes(shape, {value.name or "": value for value in first.inputs})
+    shapes, dims = input_shapes(shape, first)
     if inputs is not None:
         names = {value.name for value in first.inputs}
         feeds = {name: array for name, array in next(iter(as_batches(inputs, first))).items() if name in names}
     else:
-        feeds = find_feeds(first, OrtExecutor(threads=threads), seed=seed, dims={**default_bindings(first), **dims}, shapes=shapes)
-    executables = [lower(nw.load(path), threads=threads) for path in models]
-    rows = measure(executables, feeds, seconds=seconds * len(models))
+        feeds = find_feeds(first, OrtExecutor(threads=threads), seed=seed, dims=dims, shapes=shapes, prefer=default_bindings(first))
+    options = SessionOptions(threads=threads, stop_spinning=True)
+    executables = [lower(nw.load(path), options=options) for path in models]
+    rows = measure(executables, feeds, rounds=_ROUNDS, seconds=seconds * len(models))
     if json:
         found = [{"path": path, **row.to_dict()} for path, row in zip(models, rows, strict=True)]
         emit({"models": found, "threads": threads, "inputs": {name: list(array.shape) for name, array in feeds.items()}})

@@ -45,7 +45,7 @@ def compile_(
     limits = read_budget(budget)
     plans = {loaded.pass_name: loaded for loaded in (Plan.load(path) for path in plan or [])}
     program = nw.load(model)
-    shapes, dims = input_shapes(shape, {value.name or "": value for value in program.inputs})
+    shapes, dims = input_shapes(shape, program)
     with pass_progress(quiet=json) as instruments:
         result = compile_program(
             program,

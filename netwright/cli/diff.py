@@ -28,7 +28,7 @@ def diff(
     from netwright.targets import backend_for
 
     one, other = nw.load(a), nw.load(b)
-    shapes, dims = input_shapes(shape, {value.name or "": value for value in one.inputs})
+    shapes, dims = input_shapes(shape, one)
     if inputs is not None:
         names = {value.name for value in one.inputs}
         feeds = {name: array for name, array in next(iter(as_batches(inputs, one))).items() if name in names}

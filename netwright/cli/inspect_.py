@@ -38,7 +38,7 @@ def inspect(
     from netwright.report import measure_size
 
     program = nw.load(model)
-    dims = {**default_bindings(program), **input_shapes(shape, {v.name or "": v for v in program.inputs})[1]}
+    dims = {**default_bindings(program), **input_shapes(shape, program)[1]}
     stats = measure_size(program, dims)
     costs = program.fact(cost)
     rows = {Grouping.layer: costs.by_layer, Grouping.op: costs.by_op, Grouping.module: costs.by_module}[by](dims)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from netwright.ir.program import Program
-    from netwright.passes.context import Context
     from netwright.passes.instruments import Instrument
     from netwright.passes.manager import PassRow
 
@@ -59,7 +58,7 @@ def opt(
             raise typer.BadParameter("opt takes a MODEL and -p PIPELINE, or --repro FOLDER.")
         text = pipeline
         program = api.load(model)
-        shapes, dims = input_shapes(shape, {value.name or "": value for value in program.inputs})
+        shapes, dims = input_shapes(shape, program)
     parsed = Pipeline.parse(text)
     bindings = {**default_bindings(program), **dims}
     context = Context(seed=seed, dims=bindings)
@@ -69,7 +68,7 @@ def opt(
     with pass_progress(quiet=json) as instruments:
         tools = [*instruments, PrintStages(lambda dump: sink(dump + "\n"), before=print_before, after=print_after)]
         if check:
-            tools.append(_oracle(program, context, shapes))
+            tools.append(_oracle(program, seed, dims, shapes))
         outcome = run_with_reproducer(program, parsed, context, tools, folder=repro_dir, until=until, verify_each=verify_each)
     seconds = time.perf_counter() - started
     if output is not None:
@@ -87,13 +86,13 @@ def opt(
         note(f"wrote {output}")
 
 
-def _oracle(program: Program, context: Context, shapes: dict[str, tuple[int, ...]]) -> Instrument:
+def _oracle(program: Program, seed: int, dims: dict[str, int], shapes: dict[str, tuple[int, ...]]) -> Instrument:
     from netwright.passes.instruments import OracleCheck
     from netwright.samples import find_feeds
     from netwright.targets import backend_for
 
     executor = backend_for("onnxruntime").executor(None)
-    return OracleCheck(executor, [find_feeds(program, executor, seed=context.seed, dims=context.dims, shapes=shapes)])
+    return OracleCheck(executor, [find_feeds(program, executor, seed=seed, dims=dims, shapes=shapes)])
 
 
 def _tree(index: int, row: PassRow, *, seconds: bool) -> Tree:

@@ -1,6 +1,6 @@
 """Telling two programs apart: by their values on the same inputs, and by their structure."""
 
 from netwright.debug.compare import Comparison, compare
-from netwright.debug.structure import Structure, structure
+from netwright.debug.structure import StructureDiff, structure
 
-__all__ = ["Comparison", "Structure", "compare", "structure"]
+__all__ = ["Comparison", "StructureDiff", "compare", "structure"]

@@ -73,11 +73,19 @@ def test_structure_by_operators_nodes_and_weights():
     before = program_of(ORIGINAL, weights="float[1] two = {2}, float[1] gone = {1}")
     after = program_of("a = Mul(x, two)\n b = Exp(a)\n c = Exp(b)\n y = Abs(c)", weights="float[1] two = {3}, float[1] new = {1}")
     found = structure(before, after)
-    assert found.ops == {"Exp": (0, 2), "Neg": (1, 0)}
-    assert found.nodes.to_dict() == {"removed": [], "added": ["c"], "changed": ["b"]}
-    assert found.weights.to_dict() == {"removed": ["gone"], "added": ["new"], "changed": ["two"]}
-    assert not found.same
-    assert structure(before, before).same
+    assert found.ops == {"Exp": 2, "Neg": -1}
+    assert (found.same, found.removed, found.added) == (0, (), ("c",))
+    assert [change.name for change in found.changed] == ["a", "b", "y"]
+    assert (found.weights_removed, found.weights_added) == (("gone",), ("new",))
+    assert [change.name for change in found.weights_changed] == ["two"]
+    assert not found.identical
+    assert structure(before, before).identical
+
+
+def test_a_renamed_node_is_matched_by_what_it_computes():
+    before = program_of("a = Neg(x)\n b = Exp(a)\n y = Abs(b)")
+    after = program_of("renamed = Neg(x)\n b = Exp(renamed)\n y = Abs(b)")
+    assert structure(before, after).identical
 
 
 def test_both_print_and_are_json():
