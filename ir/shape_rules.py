@@ -8,6 +8,7 @@ types, shapes and contents of the node's outputs. Other packages add rules with 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 import onnx_ir
@@ -30,8 +31,8 @@ from netwright.ir.dims import (
     proven_unequal,
     subtract,
 )
-from netwright.ir.opinfo import CONTRIB_DOMAIN, ELEMENTWISE_BINARY, int_attr, ints_attr, str_attr
-from netwright.ir.shape_context import Context, contents
+from netwright.ir.opinfo import CONTRIB_DOMAIN, ELEMENTWISE_BINARY, FLOATS, int_attr, ints_attr, str_attr
+from netwright.ir.shape_context import MAX_CONTENTS, Context, contents
 
 Rule: TypeAlias = Callable[[Context, onnx_ir.Node], None]
 
@@ -277,7 +278,7 @@ def infer_constant_of_shape(context: Context, node: onnx_ir.Node) -> None:
     if dims is None and isinstance(length, int):
         dims = (UNKNOWN,) * length
     _set(context, node.outputs[0], dims, dtype)
-    if dims is not None and tensor is not None and len(dims) == 1 and isinstance(dims[0], int) and 0 <= dims[0] <= 64:
+    if dims is not None and tensor is not None and len(dims) == 1 and isinstance(dims[0], int) and 0 <= dims[0] <= MAX_CONTENTS:
         context.set_symbolic_value(node.outputs[0], [int(tensor.numpy().reshape(-1)[0])] * dims[0])
 
 
@@ -381,6 +382,111 @@ def _clamped(bound: Dim, size: Dim) -> sympy.Expr | None:
 def _python_slice(start: Dim, end: Dim, step: Dim) -> tuple[int, int | None, int]:
     first, last, stride = int(str(start)), int(str(end)), int(str(step))
     return first, (None if stride < 0 and last <= -_FAR else last), stride
+
+
+@register("", "Cast")
+def infer_cast(context: Context, node: onnx_ir.Node) -> None:
+    """Another element type; contents follow to integers and booleans, also from small float constants."""
+    (data,) = _required(node, 1)
+    _cast(context, node, data, DataType(int_attr(node, "to", 0)))
+
+
+@register("", "CastLike", since_version=15)
+def infer_cast_like(context: Context, node: onnx_ir.Node) -> None:
+    """The element type of the second input."""
+    data, like = _required(node, 2)
+    _cast(context, node, data, like.dtype)
+
+
+def _cast(context: Context, node: onnx_ir.Node, data: onnx_ir.Value, dtype: DataType | None) -> None:
+    _set(context, node.outputs[0], data.shape.dims if data.shape is not None else None, dtype)
+    known = contents(data) if dtype in (DataType.INT64, DataType.INT32, DataType.BOOL) else None
+    if known is None and dtype in (DataType.INT64, DataType.INT32):
+        known = _truncated(data)
+    if known is None:
+        return
+    if dtype == DataType.BOOL:
+        known = tuple(int(element != 0) if isinstance(element, int) else UNKNOWN for element in known)
+    context.set_symbolic_value(node.outputs[0], known)
+
+
+def _truncated(data: onnx_ir.Value) -> tuple[Dim, ...] | None:
+    """A small float constant's elements, cut to integers."""
+    if data.dtype not in FLOATS:
+        return None
+    tensor = onnx_ir.convenience.get_const_tensor(data)
+    if tensor is None or tensor.size > MAX_CONTENTS or tensor.shape.rank() > 1:
+        return None
+    elements = [float(element) for element in tensor.numpy().reshape(-1)]
+    return tuple(int(element) for element in elements) if all(abs(element) < _FAR for element in elements) else None
+
+
+@register("", "Conv", "ConvInteger", "QLinearConv")
+@register(CONTRIB_DOMAIN, "FusedConv")
+def infer_conv(context: Context, node: onnx_ir.Node) -> None:
+    """Convolutions: X [batch, in, …], W [out, in / group, …] → [batch, out, …]."""
+    quantized = node.op_type == "QLinearConv"
+    x, w = (node.inputs[0], node.inputs[3 if quantized else 1])
+    if x is None or w is None:
+        raise OpUsageError(node, "an input or the weight is missing")
+    zero_point = node.inputs[7] if quantized and len(node.inputs) > 7 else None
+    dtype = DataType.INT32 if node.op_type == "ConvInteger" else zero_point.dtype if zero_point is not None else x.dtype
+    if x.shape is None or w.shape is None:
+        _set(context, node.outputs[0], None, dtype)
+        return
+    batch, _, *space = x.shape.dims
+    if w.shape.rank() != len(space) + 2:
+        raise ValueError(f"a weight of rank {w.shape.rank()} for an input of rank {len(space) + 2}")
+    kernel = ints_attr(node, "kernel_shape") or w.shape.dims[2:]
+    strides = ints_attr(node, "strides") or (1,) * len(space)
+    dilations = ints_attr(node, "dilations") or (1,) * len(space)
+    pads = ints_attr(node, "pads") or (0,) * (2 * len(space))
+    automatic = str_attr(node, "auto_pad", "NOTSET")
+    result: list[Dim] = []
+    for axis, size in enumerate(space):
+        taps = kernel[axis]
+        if not isinstance(taps, int) or not is_known(size):
+            result.append(context.new_symbolic_dim())
+            continue
+        padding = 0 if automatic == "VALID" else pads[axis] + pads[axis + len(space)]
+        reach = (taps - 1) * dilations[axis] + 1
+        result.append(windows(size, reach - padding, strides[axis], same=automatic.startswith("SAME")))
+    _set(context, node.outputs[0], (batch, w.shape[0], *result), dtype)
+
+
+@lru_cache(maxsize=4096)
+def windows(size: Dim, reach: int, stride: int, *, same: bool = False) -> Dim:
+    """How many windows fit: `floor((size − reach) / stride) + 1`; with padding to the same size, `ceil(size / stride)`."""
+    if stride == 1 and (same or reach == 1):
+        return size
+    if same:
+        return as_dim(-((-size) // stride))
+    return as_dim(add(subtract(size, reach) // stride, 1))
+
+
+@register("", "Range", since_version=11)
+def infer_range(context: Context, node: onnx_ir.Node) -> None:
+    """Numbers from start to limit: ceil((limit − start) / delta) of them, or none."""
+    start, limit, delta = _required(node, 3)
+    dtype = _first_dtype((start, limit, delta))
+    bounds = [contents(value) for value in (start, limit, delta)]
+    first, last, step = (found[0] if found else UNKNOWN for found in bounds)
+    length = _steps(first, last, step)
+    _set(context, node.outputs[0], (length if is_known(length) else context.new_symbolic_dim(),), dtype)
+    if isinstance(first, int) and isinstance(last, int) and isinstance(step, int) and isinstance(length, int) and length <= MAX_CONTENTS:
+        context.set_symbolic_value(node.outputs[0], list(range(first, last, step)))
+
+
+def _steps(first: Dim, last: Dim, step: Dim) -> Dim:
+    if isinstance(first, int) and isinstance(last, int) and isinstance(step, int) and step:
+        return len(range(first, last, step))
+    if not isinstance(step, int) or step < 1 or not (is_known(first) and is_known(last)):
+        return UNKNOWN
+    low, high = expression(first), expression(last)
+    if low is None or high is None:
+        return UNKNOWN
+    reach = last if first == 0 and not isinstance(last, int) and high.is_nonnegative else from_expression(sympy.Max(0, high - low))
+    return as_dim(reach) if step == 1 else as_dim(-((-reach) // step))
 
 
 @register("", "Split", since_version=2)
@@ -528,7 +634,6 @@ def _as_standard(op_type: str, version: int = 20) -> Rule:
 
 for _contrib, _standard in {
     "FusedGemm": "Gemm",
-    "FusedConv": "Conv",
     "QuantizeLinear": "QuantizeLinear",
     "DequantizeLinear": "DequantizeLinear",
     "Pad": "Pad",

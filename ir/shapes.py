@@ -486,9 +486,9 @@ def _because(error: Exception) -> str:
 
 
 def _usable(dim: Dim) -> bool:
-    """True of integers and of names that arithmetic can work with (`?` and `-1`, as some exporters write, are none)."""
+    """True of sizes and of names that arithmetic can work with (`?`, `-1` and −1, as some exporters write, are none)."""
     if isinstance(dim, int):
-        return True
+        return dim >= 0
     if dim.value is None:
         return False
     if dim.value.isidentifier():

@@ -300,7 +300,8 @@ def sizes(bindings: Mapping[str, int], guesses: Mapping[str, tuple[str, ...]]) -
         if dim not in known:
             names = dim.free_symbols() if dim.value and not dim.value.isidentifier() else {dim.value or ""}
             missing = [name for name in names if is_generated(name) and name not in bindings]
-            known[dim] = evaluate(dim, {**bindings, **{name: guess(name) for name in missing}} if missing else bindings)
+            size = evaluate(dim, {**bindings, **{name: guess(name) for name in missing}} if missing else bindings)
+            known[dim] = None if size is None else max(size, 0)
         return known[dim]
 
     def guess(name: str) -> int:
