@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir
 
-from netwright.ir.dims import dims_equal
+from netwright.ir.dims import Dim, dims_equal
 from netwright.ir.editor import Editor, can_replace
 from netwright.ir.maps import Affine, Mapped
 from netwright.ir.opinfo import int_attr, ints_attr, is_float
@@ -79,28 +81,31 @@ def merge_vectors(node: onnx_ir.Node, program: Program) -> Rewrite | None:
 
 @fusion("Add", since=13)
 def fuse_gemm(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | None:
-    """`x @ W + b` of two-dimensional x becomes Gemm."""
+    """`x @ W + b` of two-dimensional x becomes Gemm; a Gemm without a bias takes b as its own."""
     left, right = node.inputs
-    product, bias = producer(left, "MatMul"), right
+    product, bias = producer(left, "MatMul", "Gemm"), right
     if product is None:
-        product, bias = producer(right, "MatMul"), left
+        product, bias = producer(right, "MatMul", "Gemm"), left
     if product is None or bias is None or rank(product.inputs[0]) != 2 or rank(product.inputs[1]) != 2:
         return None
-    value = product.outputs[0]
-    if only_reader(value) is not node or not is_float(value.dtype):
+    value, dims = product.outputs[0], dims_of(bias)
+    if len(product.inputs) > 2 or not is_float(value.dtype) or dims is None or any(dim != 1 for dim in dims[:-1]):
         return None
-    if not _broadcasts_to(bias, value):
-        return Miss(f"Gemm: %{bias.name} of shape {bias.shape} does not broadcast to %{value.name} of shape {value.shape}", site_of(node))
+    if only_reader(value) is not node:
+        return Miss(f"bias of {product.op_type}: {readers(value)}", site_of(node))
+    if not _broadcasts_to(dims, value):
+        return Miss(f"%{bias.name} of shape {bias.shape} does not broadcast to %{value.name} of shape {value.shape}", site_of(node))
+    attributes = {name: attribute for name, attribute in product.attributes.items() if name != "beta"}
     return Rewrite.build(
         node,
-        lambda editor: editor.op("Gemm", [*product.inputs, bias], like=node.outputs[0]),
+        lambda editor: editor.op("Gemm", [*product.inputs[:2], bias], attributes, like=node.outputs[0]),
         why="a product and its bias become Gemm",
     )
 
 
-def _broadcasts_to(bias: onnx_ir.Value, value: onnx_ir.Value) -> bool:
-    dims, wanted = dims_of(bias), dims_of(value)
-    if dims is None or wanted is None or len(dims) > len(wanted):
+def _broadcasts_to(dims: Sequence[Dim], value: onnx_ir.Value) -> bool:
+    wanted = dims_of(value)
+    if wanted is None or len(dims) > len(wanted):
         return False
     return all(dim == 1 or dims_equal(dim, target) for dim, target in zip(reversed(dims), reversed(wanted), strict=False))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import onnx_ir
 
 from netwright.ir.editor import Editor
@@ -125,7 +126,8 @@ def fuse_relu_clip(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | Non
 
     def make(editor: Editor) -> onnx_ir.Value:
         bounds = [
-            editor.constant(dtype.numpy().type(number), f"{node.outputs[0].name}.{name}") for name, number in (("low", 0.0), ("high", high))
+            editor.constant(np.array(number, dtype.numpy()), f"{node.outputs[0].name}.{name}")
+            for name, number in (("low", 0.0), ("high", high))
         ]
         return editor.op("Clip", [source, *bounds], like=node.outputs[0])
 
