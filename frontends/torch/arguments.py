@@ -182,11 +182,13 @@ def _children(value: object) -> dict[object, object] | None:
 def _inner_specs(spec: object, children: Mapping[object, object], path: str) -> dict[object, object]:
     if spec is None:
         return {}
-    found: dict[object, object] = {spec: None}
+    found: dict[object, object] = {}
     if isinstance(spec, Mapping):
         found = dict(cast("Mapping[object, object]", spec))
     elif isinstance(spec, Sequence) and not isinstance(spec, str):
         found = dict(enumerate(cast("Sequence[object]", spec)))
+    else:
+        found[spec] = None
     unknown = [key for key in found if key not in children]
     if unknown:
         raise ExportError(

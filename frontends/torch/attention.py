@@ -54,7 +54,7 @@ def attention_with_dropout(
     if enable_gqa:
         key, value = _repeat_heads(key, query), _repeat_heads(value, query)
     factor = scale if scale is not None else _static(query, -1) ** -0.5
-    rank = len(key.shape)
+    rank = len(query.shape)
     transposed = op.Transpose(key, perm=[*range(rank - 2), rank - 1, rank - 2])
     scores = op.MatMul(op.Mul(query, op.CastLike(op.Constant(value_float=factor), query)), transposed)
     if is_causal:
