@@ -303,7 +303,7 @@ class _Walk:
         iteration, condition, *states = body.inputs
         for value, dtype in ((iteration, DataType.INT64), (condition, DataType.BOOL)):
             context.set_shape_and_dtype(value, Shape(()), dtype)
-        self._carry(context, node.inputs[2:], states, body, body.outputs[1 : 1 + carried])
+        finals = self._carry(context, node.inputs[2:], states, body, body.outputs[1 : 1 + carried])
         context.minted.clear()
         trip = contents(node.inputs[0])
         runs_through = _always_true(body.outputs[0], condition, node.inputs[1])
@@ -312,10 +312,9 @@ class _Walk:
             length = max(length, 0)
         for index, output in enumerate(node.outputs):
             inner = body.outputs[index + 1]
-            source = states[index] if index < carried else inner
             if inner.type is not None:
                 context.set_type(output, inner.type)
-            dims = shape_of(source)
+            dims = finals[index] if index < carried else shape_of(inner)
             if dims is None or index < carried:
                 _set_dims(context, output, dims)
                 continue
@@ -339,13 +338,13 @@ class _Walk:
             at = axis % len(dims)
             length = dims[at] if length is None or isinstance(dims[at], int) else length
             context.set_shape(formal, Shape((*dims[:at], *dims[at + 1 :])))
-        self._carry(context, node.inputs[:carried], body.inputs[:carried], body, body.outputs[:carried])
+        finals = self._carry(context, node.inputs[:carried], body.inputs[:carried], body, body.outputs[:carried])
         context.minted.clear()
         out_axes = ints_attr(node, "scan_output_axes") or (0,) * (len(node.outputs) - carried)
         for index, (output, inner) in enumerate(zip(node.outputs, body.outputs, strict=True)):
             if inner.type is not None:
                 context.set_type(output, inner.type)
-            dims = shape_of(body.inputs[index] if index < carried else inner)
+            dims = finals[index] if index < carried else shape_of(inner)
             if dims is None or index < carried:
                 _set_dims(context, output, dims)
                 continue
@@ -359,26 +358,38 @@ class _Walk:
         formals: Sequence[onnx_ir.Value],
         body: onnx_ir.Graph,
         results: Sequence[onnx_ir.Value],
-    ) -> None:
-        """Infer a loop's body, widening the shapes of what it carries until they hold for every round."""
+    ) -> list[tuple[Dim, ...] | None]:
+        """Infer a loop's body, widening the shapes of what it carries until they hold for every round; their shapes after it."""
         shapes = [shape_of(value) if value is not None else None for value in initial]
         for value, formal in zip(initial, formals, strict=True):
             if value is not None and value.type is not None:
                 context.set_type(formal, value.type)
         seen = len(self.misses)
-        for _ in range(_LOOP_ROUNDS):
+        widened: set[Dim] = set()
+        for rounds_left in reversed(range(_LOOP_ROUNDS)):
             del self.misses[seen:]
             for formal, dims in zip(formals, shapes, strict=True):
                 _set_dims(context, formal, dims)
             self.graph(context, body)
-            wider = [self._join(context, dims, shape_of(result)) for dims, result in zip(shapes, results, strict=True)]
+            wider = [self._widen(dims, shape_of(result), widened) for dims, result in zip(shapes, results, strict=True)]
             if wider == shapes:
-                return
-            shapes = wider
-        for formal in formals:
-            formal.shape = None
-        del self.misses[seen:]
-        self.graph(context, body)
+                break
+            shapes = wider if rounds_left > 1 else [None if dims is None else self._anything(dims, widened) for dims in wider]
+        return [None if dims is None else tuple(self.names.fresh() if dim in widened else dim for dim in dims) for dims in shapes]
+
+    def _widen(self, dims: Sequence[Dim] | None, result: Sequence[Dim] | None, widened: set[Dim]) -> tuple[Dim, ...] | None:
+        """What a loop carries, in every round: a dimension that a round changes gets a name that stands for each round's own."""
+        if dims is None or result is None or len(dims) != len(result):
+            return None
+        changed = [not dims_equal(before, after) and before not in widened for before, after in zip(dims, result, strict=True)]
+        fresh = [self.names.fresh() if change else dim for dim, change in zip(dims, changed, strict=True)]
+        widened.update(dim for dim, change in zip(fresh, changed, strict=True) if change)
+        return tuple(fresh)
+
+    def _anything(self, dims: Sequence[Dim], widened: set[Dim]) -> tuple[Dim, ...]:
+        fresh = tuple(dim if dim in widened else self.names.fresh() for dim in dims)
+        widened.update(fresh)
+        return fresh
 
     def _join(self, context: Context, a: Sequence[Dim] | None, b: Sequence[Dim] | None) -> tuple[Dim, ...] | None:
         """A shape that holds for both: where they differ, some number with a name of its own."""

@@ -49,7 +49,15 @@ def _prepare(model: onnx_ir.Model, arrays: list[Any], *, constants: bool, names:
 
 
 @pytest.mark.parametrize(
-    ("constants", "names"), [(False, "none"), (True, "none"), (False, "apart"), (True, "apart"), (False, "shared"), (True, "shared")]
+    ("constants", "names"),
+    [
+        (True, "none"),
+        (True, "apart"),
+        (False, "shared"),
+        pytest.param(False, "none", marks=pytest.mark.slow),
+        pytest.param(False, "apart", marks=pytest.mark.slow),
+        pytest.param(True, "shared", marks=pytest.mark.slow),
+    ],
 )
 def test_no_inferred_dimension_or_content_contradicts_the_real_arrays(constants: bool, names: str) -> None:
     wrong: list[str] = []
