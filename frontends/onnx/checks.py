@@ -228,6 +228,7 @@ class _Operators:
 
     def check(self, nodes: Iterable[onnx.NodeProto], opsets: dict[str, int]) -> None:
         for node in nodes:
+            _attributes(node)
             domain = "" if node.domain in _ALIASES else node.domain
             if domain not in _STANDARD or (node.domain, node.op_type) in self._functions:
                 continue
@@ -263,6 +264,18 @@ class _Operators:
                 place=_place(node),
                 remedy=_AGAIN,
             )
+
+
+def _attributes(node: onnx.NodeProto) -> None:
+    seen: set[str] = set()
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.UNDEFINED and not attribute.ref_attr_name:
+            raise ModelFileError(f"The attribute {attribute.name!r} of {node.op_type} has no type.", place=_place(node), remedy=_AGAIN)
+        if attribute.name in seen or not attribute.name:
+            raise ModelFileError(
+                f"{node.op_type} has two attributes {attribute.name!r}, or one without a name.", place=_place(node), remedy=_AGAIN
+            )
+        seen.add(attribute.name)
 
 
 def _unknown(node: onnx.NodeProto, domain: str, version: int) -> UnsupportedModelError:

@@ -327,6 +327,12 @@ CONTRADICTIONS: dict[str, tuple[Callable[[onnx.ModelProto], object], type[Netwri
         "expand to more than",
     ),
     "two functions of one name": (with_functions(function("one"), function("one")), ModelFileError, "two functions"),
+    "an attribute of no type": (lambda model: model.graph.node[2].attribute[0].ClearField("type"), ModelFileError, "has no type"),
+    "two attributes of one name": (
+        lambda model: setattr(model.graph.node[2].attribute[1], "name", "else_branch"),
+        ModelFileError,
+        "two attributes",
+    ),
     "an unknown type of value": (
         lambda model: setattr(model.graph.input[0].type.tensor_type, "elem_type", 999),
         ModelFileError,
