@@ -1,32 +1,47 @@
-"""Aligned tables for benchmark scripts."""
+"""Prints what a benchmark measured: an aligned table for people, JSON for machines."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+Cell = str | int | float | bool | None
+Row = dict[str, Cell]
 
 
-def print_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:
-    """Print rows under the keys of the first, aligned; numbers to the right.
+def text(rows: Sequence[Row], columns: Iterable[str] | None = None) -> str:
+    """The rows as a table: numbers to the right, words to the left, absent cells as a dash.
 
     Args:
-        title: printed above.
-        rows: one mapping per row, all with the same keys.
+        rows: one dictionary a row.
+        columns: which columns, in order; default all, in the order in which they first appear.
     """
-    if not rows:
-        sys.stdout.write(f"{title}: no rows\n")
-        return
-    heads = list(rows[0])
-    cells = [[_text(row.get(head, "")) for head in heads] for row in rows]
-    widths = [max(len(head), *(len(line[column]) for line in cells)) for column, head in enumerate(heads)]
-    numeric = [all(isinstance(row.get(head, ""), int | float) or row.get(head, "") == "" for row in rows) for head in heads]
-    lines = [heads, ["-" * width for width in widths], *cells]
-    sys.stdout.write(f"{title}\n")
-    for line in lines:
-        padded = [cell.rjust(width) if right else cell.ljust(width) for cell, width, right in zip(line, widths, numeric, strict=True)]
-        sys.stdout.write("  ".join(padded).rstrip() + "\n")
-    sys.stdout.flush()
+    names = list(columns) if columns is not None else list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[_cell(row.get(name)) for name in names] for row in rows]
+    widths = [max(len(name), *(len(line[place]) for line in cells), 0) for place, name in enumerate(names)]
+    right = [all(isinstance(row.get(name), (int, float, type(None))) for row in rows) for name in names]
+    lines = [names, ["-" * width for width in widths], *cells]
+    return "\n".join("  ".join(_padded(*part) for part in zip(line, widths, right, strict=True)).rstrip() for line in lines)
 
 
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def report(title: str, rows: Sequence[Row], *, path: Path | None = None, columns: Iterable[str] | None = None) -> None:
+    """Print a titled table and, where a path is given, write `{"title", "rows"}` there as JSON."""
+    print(f"\n{title}\n\n{text(rows, columns)}\n", flush=True)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"title": title, "rows": list(rows)}, indent=1) + "\n", encoding="utf8")
+
+
+def _cell(value: Cell) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+def _padded(cell: str, width: int, right: bool) -> str:
+    return cell.rjust(width) if right else cell.ljust(width)
