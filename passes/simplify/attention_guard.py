@@ -35,7 +35,7 @@ def drop_softmax_guard(node: onnx_ir.Node, program: Program) -> Rewrite | Miss |
     over_rows = int_attr(softmax, "axis", -1) in (-1, (rank(probabilities) or 0) - 1)
     if not found.finite and not (over_rows and _every_row_has_room(softmax.inputs[0], analysis)):
         return Miss(
-            f"an infinity can enter the softmax through %{found.culprit}; a row masked by −inf throughout gives NaN, which the guard makes 0",
+            f"an infinity can enter the softmax through %{found.culprit}; a row that is −inf throughout gives NaN, which the guard makes 0",
             site_of(guard),
         )
     if not can_replace(guard.outputs[0], probabilities):

@@ -63,7 +63,7 @@ def only_reader(value: onnx_ir.Value) -> onnx_ir.Node | None:
     users = value.uses()
     if len(users) != 1 or value.is_graph_output():
         return None
-    node = users[0].node
+    node = next(iter(users)).node
     return node if node.graph is value.graph else None
 
 

@@ -62,9 +62,11 @@ def _biased_mean(root: onnx_ir.Node, *, inverse: bool) -> RootMeanSquare | None:
     if mean is None or epsilon is None or not 0.0 <= epsilon < 1.0:
         return None
     axes, square = reduced_axes(mean), producer(mean.inputs[0], "Pow", "Mul")
-    if axes is None or square is None or square.inputs[0] is None:
+    if axes is None or square is None:
         return None
     source, other = square.inputs
+    if source is None:
+        return None
     squares = other is source if square.op_type == "Mul" else close_to(scalar(other, source), 2.0, 0.0)
     return RootMeanSquare(source, epsilon, axes, (square, mean, total, root), inverse) if squares else None
 
@@ -140,8 +142,8 @@ def surroundings(core: onnx_ir.Node, source: onnx_ir.Value, axis: int, *, with_b
     return Normalised(source, scale, bias, last, tuple(nodes), shape, stash)
 
 
-def _casts_to(node: onnx_ir.Node, dtype: onnx_ir.DataType) -> bool:
-    return "to" in node.attributes and node.attributes["to"].as_int() == int(dtype)
+def _casts_to(node: onnx_ir.Node, dtype: onnx_ir.DataType | None) -> bool:
+    return dtype is not None and "to" in node.attributes and node.attributes["to"].as_int() == int(dtype)
 
 
 def _parameter(node: onnx_ir.Node, value: onnx_ir.Value, shape: tuple[int, ...]) -> onnx_ir.Value | None:

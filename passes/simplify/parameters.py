@@ -301,7 +301,7 @@ def change_parameter(editor: Editor, node: onnx_ir.Node, index: int, change: Cha
 def computed(tensor: onnx_ir.TensorProtocol, change: Change) -> onnx_ir.TensorProtocol:
     """A tensor of the same shape and type with changed numbers; a large one is computed when it is read."""
 
-    def compute() -> onnx_ir.Tensor:
+    def compute() -> onnx_ir.TensorProtocol:
         old = tensor.numpy()
         new = np.empty_like(old)
         rows = old.shape[0] if old.ndim else 0
@@ -315,4 +315,4 @@ def computed(tensor: onnx_ir.TensorProtocol, change: Change) -> onnx_ir.TensorPr
 
     if tensor.size < _LAZY_ELEMENTS:
         return compute()
-    return onnx_ir.LazyTensor(compute, tensor.dtype, onnx_ir.Shape(tensor.shape), name=tensor.name)
+    return onnx_ir.LazyTensor(compute, tensor.dtype, onnx_ir.Shape([int(dim) for dim in tensor.shape.numpy()]), name=tensor.name)

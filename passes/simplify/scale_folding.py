@@ -131,12 +131,13 @@ def _scale_all(editor: Editor, found: Linear, bias: onnx_ir.Node | None, factor:
     if bias is None:
         return
     index = 0 if constant(bias.inputs[0]) is not None else 1
-    tensor = constant(bias.inputs[index])
-    if tensor is None:
+    value = bias.inputs[index]
+    tensor = constant(value)
+    if value is None or tensor is None:
         return
     if tensor.size == 1 and factor.size > 1:
         numbers = np.broadcast_to(tensor.numpy().reshape(-1), factor.shape).copy()
-        fresh = editor.at(bias).constant(numbers.reshape(_along_channels(found, factor.size)), bias.inputs[index].name or "")
+        fresh = editor.at(bias).constant(numbers.reshape(_along_channels(found, factor.size)), value.name or "")
         editor.set_input(bias, index, fresh)
         tensor = constant(fresh)
     dims = [1] * len(tensor.shape) if tensor is not None else [1]
@@ -280,13 +281,13 @@ def _segment(node: onnx_ir.Node, value: onnx_ir.Value) -> Segment | None:
 def _multiply_factor(editor: Editor, node: onnx_ir.Node, number: float) -> None:
     """Multiply the constant of a Mul, or divide that of a Div, by a number."""
     index = 0 if constant(node.inputs[0]) is not None else 1
-    tensor = constant(node.inputs[index])
-    old = scalar(node.inputs[index], node.inputs[1 - index])
-    if tensor is None or old is None:
+    value = node.inputs[index]
+    tensor, old = constant(value), scalar(value, node.inputs[1 - index])
+    if value is None or tensor is None or old is None:
         return
     made = snapped(old * number if node.op_type == "Mul" else old / number)
     numbers = np.full([int(dim) for dim in tensor.shape.numpy()], made, tensor.dtype.numpy())
-    editor.set_input(node, index, editor.at(node).constant(numbers, node.inputs[index].name or "factor"))
+    editor.set_input(node, index, editor.at(node).constant(numbers, value.name or "factor"))
 
 
 def snapped(number: float) -> float:

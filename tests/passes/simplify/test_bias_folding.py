@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a graph reads best with its nodes on one line)
 """Summands go into biases; a product of two dimensions and its bias become Gemm."""
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ import pytest
 from tests.passes.simplify.support import simplified
 from tests.passes.simplify.weights import program
 
-FOLDED = {
+FOLDED: dict[str, tuple[str, str, str, dict[str, tuple[int, ...]], list[str]]] = {
     "Conv": ("float[N, 3, 9] x", "float[N, 8, 7] y", "c = Conv(x, w) y = Add(c, s)", {"w": (8, 3, 3), "s": (8, 1)}, ["Conv"]),
     "Conv with a bias, from the left": ("float[N, 3, 9] x", "float[N, 8, 7] y", "c = Conv(x, w, b) y = Add(s, c)", {"w": (8, 3, 3), "b": (8,), "s": (1, 8, 1)}, ["Conv"]),
     "a difference": ("float[N, 3, 9] x", "float[N, 8, 7] y", "c = Conv(x, w, b) y = Sub(c, s)", {"w": (8, 3, 3), "b": (8,), "s": (8, 1)}, ["Conv"]),
@@ -23,7 +24,7 @@ FOLDED = {
     "two factors in a row": ("float[N, S, 8] x", "float[N, S, 8] y", "c = Mul(s, x) y = Mul(c, t)", {"s": (1, 8), "t": (8,)}, ["Mul"]),
 }  # fmt: skip
 
-STAYS = {
+STAYS: dict[str, tuple[str, str, str, dict[str, tuple[int, ...]], list[str]]] = {
     "MatMul of three dimensions": ("float[N, S, 5] x", "float[N, S, 8] y", "c = MatMul(x, w) y = Add(c, s)", {"w": (5, 8), "s": (8,)}, ["MatMul", "Add"]),
     "a summand that broadcasts up": ("float[N, 3, 9] x", "float[N, 8, 7] y", "c = Conv(x, w) y = Add(c, s)", {"w": (1, 3, 3), "s": (8, 1)}, ["Conv", "Add"]),
     "another axis": ("float[N, 3, 10] x", "float[N, 8, 8] y", "c = Conv(x, w) y = Add(c, s)", {"w": (8, 3, 3), "s": (8,)}, ["Conv", "Add"]),

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a graph reads best with its nodes on one line)
 """Activations spelt out become the standard's operators where the opset has them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a graph reads best with its nodes on one line)
 """Attention spelt out becomes one operator from opset 23 on, and takes splitting, joining and repeating heads into itself."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a graph reads best with its nodes on one line)
 """GELU in any order of factors becomes Gelu from opset 20 on; what only looks like it stays."""
 
 from __future__ import annotations

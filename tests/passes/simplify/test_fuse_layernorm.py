@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a graph reads best with its nodes on one line)
 """Layer normalisation in the spellings of exporters becomes one operator; what is not quite one stays."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a graph reads best with its nodes on one line)
 """Rotary position embedding becomes one operator from opset 23 on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a graph reads best with its nodes on one line)
 """Factors go into weights; two factors of one product become one; what would change shapes or ties stays."""
 
 from __future__ import annotations
@@ -7,11 +8,11 @@ import pytest
 
 from netwright.ir.program import array
 from tests.passes.simplify.support import simplified
-from tests.passes.simplify.weights import program
+from tests.passes.simplify.weights import Weights, program
 
 CHANNELS = np.linspace(0.5, 2, 8, dtype=np.float32)
 
-FOLDED = {
+FOLDED: dict[str, tuple[str, str, str, Weights, list[str]]] = {
     "Conv": ("float[N, 3, 9] x", "float[N, 8, 7] y", "c = Conv(x, w, b) y = Mul(c, s)", {"w": (8, 3, 3), "b": (8,), "s": CHANNELS.reshape(8, 1)}, ["Conv"]),
     "Conv and a quotient": ("float[N, 3, 9] x", "float[N, 8, 7] y", "c = Conv(x, w) y = Div(c, s)", {"w": (8, 3, 3), "s": CHANNELS.reshape(1, 8, 1)}, ["Conv"]),
     "MatMul": ("float[N, S, 5] x", "float[N, S, 8] y", "c = MatMul(x, w) y = Mul(s, c)", {"w": (5, 8), "s": CHANNELS}, ["MatMul"]),
@@ -56,8 +57,8 @@ FOLDED = {
 
 
 @pytest.mark.parametrize(("inputs", "outputs", "body", "weights", "left"), FOLDED.values(), ids=FOLDED.keys())
-def test_a_factor_goes_into_the_weights(inputs: str, outputs: str, body: str, weights: dict[str, object], left: list[str]):
-    assert simplified(program(f"g ({inputs}) => ({outputs}) {{ {body} }}", weights)).ops == left  # pyright: ignore
+def test_a_factor_goes_into_the_weights(inputs: str, outputs: str, body: str, weights: Weights, left: list[str]):
+    assert simplified(program(f"g ({inputs}) => ({outputs}) {{ {body} }}", weights)).ops == left
 
 
 def test_one_part_of_a_split_projection_is_scaled_alone():
@@ -82,10 +83,12 @@ def test_factors_on_both_sides_of_a_product_become_one_exact_power_of_two():
         for value in node.inputs
         if value is not None and value.const_value is not None
     )
-    assert float(array(factor)) == 0.125  # pyright: ignore
+    number = array(factor)
+    assert number is not None
+    assert float(number) == 0.125
 
 
-STAYS = {
+STAYS: dict[str, tuple[str, str, str, Weights]] = {
     "a channel of one that would broadcast up": ("float[N, 3, 9] x", "float[N, 8, 7] y", "c = Conv(x, w) y = Mul(c, s)", {"w": (1, 3, 3), "s": CHANNELS.reshape(8, 1)}),
     "another axis": ("float[N, 3, 10] x", "float[N, 8, 8] y", "c = Conv(x, w) y = Mul(c, s)", {"w": (8, 3, 3), "s": CHANNELS}),
     "a higher rank": ("float[N, 5] x", "float[1, N, 8] y", "c = MatMul(x, w) y = Mul(c, s)", {"w": (5, 8), "s": CHANNELS.reshape(1, 1, 8)}),
@@ -94,8 +97,8 @@ STAYS = {
 
 
 @pytest.mark.parametrize(("inputs", "outputs", "body", "weights"), STAYS.values(), ids=STAYS.keys())
-def test_a_factor_that_is_not_one_per_channel_stays(inputs: str, outputs: str, body: str, weights: dict[str, object]):
-    assert "Mul" in simplified(program(f"g ({inputs}) => ({outputs}) {{ {body} }}", weights)).ops  # pyright: ignore
+def test_a_factor_that_is_not_one_per_channel_stays(inputs: str, outputs: str, body: str, weights: Weights):
+    assert "Mul" in simplified(program(f"g ({inputs}) => ({outputs}) {{ {body} }}", weights)).ops
 
 
 def test_guards_say_why():
