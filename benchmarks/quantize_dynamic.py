@@ -2,10 +2,11 @@
 
     python -m benchmarks.quantize_dynamic [--opset 20|23] [--zoo] [--rounds N] [NAME ...]
 
-Each model in a process of its own: the float file as exported, `simplify, quantize(scheme='dynamic')`, and ONNX Runtime's quantizer at
-its best: after its own pre-processing and with `value_info` deleted (else it crashes on torch's exports), per channel or not, signed or
-unsigned weights, never with reduced range; the fastest of the four that run. One thread, batch 1, all files in turns, best of all runs.
-`error` is |quantized - float| / |float| over all float outputs, for real models on their own data. Real models (`--zoo`) are scored as well.
+Each model in a process of its own: the float file as exported, `simplify, quantize(scheme='dynamic')`, and ONNX Runtime's quantizer
+at its best: after its own pre-processing and with `value_info` deleted (else it crashes on torch's exports), per channel or not, signed
+or unsigned weights, never with reduced range; the fastest of the four that run. One thread, batch 1, all files in turns, best of all runs
+(the thread's CPU time, which other processes disturb less than the clock).
+`error` is |quantized - float| / |float| over all float outputs, for real models on their own data. Real models (`--zoo`) are scored too.
 Targets: works on each; speed-up and error no worse than ONNX Runtime's; nothing slower than float.
 """
 
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.table import print_table
+from benchmarks.table import Row, report
 
 Feeds = Mapping[str, np.ndarray]
 Run = Callable[[Feeds], Mapping[str, np.ndarray]]
@@ -44,10 +45,14 @@ def main() -> None:
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        sys.stdout.write(json.dumps(_zoo_row(options.names[0], options.rounds) if options.zoo else _export_row(options.names[0], options.opset, options.rounds)))
+        sys.stdout.write(
+            json.dumps(
+                _zoo_row(options.names[0], options.rounds) if options.zoo else _export_row(options.names[0], options.opset, options.rounds)
+            )
+        )
         return
     rows = [_apart(name, options.opset, options.rounds, zoo=options.zoo) for name in options.names or _all_names(zoo=options.zoo)]
-    print_table("real models" if options.zoo else f"exports, opset {options.opset}", rows)
+    report("real models" if options.zoo else f"exports, opset {options.opset}", rows)
 
 
 def _all_names(*, zoo: bool) -> Sequence[str]:
@@ -60,7 +65,7 @@ def _all_names(*, zoo: bool) -> Sequence[str]:
     return list(ARCHITECTURES)
 
 
-def _apart(name: str, opset: int, rounds: int, *, zoo: bool) -> dict[str, object]:
+def _apart(name: str, opset: int, rounds: int, *, zoo: bool) -> Row:
     command = [sys.executable, "-m", "benchmarks.quantize_dynamic", name, "--one", "--opset", str(opset), "--rounds", str(rounds)]
     done = subprocess.run([*command, *(["--zoo"] if zoo else [])], capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -69,13 +74,13 @@ def _apart(name: str, opset: int, rounds: int, *, zoo: bool) -> dict[str, object
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _export_row(name: str, opset: int, rounds: int) -> dict[str, object]:
+def _export_row(name: str, opset: int, rounds: int) -> Row:
     from benchmarks.exports import example_feeds, export_path
 
     return _compare(name, export_path(name, opset), [example_feeds(name, seed=seed) for seed in range(2)], rounds)[0]
 
 
-def _zoo_row(name: str, rounds: int) -> dict[str, object]:
+def _zoo_row(name: str, rounds: int) -> Row:
     from benchmarks.zoo import open_session, zoo
 
     model = zoo[name]
@@ -86,8 +91,10 @@ def _zoo_row(name: str, rounds: int) -> dict[str, object]:
         for label, path in (("lost", ours), ("ORT lost", peer)):
             scores = None if path is None else model.evaluate(open_session(path), original=original)
             lost = None if scores is None else model.loss(before, scores)
-            row[label] = "" if lost is None else round(lost, 2)
-            row[label.replace("lost", "cosine")] = "" if scores is None or "cosine" not in scores.metrics else round(scores.metrics["cosine"], 4)
+            row[label] = None if lost is None else round(lost, 2)
+            row[label.replace("lost", "cosine")] = (
+                None if scores is None or "cosine" not in scores.metrics else round(scores.metrics["cosine"], 4)
+            )
         return row
 
 
@@ -106,9 +113,7 @@ class _Peer:
 PEERS = tuple(_Peer(per_channel, weights) for per_channel in (True, False) for weights in ("QInt8", "QUInt8"))
 
 
-def _compare(
-    name: str, source: Path, feeds: Sequence[Feeds], rounds: int, keep: Path | None = None
-) -> tuple[dict[str, object], Path, Path | None]:
+def _compare(name: str, source: Path, feeds: Sequence[Feeds], rounds: int, keep: Path | None = None) -> tuple[Row, Path, Path | None]:
     """A row of the table, the quantized file, and the best of ONNX Runtime's."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = keep or Path(scratch)
@@ -128,15 +133,15 @@ def _compare(
         errors = {label: _error(runs["float"], run, feeds) for label, run in runs.items()}
         peers = [peer.label for peer in PEERS if peer.label in runs]
         fastest = min(peers, key=best.__getitem__, default="")
-        row: dict[str, object] = {
+        row: Row = {
             "model": name,
             "float ms": round(best["float"], 3),
             "speed-up": round(best["float"] / best["ours"], 2),
-            "ORT speed-up": round(best["float"] / best[fastest], 2) if fastest else "",
+            "ORT speed-up": round(best["float"] / best[fastest], 2) if fastest else None,
             "error": float(f"{errors['ours']:.3g}"),
-            "ORT error": float(f"{errors[fastest]:.3g}") if fastest else "",
+            "ORT error": float(f"{errors[fastest]:.3g}") if fastest else None,
             "size": round(ours.stat().st_size / source.stat().st_size, 3),
-            "ORT size": round(files[fastest].stat().st_size / source.stat().st_size, 3) if fastest else "",
+            "ORT size": round(files[fastest].stat().st_size / source.stat().st_size, 3) if fastest else None,
             "misses": misses,
             "seconds": round(seconds, 1),
             "ORT setting": fastest or next(iter(failures.values())),
@@ -169,7 +174,7 @@ def _by_onnxruntime(source: Path, folder: Path, peer: _Peer) -> Path | str:
                 onnx.save(model, prepared)
             quantize_dynamic(prepared, target, per_channel=peer.per_channel, reduce_range=False, weight_type=QuantType[peer.weights])
             _session(target)
-        except Exception as error:  # whatever a peer raises is its result
+        except Exception as error:  # noqa: BLE001 - whatever a peer raises is its result
             return f"fails: {type(error).__name__}"
         finally:
             sys.stdout, sys.stderr = streams
@@ -183,7 +188,7 @@ def _session(path: Path) -> Run:
 
 
 def _best_ms(runs: Mapping[str, Run], feeds: Feeds, rounds: int) -> dict[str, float]:
-    """The best time of each, taken in turns; a first run each is not counted."""
+    """The best time of each, taken in turns; a first run each is not counted. All the work is done in the calling thread."""
     best = dict.fromkeys(runs, float("inf"))
     for run in runs.values():
         run(feeds)
@@ -191,9 +196,9 @@ def _best_ms(runs: Mapping[str, Run], feeds: Feeds, rounds: int) -> dict[str, fl
     for _ in range(rounds):
         for label, run in runs.items():
             for _ in range(2):
-                started = time.perf_counter()
+                started = time.thread_time()
                 run(feeds)
-                best[label] = min(best[label], 1e3 * (time.perf_counter() - started))
+                best[label] = min(best[label], 1e3 * (time.thread_time() - started))
         if time.perf_counter() > until:
             break
     return best

@@ -42,7 +42,8 @@ class Activations:
         Leaves the editor's insertion point at the site.
         """
         value, graph = site.node.inputs[0], site.node.graph
-        assert value is not None and isinstance(graph, onnx_ir.Graph)
+        assert value is not None
+        assert isinstance(graph, onnx_ir.Graph)
         turned = site.node.op_type == "Gemm" and site.node.attributes.get_int("transA", 0) == 1
         key = (value, graph, outliers, turned)
         made = self._made.get(key)

@@ -94,7 +94,9 @@ def _product(editor: Editor, site: Site, stored: _Stored, choice: Dynamic, activ
     total = editor.op("Cast", [total], {"to": int(onnx_ir.DataType.FLOAT)}, name=f"{name}.float")
     alpha = node.attributes.get_float("alpha", 1.0) if node.op_type == "Gemm" else 1.0
     if alpha != 1.0:
-        weight_scale = editor.op("Mul", [weight_scale, editor.constant(np.array(alpha, np.float32), f"{name}.alpha")], name=f"{name}.weight_scale")
+        weight_scale = editor.op(
+            "Mul", [weight_scale, editor.constant(np.array(alpha, np.float32), f"{name}.alpha")], name=f"{name}.weight_scale"
+        )
     both = editor.op("Mul", [scale, weight_scale], name=f"{name}.scale")
     result = editor.op("Mul", [total, both], name=f"{name}.scaled")
     result = as_type(editor, result, node.outputs[0], name)

@@ -1,4 +1,4 @@
-"""Arrays to integers: symmetric per channel, and in blocks; scales that minimise the squared error. Works in slices, so that memory stays bounded."""
+"""Arrays to integers, symmetric per channel or in blocks, with scales that minimise the squared error; in slices, to bound memory."""
 
 from __future__ import annotations
 

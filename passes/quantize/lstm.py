@@ -49,7 +49,7 @@ def quantize_lstm(editor: Editor, unit: Unit, choice: Dynamic) -> None:
 
 
 def _store(editor: Editor, weight: onnx_ir.Value, choice: Dynamic) -> _Operand:
-    """The weight [directions, 4 hidden, inputs] as int8 [directions, inputs, 4 hidden], with scales and zero points [directions, 4 hidden]."""
+    """The weight [directions, gates, inputs] as int8 [directions, inputs, gates], with scales and zero points [directions, gates]."""
     data = float_array(weight)
     directions, gates, inputs = data.shape
     found = by_rows(data.reshape(directions * gates, inputs), bits=choice.bits, per_channel=choice.axis != "tensor")

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from netwright.ir.fingerprint import fingerprint
-
 from netwright.ir.errors import PipelineError, PlanError
+from netwright.ir.fingerprint import fingerprint
 from netwright.ir.program import Program
 from netwright.passes.base import PlannedPass, Proposals
 from netwright.passes.context import Context
@@ -45,8 +44,8 @@ class Quantize(PlannedPass):
     times faster than float on processors with int8 instructions, a quarter of the bytes; needs no data. With calibration data or sample
     inputs at hand, channels whose activations are outliers are shrunk first.
 
-    `scheme='weights'` (`bits=8` or `4`): weights are stored in blocks that share a scale, computation stays float to the outside. For models
-    bound by memory: decoders, one token at a time. Needs ONNX Runtime.
+    `scheme='weights'` (`bits=8` or `4`): weights are stored in blocks that share a scale, computation stays float to the outside. For
+    models bound by memory: decoders, one token at a time. Needs ONNX Runtime.
 
     Convolutions, small layers and products of two activations stay float; each is listed as a miss with the reason. A weight with several
     readers is quantized once for all of them. A model that is already quantized is left as it is.

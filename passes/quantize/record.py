@@ -44,7 +44,10 @@ def record(
 
 
 def record_lstm(editor: Editor, weight: onnx_ir.Value, values: onnx_ir.Value, scale: np.ndarray, shape: tuple[int, int, int]) -> None:
-    """Say how int8 `values` [directions, inputs, gates] come from an LSTM's weight of `shape` [directions, gates, inputs], `scale` [directions * gates]."""
+    """Say how int8 `values` [directions, inputs, gates] come from an LSTM's weight of `shape` [directions, gates, inputs].
+
+    `scale` is [directions * gates].
+    """
     directions, gates, inputs = shape
     flat = (directions * gates, inputs)
     found = Reshape(flat, shape).then(Cast("int8", _dtype_name(weight), scale, axis=0)).then(Reshape(shape, flat)).then(Permute((0, 2, 1)))

@@ -74,7 +74,7 @@ class Site:
 
 def quantized_nodes(program: Program) -> list[onnx_ir.Node]:
     """Nodes that show that the program is already quantized."""
-    return [node for node in program.nodes(*QUANTIZED_OPS)]
+    return list(program.nodes(*QUANTIZED_OPS))
 
 
 def find_sites(program: Program) -> Iterator[Site | Miss]:

@@ -24,7 +24,11 @@ def lstm(attributes: str = "", inputs: str = "x, w, r, b", directions: int = 1, 
         "p": normal(directions, 3 * HIDDEN, seed=6),
     }
     used = [name.strip() for name in inputs.split(",")]
-    declared = {"y": f"{dtype}[T, {directions}, N, {HIDDEN}] y", "yh": f"{dtype}[{directions}, N, {HIDDEN}] yh", "yc": f"{dtype}[{directions}, N, {HIDDEN}] yc"}
+    declared = {
+        "y": f"{dtype}[T, {directions}, N, {HIDDEN}] y",
+        "yh": f"{dtype}[{directions}, N, {HIDDEN}] yh",
+        "yc": f"{dtype}[{directions}, N, {HIDDEN}] yc",
+    }
     results = ", ".join(declared[name.strip()] for name in outputs.split(",") if name.strip())
     cast = "l32 = Cast <to: int = 6> (lengths)" if "lengths" in used else ""
     text = f"""{HEAD} g ({dtype}[T, N, {INPUTS}] x, WEIGHTS) => ({results})
@@ -59,7 +63,11 @@ def test_every_kind_of_lstm_is_close_to_float(attributes: str, inputs: str, dire
 def test_scales_belong_to_gates() -> None:
     program = lstm()
     outcome = quantized(program, scheme="dynamic")
-    weight, stored, scale = program.value("w").const_value, outcome.program.value("w.int8").const_value, outcome.program.value("w.scale").const_value
+    weight, stored, scale = (
+        program.value("w").const_value,
+        outcome.program.value("w.int8").const_value,
+        outcome.program.value("w.scale").const_value,
+    )
     assert weight is not None
     assert stored is not None
     assert scale is not None
@@ -71,7 +79,8 @@ def test_scales_belong_to_gates() -> None:
 def test_layers_that_share_weights_go_on_sharing_them() -> None:
     weights = {"w": normal(1, 320, 80) / 9, "r": normal(1, 320, 80, seed=1) / 9}
     text = f"""{HEAD} g (float[T, N, 80] x, WEIGHTS) => (float[T, 1, N, 80] z)
-    {{ y = LSTM <hidden_size: int = 80> (x, w, r)  axes = Constant <value_ints = [1]> ()  s = Squeeze (y, axes)  z = LSTM <hidden_size: int = 80> (s, w, r) }}"""
+    {{ y = LSTM <hidden_size: int = 80> (x, w, r)  axes = Constant <value_ints = [1]> ()
+      s = Squeeze (y, axes)  z = LSTM <hidden_size: int = 80> (s, w, r) }}"""
     outcome = quantized(program_of(text, weights), scheme="dynamic")
     assert ops(outcome.program).count("DynamicQuantizeLSTM") == 2
     assert outcome.rows[0].actions == 1
@@ -80,19 +89,25 @@ def test_layers_that_share_weights_go_on_sharing_them() -> None:
 
 def test_a_batch_first_lstm_stays_float() -> None:
     weights = {"w": normal(1, 320, 80), "r": normal(1, 320, 80)}
-    text = f"{HEAD} g (float[N, T, 80] x, WEIGHTS) => (float[N, T, 1, 80] y) {{ y = LSTM <hidden_size: int = 80, layout: int = 1> (x, w, r) }}"
+    text = (
+        f"{HEAD} g (float[N, T, 80] x, WEIGHTS) => (float[N, T, 1, 80] y) {{ y = LSTM <hidden_size: int = 80, layout: int = 1> (x, w, r) }}"
+    )
     assert "no batch-first layout" in reasons(quantized(program_of(text, weights), scheme="dynamic"))["y"]
 
 
 def test_a_small_lstm_stays_float_with_the_numbers() -> None:
     weights = {"w": normal(1, 128, 20), "r": normal(1, 128, 32)}
     text = f"{HEAD} g (float[T, N, 20] x, WEIGHTS) => (float[T, 1, N, 32] y) {{ y = LSTM <hidden_size: int = 32> (x, w, r) }}"
-    assert "32 hidden units with 20 inputs have 6656 weights, under 32768" in reasons(quantized(program_of(text, weights), scheme="dynamic"))["y"]
+    assert (
+        "32 hidden units with 20 inputs have 6656 weights, under 32768"
+        in reasons(quantized(program_of(text, weights), scheme="dynamic"))["y"]
+    )
 
 
 def test_weights_that_nodes_assemble_ask_for_simplify_first() -> None:
     weights = {"w": normal(1, 320, 80), "r": normal(1, 320, 80)}
-    text = f"{HEAD} g (float[T, N, 80] x, WEIGHTS) => (float[T, 1, N, 80] y) {{ v = Identity (w)  y = LSTM <hidden_size: int = 80> (x, v, r) }}"
+    text = f"""{HEAD} g (float[T, N, 80] x, WEIGHTS) => (float[T, 1, N, 80] y)
+    {{ v = Identity (w)  y = LSTM <hidden_size: int = 80> (x, v, r) }}"""
     assert "run simplify first" in reasons(quantized(program_of(text, weights), scheme="dynamic"))["y"]
 
 

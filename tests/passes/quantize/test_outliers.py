@@ -59,7 +59,7 @@ def test_without_feeds_nothing_is_shrunk() -> None:
 def test_activations_without_outliers_are_left_as_they_are() -> None:
     outcome = quantized(linear(), context(normal(2, 8, 64)), scheme="dynamic")
     assert "outliers" not in outcome.plans[0].decisions["t"]
-    assert "DynamicQuantizeLinear" == ops(outcome.program)[0]
+    assert ops(outcome.program)[0] == "DynamicQuantizeLinear"
 
 
 def test_products_of_one_activation_shrink_the_same_channels() -> None:
