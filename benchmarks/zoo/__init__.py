@@ -10,8 +10,9 @@ from benchmarks.zoo.ppocr import OcrDetection, OcrDirection, OcrRecognition
 from benchmarks.zoo.resemblyzer import ResemblyzerModel
 from benchmarks.zoo.sessions import Feeds, Run, open_session
 from benchmarks.zoo.silero import SileroModel
+from benchmarks.zoo.trained import TRAINED, TrainedModel
 
-__all__ = ["Feeds", "PackagedModel", "Run", "Scores", "TorchModel", "ZooModel", "open_session", "zoo"]
+__all__ = ["Feeds", "PackagedModel", "Run", "Scores", "TorchModel", "TrainedModel", "ZooModel", "open_session", "zoo"]
 
 zoo: dict[str, ZooModel] = {
     model.name: model
@@ -26,6 +27,7 @@ zoo: dict[str, ZooModel] = {
         ResemblyzerModel(),
         EfficientNetModel(),
         CrepeTinyModel(),
+        *TRAINED,
     )
 }
 """Every model by name."""

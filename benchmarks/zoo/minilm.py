@@ -66,7 +66,7 @@ class MiniLmModel(TorchModel):
         """Sentences of all four domains that no score uses, each batch padded to its longest."""
         texts = [sentence.text for _, sentence in calibration_sentences()]
         rng = np.random.default_rng(seed)
-        return [tokenized([texts[at] for at in rng.choice(len(texts), batch, replace=False)]) for _ in range(count)]
+        return [tokenized([texts[int(at)] for at in rng.choice(len(texts), batch, replace=False)]) for _ in range(count)]
 
     def score(self, run: Run, original: Run, *, quick: bool) -> Scores:
         """See `METRICS`; `quick` leaves only the domain probe, on a third of its sentences, and the cosine on 100."""
@@ -77,7 +77,7 @@ class MiniLmModel(TorchModel):
         metrics = {"domain": probe_accuracy(embedded, domains)}
         compared = 100 if quick else 400
         spread = np.linspace(0, len(texts) - 1, compared).astype(int)
-        agreement = cosines(encoder(original)([texts[at] for at in spread]), embedded[spread])
+        agreement = cosines(encoder(original)([texts[int(at)] for at in spread]), embedded[spread])
         metrics |= {"cosine": float(agreement.mean()), "cosine_min": float(agreement.min())}
         if not quick:
             metrics |= {name: metric(encode) for name, metric in METRICS.items()}
@@ -113,7 +113,9 @@ def encoder(run: Run, batch: int = 32) -> Encode:
 
     def encode(texts: Sequence[str]) -> np.ndarray:
         by_length = np.argsort([len(text) for text in texts], kind="stable")
-        batches = [first(run(tokenized([texts[at] for at in by_length[start : start + batch]]))) for start in range(0, len(texts), batch)]
+        batches = [
+            first(run(tokenized([texts[int(at)] for at in by_length[start : start + batch]]))) for start in range(0, len(texts), batch)
+        ]
         return np.concatenate(batches)[np.argsort(by_length)]
 
     return encode

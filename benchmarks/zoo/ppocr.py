@@ -141,7 +141,8 @@ def text_boxes(probability: np.ndarray) -> list[Box]:
     """Connected regions of text, each grown as DBNet's post-processing grows them (Liao et al., 2020)."""
     from scipy import ndimage
 
-    regions, _ = ndimage.label(probability > 0.3, np.ones((3, 3)))
+    regions = np.zeros(probability.shape, np.int32)
+    ndimage.label(probability > 0.3, np.ones((3, 3)), output=regions)
     boxes: list[Box] = []
     for number, (rows, columns) in enumerate(ndimage.find_objects(regions), start=1):
         height, width = rows.stop - rows.start, columns.stop - columns.start

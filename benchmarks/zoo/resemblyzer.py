@@ -22,9 +22,19 @@ if TYPE_CHECKING:
 FRAMES, STEP = 160, 80
 """A window is 1.6 s; windows of an utterance overlap by half."""
 VOICES = (
-    ("en+m1", "en+m3", "en+m5", "en+m7", "en+f1", "en+f2", "en+f4", "en+f5")
-    + ("en-us+m2", "en-us+f3", "en-gb-scotland+m4", "en+croak")
-)  # fmt: skip
+    "en+m1",
+    "en+m3",
+    "en+m5",
+    "en+m7",
+    "en+f1",
+    "en+f2",
+    "en+f4",
+    "en+f5",
+    "en-us+m2",
+    "en-us+f3",
+    "en-gb-scotland+m4",
+    "en+croak",
+)
 SAID = (
     "The quick brown fox jumps over the lazy dog near the river bank.",
     "She sells sea shells by the sea shore every sunny morning.",

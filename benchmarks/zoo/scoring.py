@@ -58,7 +58,7 @@ def spearman(left: Sequence[float], right: Sequence[float]) -> float:
     """Rank correlation."""
     from scipy.stats import spearmanr
 
-    return float(spearmanr(left, right)[0])
+    return float(np.asarray(spearmanr(left, right))[0])
 
 
 def pearson(left: np.ndarray, right: np.ndarray) -> float:

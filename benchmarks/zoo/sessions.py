@@ -1,4 +1,8 @@
-"""Run an `.onnx` file on ONNX Runtime: the independent way that every other way of running a model is compared with."""
+"""Run an `.onnx` file on ONNX Runtime: the independent way that every other way of running a model is compared with.
+
+The library carries no types: this module is its typed face.
+"""
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 
@@ -28,6 +32,6 @@ def open_session(path: str | os.PathLike[str], threads: int = 1) -> Run:
     names = [output.name for output in session.get_outputs()]
 
     def run(feeds: Feeds) -> Mapping[str, np.ndarray]:
-        return dict(zip(names, session.run(names, feeds), strict=True))
+        return dict(zip(names, map(np.asarray, session.run(names, feeds)), strict=True))
 
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 
 class SpeakerEncoder(nn.Module):
@@ -18,4 +19,4 @@ class SpeakerEncoder(nn.Module):
         """The last layer's last state, projected, rectified and normalised."""
         _, (state, _) = self.lstm(mels)
         embedding = torch.relu(self.linear(state[-1]))
-        return embedding / embedding.norm(dim=1, keepdim=True).clamp(min=1e-9)
+        return F.normalize(embedding, dim=1, eps=1e-9)
