@@ -26,9 +26,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.table import Row, report
+from benchmarks.zoo.sessions import Feeds, Run, open_session
 
-Feeds = Mapping[str, np.ndarray]
-Run = Callable[[Feeds], Mapping[str, np.ndarray]]
 
 PIPELINE = "simplify, quantize(scheme='dynamic')"
 SECONDS = 20.0
@@ -81,7 +80,7 @@ def _export_row(name: str, opset: int, rounds: int) -> Row:
 
 
 def _zoo_row(name: str, rounds: int) -> Row:
-    from benchmarks.zoo import open_session, zoo
+    from benchmarks.zoo import zoo
 
     model = zoo[name]
     with tempfile.TemporaryDirectory() as folder:
@@ -121,14 +120,15 @@ def _compare(name: str, source: Path, feeds: Sequence[Feeds], rounds: int, keep:
         started = time.perf_counter()
         misses = _quantize(source, ours)
         seconds = time.perf_counter() - started
-        files, failures = {"float": source, "ours": ours}, {}
+        files = {"float": source, "ours": ours}
+        failures: dict[str, str] = {}
         for peer in PEERS:
             made = _by_onnxruntime(source, folder, peer)
             if isinstance(made, Path):
                 files[peer.label] = made
             else:
                 failures[peer.label] = made
-        runs = {label: _session(path) for label, path in files.items()}
+        runs = {label: open_session(path) for label, path in files.items()}
         best = _best_ms(runs, feeds[0], rounds)
         errors = {label: _error(runs["float"], run, feeds) for label, run in runs.items()}
         peers = [peer.label for peer in PEERS if peer.label in runs]
@@ -173,18 +173,12 @@ def _by_onnxruntime(source: Path, folder: Path, peer: _Peer) -> Path | str:
                 del model.graph.value_info[:]
                 onnx.save(model, prepared)
             quantize_dynamic(prepared, target, per_channel=peer.per_channel, reduce_range=False, weight_type=QuantType[peer.weights])
-            _session(target)
+            open_session(target)
         except Exception as error:  # noqa: BLE001 - whatever a peer raises is its result
             return f"fails: {type(error).__name__}"
         finally:
             sys.stdout, sys.stderr = streams
     return target
-
-
-def _session(path: Path) -> Run:
-    from benchmarks.zoo.sessions import open_session
-
-    return open_session(path, 1)
 
 
 def _best_ms(runs: Mapping[str, Run], feeds: Feeds, rounds: int) -> dict[str, float]:

@@ -7,7 +7,7 @@ not even to themselves. sympy is slow, so integers never reach it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import onnx_ir
 import sympy
@@ -37,7 +37,7 @@ def dims_equal(a: Dim, b: Dim) -> bool:
     left, right = expression(a), expression(b)
     if left is None or right is None or left.free_symbols != right.free_symbols:
         return False
-    return bool(sympy.expand(left - right) == 0)
+    return bool(_expanded(left - right).is_zero)
 
 
 def same_dims(a: Sequence[Dim], b: Sequence[Dim]) -> bool:
@@ -95,9 +95,8 @@ def divide_exactly(a: Dim, b: Dim) -> Dim:
     numerator, denominator = expression(a), expression(b)
     if numerator is None or denominator is None or denominator == 0:
         return UNKNOWN
-    quotient = sympy.cancel(numerator / denominator)
-    _, rest = sympy.fraction(quotient)
-    return from_expression(quotient) if rest == 1 else UNKNOWN
+    quotient = _cancelled(numerator / denominator)
+    return from_expression(quotient) if quotient.as_numer_denom()[1] == 1 else UNKNOWN
 
 
 def expression(dim: Dim) -> sympy.Expr | None:
@@ -105,7 +104,7 @@ def expression(dim: Dim) -> sympy.Expr | None:
     if isinstance(dim, int):
         return sympy.Integer(dim)
     try:
-        return dim._expr
+        return dim._expr  # pyright: ignore[reportPrivateUsage] - onnx_ir offers no public way to it
     except ValueError:
         return None
 
@@ -132,9 +131,28 @@ def _no_minus(found: sympy.Expr) -> bool:
         return True
     if found.is_number:
         return bool(found.is_nonnegative)
+    parts = cast("tuple[sympy.Expr, ...]", found.args)
     if isinstance(found, (sympy.Add, sympy.Mul, sympy.Max, sympy.Min, sympy.floor, sympy.ceiling)):
-        return all(_no_minus(part) for part in found.args)
-    return isinstance(found, sympy.Pow) and _no_minus(found.args[0])
+        return all(_no_minus(part) for part in parts)
+    return isinstance(found, sympy.Pow) and _no_minus(parts[0])
+
+
+def largest(a: sympy.Expr | int, b: sympy.Expr | int) -> sympy.Expr:
+    """The larger of two expressions."""
+    return cast("sympy.Expr", sympy.Max(a, b))
+
+
+def smallest(a: sympy.Expr | int, b: sympy.Expr | int) -> sympy.Expr:
+    """The smaller of two expressions."""
+    return cast("sympy.Expr", sympy.Min(a, b))
+
+
+def _expanded(found: sympy.Expr) -> sympy.Expr:
+    return cast("sympy.Expr", sympy.expand(found))  # pyright: ignore[reportUnknownMemberType] - sympy is half typed
+
+
+def _cancelled(found: sympy.Expr) -> sympy.Expr:
+    return cast("sympy.Expr", sympy.cancel(found))  # pyright: ignore[reportUnknownMemberType] - sympy is half typed
 
 
 def proven_unequal(a: Dim, b: Dim) -> bool:

@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import onnx_ir
@@ -25,6 +26,9 @@ from netwright.ir.digest import digest
 from netwright.ir.opinfo import subgraphs
 from netwright.ir.origin import BY, MODULE, SOURCE
 from netwright.ir.program import Program
+
+T = TypeVar("T")
+_Signature: TypeAlias = tuple[int, tuple[int | onnx_ir.SymbolicDim, ...]]
 
 SHOWN_ELEMENTS = 8
 """Tensors of at most so many elements, and of rank 0 or 1, are written out."""
@@ -88,9 +92,11 @@ class _Printer:
     origins: bool
     actions: bool
     weights: bool
-    shapes: dict[tuple[int, tuple[int | onnx_ir.SymbolicDim, ...]], str] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
-    columns: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    shapes: dict[_Signature, str] = field(default_factory=dict["_Signature", str])
+        default_factory=dict[tuple[int, tuple[int | onnx_ir.SymbolicDim, ...]], str]
+    )
+    names: dict[str, str] = field(default_factory=dict[str, str])
+    columns: dict[tuple[str, str, str], str] = field(default_factory=dict[tuple[str, str, str], str])
 
     def graph(self, graph: onnx_ir.Graph, indent: str, lineage: Mapping[str, str] = {}) -> Iterator[str]:
         for value in graph.inputs:
@@ -236,7 +242,7 @@ def _attribute(attribute: onnx_ir.Attr) -> str:
 
 
 def _typed_tensor(tensor: onnx_ir.TensorProtocol) -> str:
-    return f"{_short(tensor.dtype)}{_shape_text(onnx_ir.Shape(tensor.shape.dims))}{_tensor(tensor)}"
+    return f"{_short(tensor.dtype)}[{', '.join(map(str, tensor.shape.dims))}]{_tensor(tensor)}"
 
 
 def _tensor(tensor: onnx_ir.TensorProtocol) -> str:
@@ -259,7 +265,7 @@ def _number(element: object) -> str:
     return str(element)
 
 
-def _float(element: np.floating) -> str:
+def _float(element: np.float32 | np.float64 | np.float16) -> str:
     """The shortest text that reads back as the same number: 0.5, 1e-05, inf."""
     size = abs(float(element))
     if size == 0 or 1e-4 <= size < 1e16:
@@ -267,13 +273,29 @@ def _float(element: np.floating) -> str:
     return np.format_float_scientific(element, trim="-") if np.isfinite(size) else str(float(element))
 
 
+def _int(value: int) -> str:
+    return str(int(value))
+
+
+def _float32(value: float) -> str:
+    return _float(np.float32(value))
+
+
+def _text(value: str) -> str:
+    return json.dumps(value)
+
+
+def _each(writer: Callable[[T], str]) -> Callable[[Iterable[T]], str]:
+    return lambda values: f"[{', '.join(map(writer, values))}]"
+
+
 _WRITERS: Mapping[AttributeType, Callable[..., str]] = {
-    AttributeType.INT: lambda value: str(int(value)),
-    AttributeType.INTS: lambda values: f"[{', '.join(map(str, values))}]",
-    AttributeType.FLOAT: lambda value: _float(np.float32(value)),
-    AttributeType.FLOATS: lambda values: f"[{', '.join(_float(np.float32(x)) for x in values)}]",
-    AttributeType.STRING: json.dumps,
-    AttributeType.STRINGS: lambda values: f"[{', '.join(map(json.dumps, values))}]",
+    AttributeType.INT: _int,
+    AttributeType.INTS: _each(_int),
+    AttributeType.FLOAT: _float32,
+    AttributeType.FLOATS: _each(_float32),
+    AttributeType.STRING: _text,
+    AttributeType.STRINGS: _each(_text),
     AttributeType.TENSOR: _typed_tensor,
-    AttributeType.TENSORS: lambda values: f"[{', '.join(map(_typed_tensor, values))}]",
+    AttributeType.TENSORS: _each(_typed_tensor),
 }

@@ -23,7 +23,6 @@ from netwright.ir.opinfo import is_pure
 
 if TYPE_CHECKING:
     from netwright.ir.maps import Mapped
-
     from netwright.ir.program import Program
 
 AttributeValue = int | float | str | bool | Sequence[int] | Sequence[float] | Sequence[str] | np.ndarray | onnx_ir.Attr | onnx_ir.Graph
@@ -135,9 +134,7 @@ class Editor:
         tensor = onnx_ir.Tensor(data, name=unique) if isinstance(data, np.ndarray) else data
         if isinstance(target, onnx_ir.Graph) and _is_function_body(self.program, target):
             return self.op("Constant", [], {"value": onnx_ir.AttrTensor("value", tensor)}, name=unique)
-        value = onnx_ir.Value(
-            name=unique, shape=onnx_ir.Shape(tensor.shape), type=onnx_ir.TensorType(tensor.dtype), const_value=tensor
-        )
+        value = onnx_ir.Value(name=unique, shape=onnx_ir.Shape(tensor.shape), type=onnx_ir.TensorType(tensor.dtype), const_value=tensor)
         target.register_initializer(value)
         self._undo.append(lambda: target.initializers.pop(unique))
         self._constants.add(value)
@@ -526,7 +523,13 @@ def _inner_nodes(node: onnx_ir.Node) -> list[onnx_ir.Node]:
     for attr in node.attributes.values():
         if attr.is_ref():
             continue
-        bodies = (attr.as_graph(),) if attr.type == onnx_ir.AttributeType.GRAPH else attr.as_graphs() if attr.type == onnx_ir.AttributeType.GRAPHS else ()
+        bodies = (
+            (attr.as_graph(),)
+            if attr.type == onnx_ir.AttributeType.GRAPH
+            else attr.as_graphs()
+            if attr.type == onnx_ir.AttributeType.GRAPHS
+            else ()
+        )
         for body in bodies:
             found.extend(body.all_nodes())
     return found
@@ -538,7 +541,13 @@ def _inner_graphs(node: onnx_ir.Node) -> list[onnx_ir.Graph]:
     for attr in node.attributes.values():
         if attr.is_ref():
             continue
-        bodies = (attr.as_graph(),) if attr.type == onnx_ir.AttributeType.GRAPH else attr.as_graphs() if attr.type == onnx_ir.AttributeType.GRAPHS else ()
+        bodies = (
+            (attr.as_graph(),)
+            if attr.type == onnx_ir.AttributeType.GRAPH
+            else attr.as_graphs()
+            if attr.type == onnx_ir.AttributeType.GRAPHS
+            else ()
+        )
         for body in bodies:
             found.append(body)
             found.extend(body.subgraphs())

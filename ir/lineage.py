@@ -22,8 +22,8 @@ class Inverses:
         refused: original name → why it does not, as a sentence.
     """
 
-    known: dict[str, Mapped] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
+    known: dict[str, Mapped] = field(default_factory=dict[str, Mapped])
+    refused: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def lineage(ledger: Ledger, name: str) -> Mapped:

@@ -331,7 +331,7 @@ class Concat(ValueMap):
         """The arrays again."""
         _check(array.shape[self.axis] == sum(self.sizes), f"axis {self.axis} is {array.shape[self.axis]} long, not {sum(self.sizes)}")
         parts = tuple(np.split(array, np.cumsum(self.sizes)[:-1], axis=self.axis))
-        return parts if len(parts) > 1 else parts[0]
+        return parts if len(parts) > 1 else array
 
     def describe(self) -> str:
         """The axis."""
@@ -720,12 +720,18 @@ def _range(name: str) -> tuple[int, int]:
 
 def _to_json(value: object) -> Json:
     if isinstance(value, np.ndarray):
-        return {"dtype": str(value.dtype), "shape": [int(d) for d in value.shape], "data": value.astype(np.float64).reshape(-1).tolist()}
+        return _array_to_json(cast("np.ndarray", value))
     if isinstance(value, tuple):
         return [_to_json(item) for item in cast("tuple[object, ...]", value)]
     if isinstance(value, np.generic):
         return cast("Json", value.item())
     return cast("Json", value)
+
+
+def _array_to_json(array: np.ndarray) -> Json:
+    shape: list[Json] = [int(size) for size in array.shape]
+    data: list[Json] = [float(element) for element in array.astype(np.float64).reshape(-1)]
+    return {"dtype": str(array.dtype), "shape": shape, "data": data}
 
 
 def _from_json(value: Json) -> object:

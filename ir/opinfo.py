@@ -236,7 +236,7 @@ def _from_onnx(found: OpSchema) -> Schema:
         min_outputs=found.min_output,
         max_outputs=found.max_output,
         deprecated=found.deprecated,
-        is_function=found.has_function or found.has_context_dependent_function,
+        is_function=bool(getattr(found, "has_function", False) or getattr(found, "has_context_dependent_function", False)),
     )
 
 
@@ -255,7 +255,7 @@ def _formal(formal: OpSchema.FormalParameter, allowed: Mapping[str, frozenset[st
 
 
 def _attribute_facts(attribute: OpSchema.Attribute) -> AttributeFacts:
-    kind = onnx_ir.AttributeType[attribute.type.name]
+    kind = onnx_ir.AttributeType[str(attribute.type).rpartition(".")[2]]
     default = attribute.default_value
     return AttributeFacts(attribute.name, kind, attribute.required, _default_of(default) if default.type else None)
 

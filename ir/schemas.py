@@ -62,7 +62,7 @@ class Schema:
     since_version: int
     inputs: tuple[Formal, ...]
     outputs: tuple[Formal, ...]
-    attributes: Mapping[str, AttributeFacts] = field(default_factory=dict)
+    attributes: Mapping[str, AttributeFacts] = field(default_factory=dict[str, AttributeFacts])
     min_inputs: int = 0
     max_inputs: int = 0
     min_outputs: int = 0

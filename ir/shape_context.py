@@ -9,6 +9,7 @@ dimension: contents can be negative, dimensions cannot.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import onnx_ir
 from onnx_ir import DataType, SymbolicDim
@@ -108,7 +109,7 @@ def contents(value: onnx_ir.Value | None) -> tuple[Dim, ...] | None:
     """The elements of a small integer or boolean tensor of rank 0 or 1, known or unknown each; None where there are none."""
     if value is None or value.dtype not in WITH_CONTENTS:
         return None
-    found = value.meta.get(CONTENTS)
+    found = noted(value)
     if found is not None:
         return found
     if value.const_value is None and value.producer() is None:
@@ -117,6 +118,11 @@ def contents(value: onnx_ir.Value | None) -> tuple[Dim, ...] | None:
     if tensor is None or tensor.shape.rank() > 1 or tensor.size > MAX_CONTENTS:
         return None
     return tuple(int(element) for element in tensor.numpy().reshape(-1))
+
+
+def noted(value: onnx_ir.Value) -> tuple[Dim, ...] | None:
+    """The contents that inference noted at a value."""
+    return cast("tuple[Dim, ...] | None", value.meta.get(CONTENTS))
 
 
 def without(data: Sequence[Dim], names: set[str]) -> tuple[Dim, ...]:

@@ -26,9 +26,11 @@ from netwright.ir.dims import (
     expression,
     from_expression,
     is_known,
+    largest,
     multiply,
     product,
     proven_unequal,
+    smallest,
     subtract,
 )
 from netwright.ir.opinfo import CONTRIB_DOMAIN, ELEMENTWISE_BINARY, FLOATS, int_attr, ints_attr, str_attr
@@ -115,7 +117,7 @@ def _caps(capped: onnx_ir.SymbolicDim, other: onnx_ir.SymbolicDim) -> bool:
     expr = expression(capped)
     if not isinstance(expr, (sympy.Min, sympy.Max)) or len(expr.args) != 2 or expression(other) not in expr.args:
         return False
-    sizes = [int(arg) for arg in expr.args if arg.is_Integer]
+    sizes = [int(str(arg)) for arg in expr.args if arg.is_Integer]
     return len(sizes) == 1 and (sizes[0] >= 2 if isinstance(expr, sympy.Min) else sizes[0] <= 0)
 
 
@@ -302,7 +304,7 @@ def _matmul_dims(context: Context, a: onnx_ir.Value, b: onnx_ir.Value) -> tuple[
     left, right = a.shape.dims, b.shape.dims
     if not left or not right:
         raise ValueError("MatMul takes no scalars")
-    inner, other = left[-1], right[-2] if len(right) > 1 else right[0]
+    inner, other = left[-1], right[-min(len(right), 2)]
     if isinstance(inner, int) and isinstance(other, int) and inner != other:
         raise ValueError(f"{inner} columns do not meet {other} rows")
     leading = broadcast(context, left[:-2], right[:-2]) if len(left) > 2 or len(right) > 2 else ()
@@ -360,7 +362,7 @@ def slice_length(size: Dim, start: Dim, end: Dim, step: Dim) -> Dim:
     low, high = _clamped(start, size), _clamped(end, size)
     if low is None or high is None:
         return UNKNOWN
-    reach = as_dim(from_expression(sympy.Max(0, high - low)))
+    reach = as_dim(from_expression(largest(0, high - low)))
     return reach if step == 1 else as_dim(-((-reach) // step))
 
 
@@ -375,8 +377,8 @@ def _clamped(bound: Dim, size: Dim) -> sympy.Expr | None:
     if found == 0:
         return found
     if found.is_nonnegative:
-        return sympy.Min(found, whole)
-    return sympy.Max(0, whole + found) if found.is_negative else None
+        return smallest(found, whole)
+    return largest(0, whole + found) if found.is_negative else None
 
 
 def _python_slice(start: Dim, end: Dim, step: Dim) -> tuple[int, int | None, int]:
@@ -485,7 +487,7 @@ def _steps(first: Dim, last: Dim, step: Dim) -> Dim:
     low, high = expression(first), expression(last)
     if low is None or high is None:
         return UNKNOWN
-    reach = last if first == 0 and not isinstance(last, int) and high.is_nonnegative else from_expression(sympy.Max(0, high - low))
+    reach = last if first == 0 and not isinstance(last, int) and high.is_nonnegative else from_expression(largest(0, high - low))
     return as_dim(reach) if step == 1 else as_dim(-((-reach) // step))
 
 

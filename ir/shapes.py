@@ -18,7 +18,7 @@ from netwright.ir.errors import NetwrightError
 from netwright.ir.ledger import Miss
 from netwright.ir.opinfo import int_attr, ints_attr, site, subgraphs
 from netwright.ir.program import Program
-from netwright.ir.shape_context import CONTENTS, WITH_CONTENTS, Context, Names, contents
+from netwright.ir.shape_context import CONTENTS, WITH_CONTENTS, Context, Names, contents, noted
 from netwright.ir.shape_rules import rule_for
 
 __all__ = [
@@ -171,9 +171,9 @@ class _Walk:
     program: Program
     names: Names
     keep_declared: bool = False
-    misses: list[Miss] = field(default_factory=list)
-    active: list[tuple[str, str, str]] = field(default_factory=list)
-    calls: dict[object, list[_Found]] = field(default_factory=dict)
+    misses: list[Miss] = field(default_factory=list[Miss])
+    active: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
+    calls: dict[object, list[_Found]] = field(default_factory=dict[object, "list[_Found]"])
 
     def context(self, opsets: Mapping[str, int]) -> Context:
         return Context(opsets, self.names)
@@ -192,7 +192,7 @@ class _Walk:
             tensor = value.const_value
             if tensor is None or (value.is_graph_input() and value.shape is not None):
                 continue
-            value.shape = Shape(tensor.shape.dims)
+            value.shape = Shape(tensor.shape.numpy())
             if value.dtype != tensor.dtype:
                 value.type = onnx_ir.TensorType(tensor.dtype)
 
@@ -528,10 +528,13 @@ def _lend_constants(node: onnx_ir.Node) -> list[onnx_ir.Value]:
     for value in node.inputs:
         if value is None or value.const_value is not None or value.dtype not in WITH_CONTENTS:
             continue
-        data = value.meta.get(CONTENTS)
-        if data is None or value.shape is None or not all(isinstance(element, int) for element in data):
+        data = noted(value)
+        if data is None or value.shape is None:
             continue
-        value.const_value = onnx_ir.tensor(data if value.shape.rank() else data[0], dtype=value.dtype)
+        integers = [element for element in data if isinstance(element, int)]
+        if len(integers) < len(data):
+            continue
+        value.const_value = onnx_ir.tensor(integers if value.shape.rank() else integers[0], dtype=value.dtype)
         lent.append(value)
     return lent
 

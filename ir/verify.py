@@ -71,7 +71,7 @@ class _Scope:
 
     title: str
     outer: _Scope | None = None
-    names: dict[str, onnx_ir.Value] = field(default_factory=dict)
+    names: dict[str, onnx_ir.Value] = field(default_factory=dict[str, onnx_ir.Value])
 
     def defines(self, value: onnx_ir.Value) -> bool:
         scope: _Scope | None = self

@@ -69,7 +69,7 @@ def trace(
     return trace_module(module, args, kwargs, dynamic_shapes=dynamic_shapes, opset=opset, dropout=dropout)
 
 
-def compile(  # noqa: A001 - the verb users know
+def compile(
     program_or_source: Program | Source,
     pipeline: str | Pipeline,
     *,

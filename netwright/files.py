@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from netwright.ir.errors import NetwrightError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -27,7 +32,9 @@ def write_text(path: str | Path, text: str) -> None:
                 temporary.unlink(missing_ok=True)
                 raise
     except OSError as error:
-        raise NetwrightError(f"The file cannot be written: {error}.", place=str(place), remedy="Give a path in a folder that exists.") from error
+        raise NetwrightError(
+            f"The file cannot be written: {error}.", place=str(place), remedy="Give a path in a folder that exists."
+        ) from error
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -50,4 +57,6 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
                 temporary.unlink(missing_ok=True)
                 raise
     except OSError as error:
-        raise NetwrightError(f"The file cannot be written: {error}.", place=str(place), remedy="Give a path in a folder that exists.") from error
+        raise NetwrightError(
+            f"The file cannot be written: {error}.", place=str(place), remedy="Give a path in a folder that exists."
+        ) from error

@@ -45,7 +45,9 @@ def resolve(metric: MetricLike, program: Program, batches: Iterable[Batch] | Non
             f"There is no metric named {metric}.", place="metric", remedy=f"Built in: {', '.join(BUILTIN)}; or give a function of run."
         )
     if batches is None:
-        raise DataError(f"The metric {metric} needs data.", place="metric", remedy="Give calibration= or training= (with labels for accuracy).")
+        raise DataError(
+            f"The metric {metric} needs data.", place="metric", remedy="Give calibration= or training= (with labels for accuracy)."
+        )
     names = [value.name or "" for value in program.inputs]
     data = [dict(batch) for batch in batches]
     score = BUILTIN[metric]

@@ -141,7 +141,8 @@ class Report:
 
     def html(self) -> str:
         """A page of its own, for a file."""
-        return f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>netwright report</title></head><body>{self._repr_html_()}</body></html>\n'
+        head = '<meta charset="utf-8"><title>netwright report</title>'
+        return f'<!doctype html><html lang="en"><head>{head}</head><body>{self._repr_html_()}</body></html>\n'
 
     def _size_table(self) -> Table:
         from rich.table import Table
@@ -172,7 +173,12 @@ class Report:
             table.add_column("max abs error")
             table.add_column("rel error")
         for index, row in enumerate(self.passes):
-            cells = [f"{index}:{row.name}" + (f"\n{row.note}" if row.note else ""), str(row.actions), str(len(row.misses)), f"{row.seconds:.3f}"]
+            cells = [
+                f"{index}:{row.name}" + (f"\n{row.note}" if row.note else ""),
+                str(row.actions),
+                str(len(row.misses)),
+                f"{row.seconds:.3f}",
+            ]
             if checked:
                 cells += ["" if value is None else f"{value:.3g}" for value in (row.max_abs_error, row.rel_error)]
             table.add_row(*cells)

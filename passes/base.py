@@ -45,7 +45,7 @@ class Pass(ABC):
     fixpoint: ClassVar[bool] = False
 
     def needs(self) -> frozenset[str]:
-        """What must be in the context for these options: `calibration`, `training`, `metric`, `target` …"""
+        """What must be in the context for these options: `calibration`, `training`, `metric`, `target` …."""
         return frozenset()
 
     @abstractmethod

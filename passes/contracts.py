@@ -24,12 +24,16 @@ def check_contracts(passes: Sequence[Pass], program: Program, context: Context) 
         for wanted in sorted(current.requires - properties):
             blame = f", which {broken_by[wanted]} breaks" if wanted in broken_by else ""
             raise ContractError(
-                f"{current.name} requires a program that is {wanted}{blame}.", place=place, remedy="Move it to an earlier place in the pipeline."
+                f"{current.name} requires a program that is {wanted}{blame}.",
+                place=place,
+                remedy="Move it to an earlier place in the pipeline.",
             )
         for need in sorted(current.needs()):
             if not context.has(need):
                 raise ContractError(
-                    f"{current.name} needs {need}, and none was given.", place=place, remedy=f"Give {need}=… (on the command line, --{need})."
+                    f"{current.name} needs {need}, and none was given.",
+                    place=place,
+                    remedy=f"Give {need}=… (on the command line, --{need}).",
                 )
         properties = (properties - current.breaks) | current.provides
         broken_by.update(dict.fromkeys(current.breaks, current.name))

@@ -36,7 +36,9 @@ class Pipeline:
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             column = getattr(error, "offset", None)
             where = f" near '{source[max(0, column - 12) : column + 8]}'" if column else ""
-            raise PipelineError(f"The pipeline does not parse{where}.", place=source, remedy="Write: name, name(option=value), …") from error
+            raise PipelineError(
+                f"The pipeline does not parse{where}.", place=source, remedy="Write: name, name(option=value), …"
+            ) from error
         if not isinstance(tree, ast.Tuple):
             raise PipelineError("The pipeline does not parse.", place=source, remedy="Write: name, name(option=value), …")
         return cls(tuple(_element(element, source) for element in tree.elts))

@@ -89,9 +89,7 @@ class Plan:
         decisions = fields["decisions"]
         if not isinstance(decisions, dict) or not all(isinstance(d, dict) for d in cast("dict[str, object]", decisions).values()):
             raise PlanError("'decisions' must map each site to an object.", place=place)
-        return cls(
-            pass_name=str(fields["pass"]), fingerprint=str(fields["fingerprint"]), decisions=cast("dict[str, Decision]", decisions)
-        )
+        return cls(pass_name=str(fields["pass"]), fingerprint=str(fields["fingerprint"]), decisions=cast("dict[str, Decision]", decisions))
 
     @classmethod
     def load(cls, path: str | Path) -> Plan:

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 GROUP = "netwright.passes"
 
-BUILTIN: Mapping[str, str] = MappingProxyType({
-    "simplify": "netwright.passes.simplify:Simplify",
-    "quantize": "netwright.passes.quantize:Quantize",
-})
+BUILTIN: Mapping[str, str] = MappingProxyType(
+    {
+        "simplify": "netwright.passes.simplify:Simplify",
+        "quantize": "netwright.passes.quantize:Quantize",
+    }
+)
 """netwright's own passes, loaded when first named."""
 
 
@@ -52,7 +54,9 @@ def pass_class(name: str) -> type[Pass]:
         else:
             raise PipelineError(f"There is no pass named {name}.", place=name, remedy="`netwright passes` lists them.")
     except (ImportError, AttributeError) as error:
-        raise PipelineError(f"The pass {name} does not load: {error}.", place=name, remedy="Repair or remove the package that registers it.") from error
+        raise PipelineError(
+            f"The pass {name} does not load: {error}.", place=name, remedy="Repair or remove the package that registers it."
+        ) from error
     if not (isinstance(loaded, type) and issubclass(loaded, Pass)):
         raise PipelineError(f"What is registered as pass {name} is not a netwright pass.", place=name)
     return loaded

@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
-    except Exception as error:  # the outermost frame: every failure becomes a paragraph and an exit code
+    except Exception as error:  # noqa: BLE001 - the outermost frame: every failure becomes a paragraph and an exit code
         if isinstance(error, _USAGE_ERROR):
             sys.exit(usage_error(error, as_json=as_json))
         from netwright.ir.errors import NetwrightError

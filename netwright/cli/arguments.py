@@ -17,7 +17,8 @@ PipelineText = Annotated[str, typer.Option("-p", "--pipeline", help="Passes, suc
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the backend.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Shapes = Annotated[
-    list[str] | None, typer.Option("--shape", metavar="NAME=2x128", help="Shape of an input, or NAME=N for a symbolic dimension; repeatable.")
+    list[str] | None,
+    typer.Option("--shape", metavar="NAME=2x128", help="Shape of an input, or NAME=N for a symbolic dimension; repeatable."),
 ]
 
 

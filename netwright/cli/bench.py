@@ -46,7 +46,9 @@ def bench(
         return
     from rich.table import Table
 
-    table = Table("model", "best ms", "median ms", "ratio to first", "spread", title=", ".join(f"{n} {list(a.shape)}" for n, a in feeds.items()))
+    table = Table(
+        "model", "best ms", "median ms", "ratio to first", "spread", title=", ".join(f"{n} {list(a.shape)}" for n, a in feeds.items())
+    )
     for path, row in zip(models, rows, strict=True):
         table.add_row(path, f"{row.best_ms:.3f}", f"{row.median_ms:.3f}", f"{row.ratio_to_first:.3f}", row.spread_text)
     show(table)

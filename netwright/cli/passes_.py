@@ -32,7 +32,12 @@ def passes(
         return
     info = found[0]
     show(Text(f"{info.name}: {info.help}\n"))
-    facts = (("numerics", info.numerics), ("needs", ", ".join(info.needs)), ("requires", ", ".join(info.requires)), ("breaks", ", ".join(info.breaks)))
+    facts = (
+        ("numerics", info.numerics),
+        ("needs", ", ".join(info.needs)),
+        ("requires", ", ".join(info.requires)),
+        ("breaks", ", ".join(info.breaks)),
+    )
     show(Text("\n".join(f"{label}: {value}" for label, value in facts if value)))
     table = Table("option", "type", "default", "what it does")
     for option in info.options:

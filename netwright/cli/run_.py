@@ -31,7 +31,10 @@ def run(
     if output is not None:
         write_arrays(output, outputs)
     if json:
-        values = {name: {"dtype": str(a.dtype), "shape": list(a.shape), "values": a.tolist() if output is None else None} for name, a in outputs.items()}
+        values = {
+            name: {"dtype": str(a.dtype), "shape": list(a.shape), "values": a.tolist() if output is None else None}
+            for name, a in outputs.items()
+        }
         emit({"model": model, "outputs": values, "output": str(output) if output else None})
         return
     from rich.table import Table
@@ -39,7 +42,9 @@ def run(
     table = Table("output", "type", "shape", "min", "mean", "max")
     for name, found in outputs.items():
         numeric = found.size and found.dtype.kind in "fiub"
-        low, mean, high = (f"{float(f(found)):.5g}" for f in (lambda a: a.min(), lambda a: a.mean(), lambda a: a.max())) if numeric else ("", "", "")
+        low, mean, high = (
+            (f"{float(f(found)):.5g}" for f in (lambda a: a.min(), lambda a: a.mean(), lambda a: a.max())) if numeric else ("", "", "")
+        )
         table.add_row(name, str(found.dtype), "x".join(map(str, found.shape)) or "scalar", low, mean, high)
     show(table)
     if output is not None:

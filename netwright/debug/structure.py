@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import onnx_ir
 
-from netwright.ir.dump import dump_node
 from netwright.ir.digest import digest
+from netwright.ir.dump import dump_node
 from netwright.ir.program import Program, constant
 
 if TYPE_CHECKING:
@@ -169,7 +169,9 @@ def _site(node: onnx_ir.Node) -> str:
 
 def _key(node: onnx_ir.Node, alias: dict[str, str]) -> tuple[object, ...]:
     names = tuple("" if value is None else _input_key(value, alias) for value in node.inputs)
-    attributes = tuple(sorted((name, str(attr.value)) for name, attr in node.attributes.items() if attr.type != onnx_ir.AttributeType.GRAPH))
+    attributes = tuple(
+        sorted((name, str(attr.value)) for name, attr in node.attributes.items() if attr.type != onnx_ir.AttributeType.GRAPH)
+    )
     return (node.domain, node.op_type, names, attributes)
 
 

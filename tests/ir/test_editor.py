@@ -72,7 +72,7 @@ def test_an_error_rolls_everything_back() -> None:
     before = onnx_ir.to_proto(program.model).SerializeToString()
     root = program.value("b").producer()
     assert root is not None
-    with pytest.raises(RuntimeError, match="halfway"), program.edit(at=root) as editor:
+    with pytest.raises(RuntimeError, match="halfway"), program.edit(at=root) as editor:  # noqa: PT012 - the block is the transaction
         weight = editor.constant(np.ones(4, np.float32), "weight")
         editor.replace(program.value("b"), editor.op("Mul", [program.value("a"), weight]))
         editor.set_attribute(root, "note", "changed")
@@ -84,9 +84,9 @@ def test_an_error_rolls_everything_back() -> None:
 
 def test_removing_a_node_that_is_still_read_is_refused_and_rolled_back() -> None:
     program = program_of(CHAIN)
+    node = program.value("b").producer()
+    assert node is not None
     with pytest.raises(VerifyError, match="still read"), program.edit() as editor:
-        node = program.value("b").producer()
-        assert node is not None
         editor.remove(node)
     assert ops(program) == ["Relu", "Neg", "Neg", "Abs"]
 

@@ -39,7 +39,7 @@ def test_a_pass_keeps_its_promises(name: str, sample: str) -> None:
         pytest.skip(f"needs {', '.join(sorted(cls().needs()))}")
     program = PROGRAMS[sample]()
     verify(program)
-    before = {node for node in program.nodes()}
+    before = set(program.nodes())
     executor = OrtExecutor()
     feeds = feeds_for(program)
     expected = executor.run(program, feeds)

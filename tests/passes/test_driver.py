@@ -66,7 +66,7 @@ def test_a_second_run_changes_nothing() -> None:
 
 
 def test_rules_that_chase_each_other_are_named() -> None:
-    with pytest.raises(RuleLoopError, match="neg_to_relu, relu_to_neg|relu_to_neg, neg_to_relu"):
+    with pytest.raises(RuleLoopError, match=r"neg_to_relu, relu_to_neg|relu_to_neg, neg_to_relu"):
         run(program_of(), [Chase()], Context())
 
 

@@ -8,7 +8,9 @@ from netwright.ir.errors import PipelineError
 from netwright.passes import Pipeline
 
 
-@pytest.mark.parametrize("text", ["simplify", "simplify, quantize", "simplify, quantize(scheme='dynamic')", "quantize(scheme='weights', bits=4)"])
+@pytest.mark.parametrize(
+    "text", ["simplify", "simplify, quantize", "simplify, quantize(scheme='dynamic')", "quantize(scheme='weights', bits=4)"]
+)
 def test_text_prints_back_the_same(text: str) -> None:
     assert str(Pipeline.parse(text)) == text
 
@@ -18,7 +20,9 @@ def test_options_that_equal_their_defaults_are_left_out() -> None:
 
 
 def test_white_space_and_newlines_do_not_matter() -> None:
-    assert str(Pipeline.parse(" simplify ,\n  quantize ( bits = 4,scheme = 'weights' ) ,")) == "simplify, quantize(scheme='weights', bits=4)"
+    assert (
+        str(Pipeline.parse(" simplify ,\n  quantize ( bits = 4,scheme = 'weights' ) ,")) == "simplify, quantize(scheme='weights', bits=4)"
+    )
 
 
 def test_empty_text_is_an_empty_pipeline() -> None:
