@@ -57,7 +57,7 @@ def _refusal(node: onnx_ir.Node, program: Program) -> str:
         return f"%{weights[0].name} is a parameter of a trainable program, and {node.op_type} has no way back"
     for value in weights:
         readers = len(value.uses())
-        if readers > 1 and len(shape_of(value) or ()) > 1 and _grows(node):
+        if readers > 1 and len(shape_of(value) or ()) > 1 and 2 * _elements(node.outputs[0]) >= _elements(value):
             return f"weight %{value.name} has {readers} readers: folding {node.op_type} would untie it"
     sizes = [bytes_of(value) for value in node.outputs]
     known = [size for size in sizes if size is not None]
@@ -76,12 +76,6 @@ def _goes_back(node: onnx_ir.Node) -> bool:
 
 def _elements(value: onnx_ir.Value) -> int:
     return prod(static_shape(value) or (2,))
-
-
-def _grows(node: onnx_ir.Node) -> bool:
-    """True of nodes whose result is large enough to count as a weight of its own."""
-    size = bytes_of(node.outputs[0])
-    return size is None or size > FREE_BYTES
 
 
 def _input_bytes(node: onnx_ir.Node) -> int:

@@ -88,7 +88,7 @@ def _attributes(node: onnx_ir.Node) -> Hashable | None:
             found.append((name, "ref", attribute.ref_attr_name))
         elif attribute.type == onnx_ir.AttributeType.TENSOR:
             tensor = attribute.as_tensor()
-            if tensor.size > SMALL:
+            if tensor.size > SMALL or tensor.dtype == onnx_ir.DataType.STRING:
                 return None
             found.append((name, tensor.dtype, tuple(tensor.shape.numpy()), tensor.tobytes()))
         elif attribute.type in _COMPARABLE:

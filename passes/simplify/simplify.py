@@ -17,7 +17,7 @@ from netwright.passes.driver import drive
 from netwright.passes.numerics import Close, Numerics
 from netwright.passes.rules import RuleIndex
 from netwright.passes.simplify.dead import remove_dead
-from netwright.passes.simplify.inline import inline
+from netwright.passes.simplify.inline import inline_calls
 from netwright.passes.simplify.share import share
 from netwright.passes.simplify.table import LOCAL_RULES
 
@@ -37,7 +37,7 @@ class Simplify(RewritePass):
         """Dead code and calls first, then local rules and common subexpressions in turn, to a fixpoint."""
         index = RuleIndex(LOCAL_RULES)
         yield from remove_dead(program)
-        yield from inline(program)
+        yield from inline_calls(program)
         if not shapes.is_inferred(program):
             shapes.infer(program)
         yield from share(program)

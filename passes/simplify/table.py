@@ -17,6 +17,7 @@ from netwright.passes.simplify import (
     fuse_rms,
     fuse_rotary,
     identities,
+    inline,
     masks,
     neutral,
     norm_folding,
@@ -31,6 +32,7 @@ from netwright.passes.simplify import (
 
 LOCAL_RULES: tuple[Rule, ...] = (
     *constants.RULES,
+    *inline.RULES,
     *shape_arithmetic.RULES,
     *identities.RULES,
     *neutral.RULES,
