@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import netwright as nw
-from benchmarks.table import print_table
+from benchmarks.table import Row, report
 from benchmarks.zoo import ZooModel, open_session, zoo
 from netwright.backends.onnxruntime import lower, measure
 
@@ -28,10 +28,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="score on a part of the data")
     options = parser.parse_args()
     rows = [row for name in options.names or zoo for row in _rows(zoo[name], quick=options.quick)]
-    print_table("real models", rows)
+    report("real models", rows)
 
 
-def _rows(model: ZooModel, *, quick: bool) -> list[dict[str, object]]:
+def _rows(model: ZooModel, *, quick: bool) -> list[Row]:
     original = model.original()
     source = model.onnx()
     before = model.evaluate(original, quick=quick, original=original)
@@ -41,7 +41,7 @@ def _rows(model: ZooModel, *, quick: bool) -> list[dict[str, object]]:
         programs[label] = nw.compile(program, pipeline, latency=False, threads=1).program
     feeds = model.feeds(1)[0]
     timed = measure([lower(one, threads=1) for one in programs.values()], feeds)
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for (label, one), latency in zip(programs.items(), timed, strict=True):
             path = Path(folder) / f"{len(rows)}.onnx"

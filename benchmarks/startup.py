@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from benchmarks.table import print_table
+from benchmarks.table import Row, report
 
 HEAVY = ("torch", "onnxruntime", "sympy", "onnx_ir", "networkx", "scipy")
 
@@ -38,7 +38,7 @@ def main() -> None:
                 started = time.perf_counter()
                 subprocess.run([sys.executable, "-m", "netwright", *arguments], check=True, capture_output=True)
                 seconds[name].append(time.perf_counter() - started)
-        rows = [
+        rows: list[Row] = [
             {
                 "command": name,
                 "best s": round(min(took), 3),
@@ -48,7 +48,7 @@ def main() -> None:
             }
             for name, took in seconds.items()
         ]
-    print_table("start-up", rows)
+    report("start-up", rows)
 
 
 def _loaded(arguments: list[str]) -> list[str]:

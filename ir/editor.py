@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import onnx_ir
@@ -132,9 +132,9 @@ class Editor:
         target = graph if graph is not None else _graph_of(self._place())
         unique = self.fresh(name)
         tensor = onnx_ir.Tensor(data, name=unique) if isinstance(data, np.ndarray) else data
-        if isinstance(target, onnx_ir.Graph) and _is_function_body(self.program, target):
+        if _is_function_body(self.program, target):
             return self.op("Constant", [], {"value": onnx_ir.AttrTensor("value", tensor)}, name=unique)
-        value = onnx_ir.Value(name=unique, shape=onnx_ir.Shape(tensor.shape), type=onnx_ir.TensorType(tensor.dtype), const_value=tensor)
+        value = onnx_ir.Value(name=unique, shape=onnx_ir.Shape(list(tensor.shape.numpy())), type=onnx_ir.TensorType(tensor.dtype), const_value=tensor)
         target.register_initializer(value)
         self._undo.append(lambda: target.initializers.pop(unique))
         self._constants.add(value)
@@ -168,7 +168,7 @@ class Editor:
             new.shape = old.shape
         if new.type is None and old.type is not None:
             new.type = old.type
-        for fact, known in old.meta.items():
+        for fact, known in cast("dict[str, object]", old.meta).items():
             new.meta.setdefault(fact, known)
         if (fresh or was_output) and old.name and new.name != old.name:
             kept = old.name
@@ -249,9 +249,9 @@ class Editor:
             graph.register_initializer(value)
             self._undo.append(lambda value=value: graph.initializers.pop(value.name or ""))
         nodes = list(body)
-        for node in (*nodes, *(inner for node in nodes for inner in _inner_nodes(node))):
-            node.name = self.fresh(node.name) if node.name else node.name
-            for value in node.outputs:
+        for moved in (*nodes, *(inner for node in nodes for inner in _inner_nodes(node))):
+            moved.name = self.fresh(moved.name) if moved.name else moved.name
+            for value in moved.outputs:
                 value.name = self.fresh(value.name) if value.name else value.name
         for inner_graph in (g for node in nodes for g in _inner_graphs(node)):
             for value in (*inner_graph.inputs, *list(inner_graph.initializers.values())):
@@ -292,7 +292,7 @@ class Editor:
         """Give an initializer new contents (and, with them, shape and type), for all its readers."""
         before = (value.const_value, value.shape, value.type)
         tensor = onnx_ir.Tensor(data, name=value.name) if isinstance(data, np.ndarray) else data
-        value.const_value, value.shape, value.type = tensor, onnx_ir.Shape(tensor.shape), onnx_ir.TensorType(tensor.dtype)
+        value.const_value, value.shape, value.type = tensor, onnx_ir.Shape(list(tensor.shape.numpy())), onnx_ir.TensorType(tensor.dtype)
 
         def undo() -> None:
             value.const_value, value.shape, value.type = before

@@ -33,7 +33,7 @@ class Action:
     site: str
     ordinal: int
     why: str
-    maps: Mapping[str, Mapped] = field(default_factory=dict)
+    maps: Mapping[str, Mapped] = field(default_factory=dict[str, "Mapped"])
 
     @property
     def identity(self) -> tuple[int, str, str, int]:
@@ -60,8 +60,8 @@ class Miss:
 class Ledger:
     """Everything that was done to a Program, in order."""
 
-    actions: list[Action] = field(default_factory=list)
-    misses: list[Miss] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list[Action])
+    misses: list[Miss] = field(default_factory=list[Miss])
 
     def copy(self) -> Ledger:
         """A ledger that grows on its own; its entries are shared, since they are frozen."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from netwright.compiling import Result
     from netwright.data import DataLike
     from netwright.debug import Comparison
+    from netwright.frontends.torch import DynamicShapes
     from netwright.ir import Program
     from netwright.metrics import MetricLike
     from netwright.passes import Pipeline, Plan
@@ -46,7 +47,7 @@ def trace(
     args: Sequence[object],
     kwargs: Mapping[str, object] | None = None,
     *,
-    dynamic_shapes: object = None,
+    dynamic_shapes: DynamicShapes | None = None,
     opset: int = 23,
     dropout: bool = False,
 ) -> Program:

@@ -99,7 +99,8 @@ def _field_docs(cls: type) -> dict[str, str]:
         if not isinstance(body, ast.ClassDef):
             continue
         for line, following in zip(body.body, body.body[1:], strict=False):
-            documented = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
-            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and documented:
+            if not isinstance(line, ast.AnnAssign) or not isinstance(line.target, ast.Name):
+                continue
+            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
                 found[line.target.id] = inspect.cleandoc(str(following.value.value))
     return found

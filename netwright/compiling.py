@@ -167,7 +167,7 @@ def sample_inputs(
     if isinstance(check, bool):
         return [find_feeds(program, executor, seed=seed, dims=dims, shapes=shapes)]
     names = {value.name for value in program.inputs}
-    feeds = [{key: value for key, value in batch.items() if key in names} for batch in as_batches(cast("DataLike", check), program)]
+    feeds = [{key: value for key, value in batch.items() if key in names} for batch in as_batches(check, program)]
     return cast("list[Feeds]", feeds)
 
 

@@ -45,10 +45,10 @@ class PassRow:
     name: str
     seconds: float = 0.0
     actions: int = 0
-    misses: list[Miss] = field(default_factory=list)
+    misses: list[Miss] = field(default_factory=list[Miss])
     max_abs_error: float | None = None
     rel_error: float | None = None
-    children: list[PassRow] = field(default_factory=list)
+    children: list[PassRow] = field(default_factory=lambda: [])
     note: str = ""
 
     def to_dict(self) -> dict[str, object]:

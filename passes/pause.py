@@ -7,12 +7,12 @@ Graph nodes are long-lived and cyclic: with the collector on, the cost of each n
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def collector_paused() -> Iterator[None]:
+def collector_paused() -> Generator[None]:
     """Disable the collector, and leave it afterwards as it was."""
     was_on = gc.isenabled()
     gc.disable()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -81,10 +81,10 @@ def _tables(data: dict[str, object], rows: list[CostRow]) -> list[object]:
     from netwright.report import human_bytes, human_count
 
     def line(values: object) -> str:
-        items = values if isinstance(values, list) else []
+        items = cast("list[dict[str, object]]", values)
         return ", ".join(f"{v['name']}: {v['dtype']}{v['shape']}" for v in items)
 
-    at = ", ".join(f"{name}={value}" for name, value in data["dims"].items()) if isinstance(data["dims"], dict) else ""
+    at = ", ".join(f"{name}={size}" for name, size in cast("dict[str, int]", data["dims"]).items())
     head = Text(
         f"{data['name']}  opset {data['opset']}\nin   {line(data['inputs'])}\nout  {line(data['outputs'])}\n"
         f"{data['nodes']} nodes, {human_count(float(str(data['params'])))} params, "

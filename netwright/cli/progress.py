@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ class PassProgress(Instrument):
 
 
 @contextmanager
-def pass_progress(*, quiet: bool) -> Iterator[list[Instrument]]:
+def pass_progress(*, quiet: bool) -> Generator[list[Instrument]]:
     """The instruments to add to a run: a progress bar on a terminal, none elsewhere or when `quiet`."""
     if quiet or not sys.stderr.isatty():
         yield []

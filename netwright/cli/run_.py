@@ -41,10 +41,9 @@ def run(
 
     table = Table("output", "type", "shape", "min", "mean", "max")
     for name, found in outputs.items():
-        numeric = found.size and found.dtype.kind in "fiub"
-        low, mean, high = (
-            (f"{float(f(found)):.5g}" for f in (lambda a: a.min(), lambda a: a.mean(), lambda a: a.max())) if numeric else ("", "", "")
-        )
+        numeric = found.size > 0 and found.dtype.kind in "fiub"
+        figures = (float(found.min()), float(found.mean()), float(found.max())) if numeric else ()
+        low, mean, high = (f"{figure:.5g}" for figure in figures) if figures else ("", "", "")
         table.add_row(name, str(found.dtype), "x".join(map(str, found.shape)) or "scalar", low, mean, high)
     show(table)
     if output is not None:

@@ -106,7 +106,9 @@ def structure(a: Program, b: Program) -> StructureDiff:
         b: the other.
     """
     match = _Match(a)
-    same, added, changed = 0, [], []
+    same = 0
+    added: list[str] = []
+    changed: list[Changed] = []
     for node in b.nodes():
         old = match.counterpart(node)
         if old is None:

@@ -55,7 +55,7 @@ def conv_net() -> Program:
 def attention() -> Program:
     """One head of attention with a residual and a feed-forward layer; dynamic batch and sequence."""
     weights = _weights(2, wq=(64, 64), wk=(64, 64), wv=(64, 64), bq=(64,), w1=(64, 256), b1=(256,), w2=(256, 64), scale=(64,), shift=(64,))
-    weights["root"] = np.float32(8.0).reshape(())
+    weights["root"] = np.array(8.0, np.float32)
     return program_of(
         """<ir_version: 10, opset_import: ["" : 20]>
         attention (float[N, T, 64] x, WEIGHTS) => (float[N, T, 64] y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import onnx
@@ -24,7 +25,8 @@ class ReferenceExecutor:
     def run(self, program: Program, feeds: Mapping[str, np.ndarray], wanted: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         session = onnx.reference.ReferenceEvaluator(onnx_ir.to_proto(program.model))
         names = [value.name or "" for value in program.outputs]
-        return dict(zip(names, session.run(None, dict(feeds)), strict=True))
+        outputs = cast("list[np.ndarray]", session.run(None, dict(feeds)))
+        return dict(zip(names, outputs, strict=True))
 
 
 def test_the_callers_program_is_left_as_it_was() -> None:
