@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 import numpy as np
 import onnx_ir
@@ -92,9 +92,7 @@ class _Printer:
     origins: bool
     actions: bool
     weights: bool
-    shapes: dict[_Signature, str] = field(default_factory=dict["_Signature", str])
-        default_factory=dict[tuple[int, tuple[int | onnx_ir.SymbolicDim, ...]], str]
-    )
+    shapes: dict[_Signature, str] = field(default_factory=dict[_Signature, str])
     names: dict[str, str] = field(default_factory=dict[str, str])
     columns: dict[tuple[str, str, str], str] = field(default_factory=dict[tuple[str, str, str], str])
 
@@ -261,7 +259,7 @@ def _number(element: object) -> str:
     if isinstance(element, np.bool_):
         return "true" if element else "false"
     if isinstance(element, np.floating):
-        return _float(element)
+        return _float(cast("np.float32", element))
     return str(element)
 
 
