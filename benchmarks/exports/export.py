@@ -11,11 +11,12 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.exports.models import ARCHITECTURES, Architecture, DimNames, Feeds
+from benchmarks.exports.models import ARCHITECTURES, Architecture, Feeds
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+
+    from netwright.ir.program import Program
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "exports"
 """Where exports are kept: ignored by git, safe to delete."""
@@ -62,10 +63,12 @@ def export(arch: Architecture, path: Path, opset: int) -> None:
     partial.replace(path)
 
 
-def trace_args(name: str) -> tuple[nn.Module, dict[str, torch.Tensor], DimNames]:
-    """The module, keyword arguments and dynamic shapes that `nw.trace(module, (), kwargs, dynamic_shapes=…)` takes."""
+def traced(name: str, opset: int = 23) -> Program:
+    """The Program that `nw.trace` makes of an architecture, with the same dynamic dimensions; nothing is kept on disk."""
+    from netwright.frontends.torch import trace
+
     arch = architecture(name)
-    return arch.module(), example_kwargs(arch), arch.dynamic
+    return trace(arch.module(), kwargs=example_kwargs(arch), dynamic_shapes=arch.dynamic, opset=opset)
 
 
 def example_feeds(name: str, batch: int = 1, seq: int | None = None, seed: int = 0) -> Feeds:

@@ -69,6 +69,8 @@ def examples(
         ) from error
     ordered = {name: kwargs[name] for name in [*bound, *kwargs] if name in kwargs}
     specs = _by_argument(dynamic_shapes, bound)
+    if specs:
+        _refuse_open_keywords(signature, bound)
     leaves: list[Leaf] = []
     shapes = {name: _resolve(specs.get(name), value, name, leaves) for name, value in bound.items()}
     _refuse_aliases(module, leaves)
@@ -232,6 +234,18 @@ def _varies(size: object) -> bool:
 def _name_of(size: object) -> str | None:
     name = size if isinstance(size, str) else getattr(size, "__name__", None)
     return name if isinstance(name, str) and name.isidentifier() else None
+
+
+def _refuse_open_keywords(signature: inspect.Signature, bound: Mapping[str, object]) -> None:
+    """Dynamic shapes of arguments that arrive through `**` make torch 2.13 fail."""
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD and name in bound:
+            given = ", ".join(cast("Mapping[str, object]", bound[name]))
+            raise ExportError(
+                f"torch cannot export dynamic shapes with arguments that forward takes through **{name}: {given}.",
+                place=name,
+                remedy="Name these arguments in forward's signature, or trace without dynamic_shapes.",
+            )
 
 
 def _refuse_aliases(module: torch.nn.Module, leaves: Sequence[Leaf]) -> None:

@@ -113,6 +113,14 @@ def test_dynamic_shapes_that_do_not_fit_are_explained(dynamic: object, said: str
     assert said in failure(Difference(), (X, X.clone()), dynamic_shapes=dynamic).message
 
 
+def test_dynamic_shapes_with_open_keyword_arguments_are_refused() -> None:
+    class Open(nn.Module):
+        def forward(self, x: Tensor, **more: Tensor) -> Tensor:
+            return x - more["extra"]
+
+    assert "**more" in failure(Open(), X, {"extra": X.clone()}, dynamic_shapes={"x": {0: "n"}}).message
+
+
 def test_one_name_for_two_sizes_is_refused() -> None:
     error = failure(Difference(), (X, X[:1]), dynamic_shapes={"a": {0: "n"}, "b": {0: "n"}})
     assert "'n' is 2 in the example for 'a' and 1" in error.message

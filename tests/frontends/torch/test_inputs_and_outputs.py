@@ -16,10 +16,8 @@ from tests.frontends.torch.running import run, shapes
 
 
 class Nested(nn.Module):
-    def forward(
-        self, batch: Mapping[str, Tensor], pair: tuple[Tensor, Tensor], *rest: Tensor, scale: float = 1.0, **more: Tensor
-    ) -> Tensor:
-        return (batch["x"] - batch["y"]) * scale + pair[0] / pair[1] + rest[0] - more["extra"]
+    def forward(self, batch: Mapping[str, Tensor], pair: tuple[Tensor, Tensor], *rest: Tensor, scale: float = 1.0, extra: Tensor) -> Tensor:
+        return (batch["x"] - batch["y"]) * scale + pair[0] / pair[1] + rest[0] - extra
 
 
 def test_nested_inputs_are_flattened_under_readable_names() -> None:
@@ -33,7 +31,7 @@ def test_nested_inputs_are_flattened_under_readable_names() -> None:
             "batch": {"x": {0: "n"}, "y": {0: "n"}},
             "pair": ({0: "n"}, {0: "n"}),
             "rest": ({0: "n"},),
-            "more": {"extra": {0: "n"}},
+            "extra": {0: "n"},
         },
     )
     names = [value.name for value in program.inputs]
@@ -43,6 +41,15 @@ def test_nested_inputs_are_flattened_under_readable_names() -> None:
     (found,) = run(program, dict(zip(names, feeds, strict=True))).values()
     wanted = module({"x": feeds[0], "y": feeds[1]}, (feeds[2], feeds[3]), feeds[4], extra=feeds[5], scale=0.5)
     np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-5)
+
+
+def test_arguments_taken_through_two_stars_are_inputs_by_their_names() -> None:
+    class Open(nn.Module):
+        def forward(self, x: Tensor, **more: Tensor) -> Tensor:
+            return x - more["extra"]
+
+    program = trace(Open(), torch.ones(2), {"extra": torch.ones(2)})
+    assert [value.name for value in program.inputs] == ["x", "extra"]
 
 
 def test_a_dict_as_last_positional_argument_is_not_taken_for_keyword_arguments() -> None:
