@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,6 @@ import numpy as np
 
 from benchmarks.table import Row, report
 from benchmarks.zoo.sessions import Feeds, Run, open_session
-
 
 PIPELINE = "simplify, quantize(scheme='dynamic')"
 SECONDS = 20.0
@@ -160,8 +159,8 @@ def _quantize(source: Path, target: Path) -> int:
 def _by_onnxruntime(source: Path, folder: Path, peer: _Peer) -> Path | str:
     """The file that ONNX Runtime's quantizer wrote and can load, or how it failed."""
     import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # pyright: ignore[reportUnknownVariableType]
+    from onnxruntime.quantization.shape_inference import quant_pre_process  # pyright: ignore[reportUnknownVariableType]
 
     prepared, target = folder / "prepared.onnx", folder / f"{peer.label.replace(' ', '_')}.onnx"
     with open(os.devnull, "w", encoding="utf-8") as nowhere:

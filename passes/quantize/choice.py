@@ -83,7 +83,7 @@ def read_choice(site: str, decision: Decision) -> Choice:
 
 def _dynamic(site: str, fields: dict[str, DecisionValue]) -> Dynamic:
     bits, axis, pairs = fields.pop("bits", 8), fields.pop("axis", "column"), fields.pop("outliers", [])
-    if bits not in (7, 8) or isinstance(bits, bool):
+    if bits not in (7, 8):
         raise PlanError(f"Dynamic weights have 8 bits (or 7), not {bits!r}.", place=site)
     if axis not in ("column", "row", "tensor"):
         raise PlanError(f"The axis is 'column', 'row' or 'tensor', not {axis!r}.", place=site)
@@ -94,12 +94,12 @@ def _dynamic(site: str, fields: dict[str, DecisionValue]) -> Dynamic:
                 outliers.append((channel, factor))
             case _:
                 raise PlanError(f"An outlier is [channel, factor], the factor a power of two, not {pair!r}.", place=site)
-    return Dynamic(cast("int", bits), cast("Axis", axis), tuple(outliers))
+    return Dynamic(cast("int", bits), axis, tuple(outliers))
 
 
 def _block_wise(site: str, fields: dict[str, DecisionValue]) -> BlockWise:
     bits, size, symmetric = fields.pop("bits", 4), fields.pop("block_size", 32), fields.pop("symmetric", False)
-    if bits not in (4, 8) or isinstance(bits, bool):
+    if bits not in (4, 8):
         raise PlanError(f"Block-wise weights have 8 or 4 bits, not {bits!r}.", place=site)
     if size not in BLOCK_SIZES or not isinstance(symmetric, bool):
         raise PlanError(f"Block sizes are {', '.join(map(str, BLOCK_SIZES))}, not {size!r}; 'symmetric' is true or false.", place=site)

@@ -132,7 +132,9 @@ class Quantize(PlannedPass):
             if len(decided) < len(unit.sites):
                 left_out = next(site.name for site in unit.sites if site.name not in choices)
                 reason = f"left float: it shares %{unit.weights[0].name} with %{left_out}, which the plan leaves out"
-                yield from (Miss(reason, site.name) for site in unit.sites if site.name in choices)
+                for site in unit.sites:
+                    if site.name in choices:
+                        yield Miss(reason, site.name)
                 continue
             yield _rewrite(unit, decided, activations)
 

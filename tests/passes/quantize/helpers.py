@@ -38,10 +38,10 @@ def reasons(outcome: Outcome) -> dict[str, str]:
     return {miss.site: miss.reason for miss in outcome.rows[-1].misses}
 
 
-def activation(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def activation(x: np.ndarray) -> tuple[np.ndarray, np.float32]:
     """ONNX's DynamicQuantizeLinear without its zero point: integers minus zero point, int32, and the scale."""
     low, high = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
-    scale = np.float32(np.float32(high) - np.float32(low)) / np.float32(255)
+    scale = np.float32((np.float32(high) - np.float32(low)) / np.float32(255))
     zero = np.clip(np.rint(np.float32(-low) / scale), 0, 255)
     return (np.clip(np.rint(x / scale) + zero, 0, 255) - zero).astype(np.int32), scale
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,9 +37,10 @@ def test_a_plan_says_what_happens_at_each_site() -> None:
 
 @pytest.mark.parametrize("options", [{"scheme": "dynamic"}, {"scheme": "weights", "bits": 4}])
 @pytest.mark.parametrize("make", [two_layers, tied_head, shared_layers])
-def test_a_plan_written_to_json_and_replayed_gives_the_identical_file(make: object, options: dict[str, object], tmp_path: Path) -> None:
-    assert callable(make)
-    first = quantized(make(), **options)
+def test_a_plan_written_to_json_and_replayed_gives_the_identical_file(
+    make: Callable[[], Program], options: dict[str, object], tmp_path: Path
+) -> None:
+    first = quantized(make(), None, **options)
     path = tmp_path / "plan.json"
     path.write_text(first.plans[0].to_json())
     again = quantized(make(), plan=str(path))
