@@ -12,10 +12,12 @@ from netwright.ir.editor import Editor, can_replace
 from netwright.ir.maps import Affine, Mapped
 from netwright.ir.opinfo import int_attr, ints_attr, is_float
 from netwright.ir.program import Program, constant
-from netwright.ir.shapes import rank
+from netwright.ir.shapes import rank, same_shape
+from netwright.passes.numerics import Exact
 from netwright.passes.rewrite import Miss, Rewrite, site_of
 from netwright.passes.rules import Rule
-from netwright.passes.simplify.match import dims_of, fusion, only_reader, producer, readers, split_constant
+from netwright.passes.simplify.match import dims_of, fusion, only_reader, producer, reader, readers, split_constant
+from netwright.passes.simplify.match_heads import same
 from netwright.passes.simplify.parameters import linear, per_channel, refusal, shift
 
 _MERGED_ELEMENTS = 1 << 16
@@ -127,4 +129,23 @@ def transposed_gemm(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     return None
 
 
-RULES: tuple[Rule, ...] = (fold_bias, merge_vectors, fuse_gemm, transposed_gemm)
+@fusion("Softmax", "LogSoftmax", since=13, numerics=Exact())
+def unflatten_softmax(node: onnx_ir.Node, program: Program) -> Rewrite | None:
+    """Flatten, Softmax over the last axis, Reshape back: the Softmax alone. Softmax before opset 13 is converted to this."""
+    before, after = producer(node.inputs[0], "Flatten", "Reshape"), reader(node.outputs[0], "Reshape")
+    if before is None or after is None or before.inputs[0] is None:
+        return None
+    source = before.inputs[0]
+    dims, flat = dims_of(source), dims_of(before.outputs[0])
+    if not dims or not flat or int_attr(node, "axis", -1) not in (-1, len(flat) - 1):
+        return None
+    target = producer(after.inputs[1], "Shape")
+    undone = target is not None and target.inputs[0] is source and not target.attributes
+    if not same(dims[-1], flat[-1]) or not (undone or same_shape(source, after.outputs[0])):
+        return None
+    return Rewrite.build(
+        after, lambda editor: editor.op(node.op_type, [source], {"axis": -1}, like=source), why=f"{node.op_type} needs no flattening"
+    )
+
+
+RULES: tuple[Rule, ...] = (fold_bias, merge_vectors, fuse_gemm, transposed_gemm, unflatten_softmax)

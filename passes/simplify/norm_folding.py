@@ -11,8 +11,8 @@ from netwright.ir.program import Program, constant
 from netwright.ir.shapes import rank
 from netwright.passes.rewrite import Miss, Rewrite, site_of
 from netwright.passes.rules import Rule
-from netwright.passes.simplify.match import fusion, only_reader, producer, reader, readers, split_constant
-from netwright.passes.simplify.parameters import Linear, linear, multiply, per_channel, refusal, scale, shift
+from netwright.passes.simplify.match import dims_of, fusion, only_reader, producer, reader, readers, split_constant
+from netwright.passes.simplify.parameters import Linear, channel_numbers, linear, multiply, per_channel, refusal, scale, shift
 
 _BEFORE = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _AFTER = ("Conv", "Gemm", "MatMul")
@@ -32,7 +32,8 @@ def fold_batch_norm(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | No
     if source is None or any(tensor is None for tensor in constants):
         return Miss("its scale, bias, mean or variance is not constant", site_of(node))
     gamma, beta, mean, variance = (tensor.numpy().astype(np.float64) for tensor in constants if tensor is not None)
-    factor = gamma / np.sqrt(variance + float_attr(node, "epsilon", 1e-5))
+    with np.errstate(all="ignore"):
+        factor = gamma / np.sqrt(variance + float_attr(node, "epsilon", 1e-5))
     summand = beta - mean * factor
     if "Trainable" in program.properties:
         return Miss("the program is marked Trainable: every parameter stays reachable", site_of(node))
@@ -95,43 +96,74 @@ def _is_flat(found: Linear) -> bool:
 
 
 def _forward(node: onnx_ir.Node, program: Program, factor: np.ndarray, summand: np.ndarray) -> Rewrite | Miss | None:
-    value = node.outputs[0]
-    after = reader(value, *_AFTER)
-    found = linear(after, program)
-    if found is None or after is None or after.inputs[0] is not value:
-        return None
-    groups = int_attr(after, "group", 1)
-    if after.op_type == "Conv" and summand.any() and _pads(after):
-        return Miss(f"into the Conv after it, %{after.outputs[0].name}: that one pads with zeros", site_of(node))
-    weight = constant(after.inputs[1])
+    after = reader(node.outputs[0], *_AFTER)
     source = node.inputs[0]
-    if (
-        weight is None
-        or source is None
-        or (after.op_type == "Gemm" and (int_attr(after, "transA", 0) or float_attr(after, "alpha", 1.0) != 1.0))
-    ):
+    return None if after is None or source is None else into_following(node, source, after, factor, summand, program)
+
+
+def into_following(
+    node: onnx_ir.Node, source: onnx_ir.Value, after: onnx_ir.Node, factor: np.ndarray, summand: np.ndarray, program: Program
+) -> Rewrite | Miss | None:
+    """`W (s·x + t) + b` is `(W s) x + (b + W t)`: what scales and shifts a linear operator's input goes into that operator.
+
+    Args:
+        node: makes `s·x + t`, which only `after` reads.
+        source: x.
+        after: the linear operator.
+        factor: s, one number per input channel.
+        summand: t, likewise.
+        program: where they are.
+    """
+    found, value = linear(after, program), node.outputs[0]
+    if found is None or after.inputs[0] is not value:
+        return None
+    what = f"into the {after.op_type} after it, %{after.outputs[0].name}"
+    if after.op_type == "Conv" and summand.any() and _pads(after):
+        return Miss(f"{what}: that one pads with zeros", site_of(node))
+    weight = constant(after.inputs[1])
+    if weight is None or (after.op_type == "Gemm" and (int_attr(after, "transA", 0) or float_attr(after, "alpha", 1.0) != 1.0)):
         return None
     if after.op_type == "MatMul" and not _is_flat(found):
         return None
-    rows = _input_factor(found, factor, groups)
-    columns = _input_factor(found, summand, groups)
+    groups = int_attr(after, "group", 1)
+    rows, columns = _input_factor(found, factor, groups), _input_factor(found, summand, groups)
     if rows is None or columns is None:
         return None
     reason = refusal(found, program, factor)
     if reason:
-        return Miss(f"into the {after.op_type} after it, %{after.outputs[0].name}: {reason}", site_of(node))
+        return Miss(f"{what}: {reason}", site_of(node))
     if found.kind.bias is None and summand.any():
-        return Miss("into the MatMul after it: that one has no bias", site_of(node))
+        return Miss(f"{what}: that one has no bias", site_of(node))
 
     def change(editor: Editor) -> None:
-        axes = tuple(axis for axis in range(len(found.shape)) if axis != found.axis)
-        total = (weight.numpy().astype(np.float64) * columns).sum(axis=axes)
-        multiply(editor, after, 1, rows)
         if summand.any():
-            shift(editor, found, total)
+            axes = tuple(axis for axis in range(len(found.shape)) if axis != found.axis)
+            shift(editor, found, (weight.numpy().astype(np.float64) * columns).sum(axis=axes))
+        if (factor != 1.0).any():
+            multiply(editor, after, found.kind.weight, rows)
         editor.at(node).replace(value, source)
 
-    return Rewrite.edit(site_of(node), f"batch norm into the {after.op_type} after it, %{after.outputs[0].name}", change, anchor=node)
+    return Rewrite.edit(site_of(node), what, change, anchor=node)
+
+
+@fusion("Mul", "Add")
+def fold_before_conv(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | None:
+    """A constant factor, or summand, on the way into a Conv goes into its weight, or bias."""
+    after = reader(node.outputs[0], "Conv")
+    split = split_constant(node) if after is not None else None
+    found = linear(after, program) if split is not None else None
+    if after is None or split is None or found is None:
+        return None
+    channels = found.shape[1] * int_attr(after, "group", 1)
+    numbers = channel_numbers(split[1], channels, 1, len(found.shape))
+    if numbers is None or not np.isfinite(numbers).all() or rank(split[0]) != len(found.shape):
+        return None
+    dims = dims_of(split[0])
+    if dims is None or dims[1] != channels:
+        return None
+    if node.op_type == "Mul":
+        return into_following(node, split[0], after, numbers, np.zeros(channels), program)
+    return into_following(node, split[0], after, np.ones(channels), numbers, program)
 
 
 def _pads(node: onnx_ir.Node) -> bool:
@@ -150,4 +182,4 @@ def _input_factor(found: Linear, numbers: np.ndarray, groups: int) -> np.ndarray
     return per_group.reshape(found.shape[:2] + (1,) * (len(found.shape) - 2))
 
 
-RULES: tuple[Rule, ...] = (fold_batch_norm,)
+RULES: tuple[Rule, ...] = (fold_batch_norm, fold_before_conv)

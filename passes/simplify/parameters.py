@@ -147,26 +147,37 @@ def output_rank(found: Linear) -> int | None:
 
 
 def per_channel(value: onnx_ir.Value, found: Linear) -> np.ndarray | None:
-    """A constant as one number per channel of a linear operator's output, in float64, shape [channels].
+    """A constant as one number per channel of a linear operator's output (see `channel_numbers`)."""
+    tensor = constant(value)
+    last_axis_only = found.kind.channel == -1 and tensor is not None and len(tensor.shape) <= 1
+    count = 1 if last_axis_only else output_rank(found)
+    return None if count is None else channel_numbers(value, found.channels, found.kind.channel % count, count)
 
-    None where it varies along another axis, or where broadcasting it would change the output's shape.
+
+def channel_numbers(value: onnx_ir.Value, channels: int, axis: int, count: int) -> np.ndarray | None:
+    """A constant as one number per channel, in float64, shape [channels].
+
+    None where it varies along another axis, or where broadcasting it would change the other operand's shape.
+
+    Args:
+        value: the constant.
+        channels: size of the channel axis.
+        axis: the channel axis of the other operand, counted from the front.
+        count: rank of the other operand.
     """
     tensor = constant(value)
     if tensor is None or not is_float(tensor.dtype):
         return None
     dims = tuple(int(dim) for dim in tensor.shape.numpy())
-    last_axis_only = found.kind.channel == -1 and len(dims) <= 1
-    count = len(dims) if last_axis_only else output_rank(found)
-    if count is None or len(dims) > count:
+    if len(dims) > count:
         return None
-    axis = (found.kind.channel % count if count else 0) - (count - len(dims))
-    if any(dim != 1 and index != axis for index, dim in enumerate(dims)):
+    own = axis - (count - len(dims))
+    if any(dim != 1 and index != own for index, dim in enumerate(dims)):
         return None
-    size = dims[axis] if 0 <= axis < len(dims) else 1
-    if size not in (1, found.channels):
+    size = dims[own] if own >= 0 else 1
+    if size not in (1, channels):
         return None
-    numbers = tensor.numpy().astype(np.float64).reshape(-1)
-    return np.broadcast_to(numbers, (found.channels,)).copy()
+    return np.broadcast_to(tensor.numpy().astype(np.float64).reshape(-1), (channels,)).copy()
 
 
 # ---- guards -------------------------------------------------------------------------------------------------------

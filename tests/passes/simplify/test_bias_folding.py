@@ -61,3 +61,18 @@ def test_a_bias_that_is_not_constant_is_a_miss():
     text = "g (float[N, 3, 9] x, float[8] b) => (float[N, 8, 7] y) { c = Conv(x, w, b) y = Add(c, s) }"
     found = simplified(program(text, {"w": (8, 3, 3), "s": (8, 1)}))
     assert "bias of %c is not constant" in found.misses("fold_bias")[0].reason
+
+
+@pytest.mark.parametrize("back", ["shape = Shape(x)", "shape = Constant<value_ints: ints = [-1, 4, 6]>()"])
+@pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
+def test_a_softmax_needs_no_flattening(operator: str, back: str):
+    text = f"g (float[N, 4, 6] x) => (float[N, 4, 6] y) {{ {back} a = Flatten<axis: int = 2>(x) b = {operator}(a) y = Reshape(b, shape) }}"
+    assert simplified(program(text)).ops == [operator]
+
+
+@pytest.mark.parametrize(
+    "body", ["a = Flatten<axis: int = 1>(x) b = Softmax(a)", "a = Flatten<axis: int = 2>(x) b = Softmax<axis: int = 0>(a)"]
+)
+def test_a_softmax_over_flattened_axes_stays(body: str):
+    text = f"g (float[N, 4, 6] x) => (float[N, 4, 6] y) {{ shape = Shape(x) {body} y = Reshape(b, shape) }}"
+    assert len(simplified(program(text)).ops) == 3

@@ -131,3 +131,32 @@ def test_half_precision_that_would_overflow_is_a_miss():
     found = simplified(program("g (float16[N, 3, 5] x) => (float16[N, 8, 5] y) { c = Conv(x, w) y = Mul(c, big) }", weights), values=False)
     assert found.ops == ["Conv", "Mul"]
     assert "exceeds 65504" in found.misses("fold_scale")[0].reason
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        ("m = Mul(a, gain) d = Add(m, offset) y = Conv(d, w, b)", ["Relu", "Conv"]),
+        ("m = Mul(a, one) d = Add(m, one) y = Conv<group: int = 4>(d, v)", ["Relu", "Conv"]),
+        ("m = Mul(a, gain) y = Conv<pads: ints = [1, 1, 1, 1]>(m, w, b)", ["Relu", "Conv"]),
+        ("m = Mul(a, gain) d = Add(m, offset) y = Conv<pads: ints = [1, 1, 1, 1]>(d, w, b)", ["Relu", "Mul", "Add", "Conv"]),
+        ("m = Mul(a, across) y = Conv(m, w, b)", ["Relu", "Mul", "Conv"]),
+    ],
+)
+def test_what_scales_and_shifts_the_input_goes_into_the_conv(body: str, left: list[str]):
+    weights: Weights = {
+        "w": (6, 8, 3, 3),
+        "v": (6 * 2, 2, 3, 3),
+        "b": (6,),
+        "gain": (8, 1, 1),
+        "offset": (8, 1, 1),
+        "one": np.array([3.0], np.float32),
+        "across": (5, 1),
+    }
+    used = {name: given for name, given in weights.items() if name in body.replace("(", " ").replace(")", " ").replace(",", " ").split()}
+    size = 5 if "pads" in body else 3
+    text = f"g (float[N, 8, 5, 5] x) => (float[N, {12 if 'v)' in body else 6}, {size}, {size}] y) {{ a = Relu(x) {body} }}"
+    found = simplified(program(text, used))
+    assert found.ops == left
+    if "Add" in left:
+        assert "pads with zeros" in found.misses("fold_before_conv")[0].reason
