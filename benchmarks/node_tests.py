@@ -7,9 +7,7 @@ how many ONNX Runtime runs as they are, how many come out the same, and every ex
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
-import math
 import re
 import tempfile
 import warnings
@@ -17,23 +15,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import cast
 
 import numpy as np
 import onnx
-import onnx_ir
 from onnx.backend.test.case.test_case import TestCase
 
+from netwright.backends.onnxruntime.library import Session
+from netwright.backends.onnxruntime.options import SessionOptions
 from netwright.frontends.onnx import load_onnx
 from netwright.ir.dump import dump
-from netwright.ir.errors import NetwrightError
+from netwright.ir.errors import NetwrightError, RunError
 from netwright.ir.program import Program
+from netwright.ir.signature import pack
 from netwright.ir.storage import read_model, saved_bytes, write_model
 from netwright.ir.storage.tensors import graphs_of
 from netwright.ir.verify import verify
-
-if TYPE_CHECKING:
-    import onnxruntime
 
 SAME, CHECKED, DIFFERENT = "same", "checked", "different"
 """Outcomes: the same values; ONNX Runtime does not run the original, all else went well; netwright lost something."""
@@ -83,25 +80,24 @@ def run_case(case: TestCase, folder: Path, transforms: Mapping[str, Transform] |
         folder: where files may be written.
         transforms: what happens to the program between verification and saving, by name, such as `simplify`.
     """
-    assert case.model is not None
     original = _serialized(case)
     try:
-        expected: list[object] | str = _run(original, case)
-    except RuntimeError as error:
+        expected: list[np.ndarray] | str = _run(original, case)
+    except RunError as error:
         expected = _first_line(error)
     for variant, transform in {"": None, **(transforms or {})}.items():
         yield _outcome(case, original, expected, folder / "case.onnx", variant, transform)
 
 
 def _outcome(
-    case: TestCase, original: bytes, expected: list[object] | str, path: Path, variant: str, transform: Transform | None
+    case: TestCase, original: bytes, expected: list[np.ndarray] | str, path: Path, variant: str, transform: Transform | None
 ) -> Outcome:
     try:
         _through(original, path, transform)
         if isinstance(expected, str):
             return Outcome(case.name, variant, CHECKED, expected)
         _compare(case, expected, _run(path.read_bytes(), case))
-    except (NetwrightError, Unequal, RuntimeError) as error:
+    except (NetwrightError, Unequal) as error:
         return Outcome(case.name, variant, DIFFERENT, _first_line(error))
     return Outcome(case.name, variant, SAME)
 
@@ -130,10 +126,16 @@ def _renumbered(text: str) -> str:
     return re.sub(r"\b_d\d+\b", lambda found: numbers.setdefault(found[0], f"_d{len(numbers)}"), text)
 
 
+def _model(case: TestCase) -> onnx.ModelProto:
+    if case.model is None:
+        raise ValueError(f"the node test case {case.name} has no model")
+    return case.model
+
+
 def _serialized(case: TestCase) -> bytes:
     """The case's model; the cases' own files claim an IR version newer than ONNX Runtime loads, which their content does not need."""
     model = onnx.ModelProto()
-    model.CopyFrom(case.model)
+    model.CopyFrom(_model(case))
     needed = onnx.helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True)
     model.ir_version = min(model.ir_version, max(needed, 10))
     return model.SerializeToString()
@@ -142,99 +144,49 @@ def _serialized(case: TestCase) -> bytes:
 # ---- ONNX Runtime ------------------------------------------------------------------------------------------------
 
 
-def _run(model: bytes, case: TestCase) -> list[object]:
-    """The outputs for the case's first data set. Whatever ONNX Runtime raises is a RuntimeError here."""
-    import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as native
+def _run(model: bytes, case: TestCase) -> list[np.ndarray]:
+    """The outputs for the case's first data set.
 
-    failures = (
-        native.Fail,
-        native.InvalidArgument,
-        native.InvalidGraph,
-        native.NotImplemented,
-        native.RuntimeException,
-        native.InvalidProtobuf,
-    )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        names = [value.name for value in session.get_inputs()]
-        given = [_array(data) for data in case.data_sets[0][0]]
-        plain = all(
-            value.type.startswith("tensor(") and value.type != "tensor(string)" for value in (*session.get_inputs(), *session.get_outputs())
-        )
-        if not plain:
-            return list(session.run(None, {name: data for name, data in zip(names, given, strict=False) if data is not None}))
-        feeds = {name: _value(data) for name, data in zip(names, given, strict=False) if isinstance(data, np.ndarray)}
-        return [_fetched(value) for value in session.run_with_ort_values(None, feeds)]
-    except (*failures, TypeError, ValueError) as error:
-        raise RuntimeError(_first_line(error)) from error
+    Raises:
+        RunError: ONNX Runtime refuses the model, or the data.
+    """
+    session = Session(model, SessionOptions(threads=1))
+    given = [None if data is None else _array(data) for data in cast("list[object]", case.data_sets[0][0])] if case.data_sets else []
+    feeds = {name: array for name, array in zip(session.inputs, given, strict=False) if array is not None}
+    return list(session.run(feeds).values())
 
 
-def _array(data: object) -> object:
+def _array(data: object) -> np.ndarray:
     if isinstance(data, onnx.TensorProto):
         return onnx.numpy_helper.to_array(data)
-    return data if data is None or isinstance(data, list) else np.asarray(data)
-
-
-def _value(array: np.ndarray) -> onnxruntime.OrtValue:
-    """A tensor for ONNX Runtime, of types that numpy lacks too."""
-    import onnxruntime
-
-    if array.dtype.kind != "V" and array.dtype.isbuiltin == 1:
-        return onnxruntime.OrtValue.ortvalue_from_numpy(array)
-    bits = np.dtype(f"u{array.dtype.itemsize}")
-    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(bits), onnx.helper.np_dtype_to_tensor_dtype(array.dtype))
-
-
-def _fetched(value: onnxruntime.OrtValue) -> object:
-    dtype = onnx_ir.DataType(value.element_type())
-    if np.dtype(dtype.numpy()).isbuiltin == 1:
-        return value.numpy()
-    shape = tuple(value.shape())
-    raw = ctypes.string_at(value.data_ptr(), -(-math.prod(shape) * dtype.bitwidth // 8)) if math.prod(shape) else b""
-    return np.frombuffer(raw, dtype=np.uint8 if dtype.bitwidth < 16 else np.uint16)
+    return pack(cast("list[object]", data)) if isinstance(data, list) else np.asarray(data)
 
 
 # ---- comparison --------------------------------------------------------------------------------------------------
 
 
-def _compare(case: TestCase, expected: list[object], got: list[object]) -> None:
-    by_chance = any(node.op_type in RANDOM or _trains(node, case) for graph in _graphs(case) for node in graph.node)
+def _compare(case: TestCase, expected: list[np.ndarray], got: list[np.ndarray]) -> None:
+    by_chance = any(node.op_type in RANDOM or _trains(node, case) for graph in graphs_of(_model(case)) for node in graph.node)
     for index, (one, other) in enumerate(zip(expected, got, strict=True)):
         _equal(f"output {index}", one, other, values=not by_chance, rtol=case.rtol, atol=case.atol)
 
 
-def _equal(what: str, one: object, other: object, *, values: bool, rtol: float, atol: float) -> None:
-    if isinstance(one, list) and isinstance(other, list):
-        if len(one) != len(other):
-            raise Unequal(f"{what} has {len(other)} elements instead of {len(one)}")
-        for index, (inner, mine) in enumerate(zip(one, other, strict=True)):
-            _equal(f"{what}[{index}]", inner, mine, values=values, rtol=rtol, atol=atol)
+def _equal(what: str, one: np.ndarray, other: np.ndarray, *, values: bool, rtol: float, atol: float) -> None:
+    if one.dtype != other.dtype or one.shape != other.shape:
+        raise Unequal(f"{what} is {other.dtype}{list(other.shape)} instead of {one.dtype}{list(one.shape)}")
+    if one.dtype == object:
+        for index, (inner, mine) in enumerate(zip(one.reshape(-1), other.reshape(-1), strict=True)):
+            _equal(f"{what}[{index}]", np.asarray(inner), np.asarray(mine), values=values, rtol=rtol, atol=atol)
         return
-    if one is None or other is None:
-        if one is not other:
-            raise Unequal(f"{what} is {other!r} instead of {one!r}")
-        return
-    a, b = np.asarray(one), np.asarray(other)
-    if a.dtype != b.dtype or a.shape != b.shape:
-        raise Unequal(f"{what} is {b.dtype}{list(b.shape)} instead of {a.dtype}{list(a.shape)}")
-    if not values:
-        return
-    same = np.array_equal(a, b) if a.dtype.kind not in "fc" else np.allclose(a, b, rtol=rtol, atol=atol, equal_nan=True)
-    if not same:
+    if one.dtype.isbuiltin != 1 and one.dtype.kind not in "SU":
+        one, other = one.astype(np.float32), other.astype(np.float32)
+    exact = one.dtype.kind not in "fc"
+    if values and not (np.array_equal(one, other) if exact else np.allclose(one, other, rtol=rtol, atol=atol, equal_nan=True)):
         raise Unequal(f"{what} has other values")
 
 
 def _trains(node: onnx.NodeProto, case: TestCase) -> bool:
     return node.op_type == "Dropout" and len(node.input) > 2 and bool(node.input[2])
-
-
-def _graphs(case: TestCase) -> Iterator[onnx.GraphProto]:
-    assert case.model is not None
-    yield from graphs_of(case.model)
 
 
 def _first_line(error: Exception) -> str:

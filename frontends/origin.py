@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, MutableMapping
+from typing import cast
 
 import onnx_ir
 
@@ -112,7 +113,7 @@ def _names(literal: str) -> list[str]:
         found = ast.literal_eval(literal)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return []
-    return [entry for entry in found if isinstance(entry, str)] if isinstance(found, list) else []
+    return [entry for entry in cast("list[object]", found) if isinstance(entry, str)] if isinstance(found, list) else []
 
 
 def _drop_bulky(props: MutableMapping[str, str]) -> None:

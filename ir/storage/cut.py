@@ -51,8 +51,8 @@ class Carving:
         training: whether the model carries training information, which is left out too.
     """
 
-    pieces: list[bytes] = field(default_factory=list)
-    cuts: list[Cut] = field(default_factory=list)
+    pieces: list[bytes] = field(default_factory=list[bytes])
+    cuts: list[Cut] = field(default_factory=list[Cut])
     training: bool = False
 
 

@@ -6,8 +6,9 @@ tensors in attributes) are assembled here, so that no tensor is ever inside a pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, MutableSequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import onnx
 import onnx_ir
@@ -32,7 +33,7 @@ class Layout:
         size: bytes of the whole.
     """
 
-    parts: list[bytes | onnx_ir.TensorProtocol] = field(default_factory=list)
+    parts: list[bytes | onnx_ir.TensorProtocol] = field(default_factory=list[bytes | onnx_ir.TensorProtocol])
     size: int = 0
 
     def add(self, data: bytes) -> None:
@@ -209,7 +210,7 @@ class _Writer:
         out.add_tensor(tensor)
         return out
 
-    def _describe(self, into: list[onnx.ValueInfoProto], values: Iterable[onnx_ir.Value]) -> None:
+    def _describe(self, into: MutableSequence[onnx.ValueInfoProto], values: Iterable[onnx_ir.Value]) -> None:
         for value in values:
             known = self._value_info and value.type is not None
             if value.name and (known or value.metadata_props or value.doc_string):
@@ -245,20 +246,20 @@ def _texts_into(
             setattr(proto, name, text)
 
 
-def _opsets_into(proto: list[onnx.OperatorSetIdProto], opsets: dict[str, int]) -> None:
+def _opsets_into(proto: MutableSequence[onnx.OperatorSetIdProto], opsets: dict[str, int]) -> None:
     proto.extend(onnx.helper.make_opsetid(domain, version) for domain, version in sorted(opsets.items()))
 
 
-def _props_into(proto: list[onnx.StringStringEntryProto], props: dict[str, str] | None) -> None:
-    for key in sorted(props or ()):
-        proto.append(onnx.StringStringEntryProto(key=key, value=props[key]))
+def _props_into(proto: MutableSequence[onnx.StringStringEntryProto], props: Mapping[str, str] | None) -> None:
+    for key, value in sorted((props or {}).items()):
+        proto.append(onnx.StringStringEntryProto(key=key, value=value))
 
 
 def _annotations_into(head: onnx.GraphProto, graph: onnx_ir.Graph) -> None:
     seen: set[str] = set()
     values = (*graph.inputs, *graph.initializers.values(), *(value for node in graph for value in node.outputs))
     for value in values:
-        names = value.meta.get(_QUANT_NAMES)
+        names = cast("dict[str, str] | None", value.meta.get(_QUANT_NAMES))
         if not names or value.name in seen:
             continue
         seen.add(value.name or "")

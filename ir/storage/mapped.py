@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import BinaryIO
+from collections.abc import MutableMapping
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnx_ir
@@ -13,7 +14,7 @@ from netwright.ir.storage.limits import MAP_FROM
 from netwright.ir.storage.region import Region
 
 
-class MappedTensor:
+class MappedTensor(onnx_ir.TensorProtocol):
     """Elements at `[offset, offset + nbytes)` of a region, little endian and in ONNX's raw layout.
 
     `numpy()` is read-only: a copy of a small tensor, a view of the mapped file for a large one, of any alignment (types of under 8
@@ -27,7 +28,15 @@ class MappedTensor:
         name: the tensor's name.
     """
 
-    __slots__ = ("_meta", "_shape", "doc_string", "dtype", "metadata_props", "name", "offset", "region")
+    __slots__ = ("doc_string", "dtype", "meta", "metadata_props", "name", "offset", "raw", "shape")
+
+    name: str | None
+    shape: onnx_ir.ShapeProtocol
+    dtype: onnx_ir.DataType
+    doc_string: str | None
+    raw: Region
+    metadata_props: MutableMapping[str, str]
+    meta: MutableMapping[str, Any]
 
     def __init__(
         self,
@@ -42,39 +51,27 @@ class MappedTensor:
     ) -> None:
         self.name = name
         self.doc_string = doc_string
-        self.metadata_props: dict[str, str] = metadata_props or {}
-        self.region = region
+        self.metadata_props = metadata_props or {}
+        self.meta = {}
+        self.raw = region
         self.offset = offset
         self.dtype = dtype
-        self._shape = onnx_ir.Shape(dims, frozen=True)
-        self._meta: dict[str, object] | None = None
+        self.shape = onnx_ir.Shape(dims, frozen=True)
 
     @property
-    def shape(self) -> onnx_ir.Shape:
-        """The shape, fixed."""
-        return self._shape
+    def region(self) -> Region:
+        """Where the bytes lie."""
+        return self.raw
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return math.prod(self._shape.numpy())
+        return math.prod(self.shape.numpy())
 
     @property
     def nbytes(self) -> int:
         """Bytes in the file: elements of under 8 bits are packed."""
         return -(-self.size * self.dtype.bitwidth // 8)
-
-    @property
-    def meta(self) -> dict[str, object]:
-        """Notes of passes; never saved."""
-        if self._meta is None:
-            self._meta = {}
-        return self._meta
-
-    @property
-    def raw(self) -> Region:
-        """Where the bytes lie."""
-        return self.region
 
     def numpy(self) -> np.ndarray:
         """The elements, not to be written to; see the class for what is a copy and what a view."""
@@ -85,7 +82,7 @@ class MappedTensor:
             array = unpack(np.frombuffer(buffer, dtype=np.uint8, count=self.nbytes, offset=offset), bits, self.size, self.dtype.numpy())
         else:
             array = np.frombuffer(buffer, dtype=np.dtype(self.dtype.numpy()).newbyteorder("<"), count=self.size, offset=offset)
-        array = array.reshape(self._shape.numpy())
+        array = array.reshape(self.shape.numpy())
         array.flags.writeable = False
         return array
 
@@ -114,7 +111,7 @@ class MappedTensor:
         return (1, 0)
 
     def __repr__(self) -> str:
-        return f"MappedTensor<{self.dtype},{self._shape}>({self.region.place!r}, offset={self.offset}, name={self.name!r})"
+        return f"MappedTensor<{self.dtype},{self.shape}>({self.region.place!r}, offset={self.offset}, name={self.name!r})"
 
 
 def unpack(packed: np.ndarray, bits: int, count: int, dtype: np.dtype) -> np.ndarray:

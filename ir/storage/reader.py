@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Generator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import onnx
 import onnx_ir
@@ -39,7 +40,7 @@ class Skeleton:
     proto: onnx.ModelProto
     tensors: list[MappedTensor]
     place: str
-    dropped: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list[str])
 
 
 def read_model(source: str | os.PathLike[str] | bytes, *, folder: str | os.PathLike[str] | None = None) -> onnx_ir.Model:
@@ -104,7 +105,7 @@ def attach(model: onnx_ir.Model, tensors: list[MappedTensor]) -> None:
 
 
 @contextmanager
-def paused_collector() -> Iterator[None]:
+def paused_collector() -> Generator[None]:
     """Hold Python's cyclic collector off while many objects are built: with it, building a graph is not linear."""
     was_on = gc.isenabled()
     gc.disable()
@@ -225,7 +226,7 @@ class _Shelf:
 def _mark_of(tensor: onnx_ir.TensorProtocol | None) -> int | None:
     if not isinstance(tensor, onnx_ir.ExternalTensor):
         return None
-    location = os.fspath(tensor.location)
+    location = cast("str", tensor.location)
     return int(location.removeprefix(MARK)) if location.startswith(MARK) else None
 
 
@@ -236,7 +237,9 @@ def _attach_attributes(attributes: MutableMapping[str, onnx_ir.Attr], tensors: l
         if attr.type == onnx_ir.AttributeType.TENSOR and (mark := _mark_of(attr.as_tensor())) is not None:
             attributes[name] = onnx_ir.AttrTensor(name, tensors[mark])
         elif attr.type == onnx_ir.AttributeType.TENSORS:
-            found = [tensor if (mark := _mark_of(tensor)) is None else tensors[mark] for tensor in attr.as_tensors()]
+            found: list[onnx_ir.TensorProtocol] = [
+                tensor if (mark := _mark_of(tensor)) is None else tensors[mark] for tensor in attr.as_tensors()
+            ]
             attributes[name] = onnx_ir.AttrTensors(name, found)
 
 

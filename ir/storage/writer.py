@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 import onnx_ir
@@ -83,6 +83,13 @@ def serialize_model(model: onnx_ir.Model, *, value_info: bool = True) -> bytes:
     return b"".join(part if isinstance(part, bytes) else _raw_bytes(part) for part in layout.parts)
 
 
+@runtime_checkable
+class _Writes(Protocol):
+    """A tensor that can write itself, as those of onnx_ir from 0.1.11 on can."""
+
+    def tofile(self, file: BinaryIO, /) -> None: ...
+
+
 @dataclass(slots=True)
 class _Shelf:
     """What goes into the model's file and what into its data file, each tensor with its place."""
@@ -155,7 +162,7 @@ def _append(tensor: onnx_ir.TensorProtocol, file: BinaryIO, regions: list[Region
         tensor.tofile(file)
         return
     start = file.tell() if file.seekable() else None
-    if hasattr(tensor, "tofile"):
+    if isinstance(tensor, _Writes):
         tensor.tofile(file)
     else:
         file.write(_raw_bytes(tensor))
@@ -191,7 +198,7 @@ def _regions(model: onnx_ir.Model) -> list[Region]:
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[BinaryIO]:
+def _written(path: Path) -> Generator[BinaryIO]:
     """A file to write that takes the path's place once all went well."""
     if path.exists() and not path.is_file():
         if path.is_dir():

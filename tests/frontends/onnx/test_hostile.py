@@ -125,7 +125,7 @@ def test_a_truncated_file_that_claims_over_2_gb_is_refused_at_once(tmp_path: Pat
 
 # ---- tensors that are not what they claim ------------------------------------------------------------------------
 
-LIES = {
+LIES: dict[str, tuple[Callable[[onnx.TensorProto], object], str]] = {
     "petabytes": (lambda tensor: set_dims(tensor, 1 << 40, 1 << 10), "calls for"),
     "petabytes in many dimensions": (lambda tensor: set_dims(tensor, *[1 << 60] * 60), "calls for"),
     "too few bytes": (lambda tensor: set_dims(tensor, 17, 32), "calls for"),
@@ -180,7 +180,7 @@ def test_sparse_tensors_are_checked(dims: list[int], indices: list[int], message
 # ---- external data -----------------------------------------------------------------------------------------------
 
 WHOLE = {"offset": "0", "length": "2048"}
-BAD_PLACES = {
+BAD_PLACES: dict[str, tuple[dict[str, str], str]] = {
     "missing": ({"location": "missing.data"}, "missing"),
     "none": ({}, "no usable location"),
     "above": ({"location": "../secret.data"}, "outside"),

@@ -12,6 +12,8 @@ import onnx_ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from netwright.backends.onnxruntime.library import Session
+from netwright.backends.onnxruntime.options import SessionOptions
 from netwright.frontends.onnx import load_onnx
 from netwright.frontends.onnx.load import WEIGHT_INPUTS
 from netwright.ir.storage import MappedTensor, serialize_model
@@ -20,13 +22,8 @@ from netwright.ir.verify import verify
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 
 
-def ran(model: bytes | str, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]).run(None, feeds)
+def ran(model: bytes | Path, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+    return list(Session(model, SessionOptions(threads=1)).run(feeds).values())
 
 
 def text_model(text: str) -> onnx.ModelProto:
@@ -177,7 +174,7 @@ def test_model_zoo_graphs_keep_their_values(name: str) -> None:
     x = np.random.default_rng(0).normal(size=(1, 3, 224, 224)).astype(np.float32)
     program = load_onnx(LIGHT / name)
     feeds = {program.inputs[0].name or "": x}
-    np.testing.assert_array_equal(ran(serialize_model(program.model), feeds)[0], ran(str(LIGHT / name), feeds)[0])
+    np.testing.assert_array_equal(ran(serialize_model(program.model), feeds)[0], ran(LIGHT / name, feeds)[0])
 
 
 REAL = [
@@ -209,7 +206,7 @@ def test_real_trained_models_keep_their_values(package: str, file: str, shapes: 
         shape = (shapes or {}).get(value.name or "", tuple(dims))
         array = rng.normal(0, 0.3, shape) if value.dtype.is_floating_point() else np.full(shape, 16000)
         feeds[value.name or ""] = array.astype(value.dtype.numpy())
-    for new, old in zip(ran(serialize_model(program.model), feeds), ran(str(path), feeds), strict=True):
+    for new, old in zip(ran(serialize_model(program.model), feeds), ran(path, feeds), strict=True):
         np.testing.assert_allclose(new, old, rtol=1e-4, atol=1e-5)
 
 

@@ -17,9 +17,9 @@ def chain(*weights: onnx.TensorProto, opset: int = 20) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 
-def weight(name: str, *shape: int, dtype: type = np.float32, seed: int = 0) -> onnx.TensorProto:
+def weight(name: str, *shape: int, seed: int = 0) -> onnx.TensorProto:
     """A random weight, stored as raw data."""
-    array = np.random.default_rng(seed).normal(0, 50, shape).astype(dtype)
+    array = np.random.default_rng(seed).normal(0, 50, shape).astype(np.float32)
     return numpy_helper.from_array(array, name)
 
 

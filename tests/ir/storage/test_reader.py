@@ -17,20 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 from netwright.ir.storage import MappedTensor, read_model
 from tests.ir.storage.models import branches, chain, saved, weight
 
-DTYPES = [
-    np.float32,
-    np.float64,
-    np.float16,
-    ml_dtypes.bfloat16,
-    np.int8,
-    np.uint8,
-    np.int64,
-    np.int32,
-    np.bool_,
-    np.complex64,
-    ml_dtypes.float8_e4m3fn,
-]
-PACKED = [ml_dtypes.int4, ml_dtypes.uint4, ml_dtypes.int2, ml_dtypes.uint2, ml_dtypes.float4_e2m1fn]
+KINDS = (np.float32, np.float64, np.float16, ml_dtypes.bfloat16, np.int8, np.uint8, np.int64, np.int32, np.bool_, np.complex64)
+DTYPES = [np.dtype(kind) for kind in (*KINDS, ml_dtypes.float8_e4m3fn)]
+PACKED = [np.dtype(kind) for kind in (ml_dtypes.int4, ml_dtypes.uint4, ml_dtypes.int2, ml_dtypes.uint2, ml_dtypes.float4_e2m1fn)]
 
 
 def tensor_of(model: onnx_ir.Model, name: str) -> onnx_ir.TensorProtocol:
@@ -39,9 +28,9 @@ def tensor_of(model: onnx_ir.Model, name: str) -> onnx_ir.TensorProtocol:
     return found
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("external", [False, True])
-def test_a_large_tensor_is_mapped_with_its_values(dtype: type, external: bool, tmp_path: Path) -> None:
+def test_a_large_tensor_is_mapped_with_its_values(dtype: np.dtype, external: bool, tmp_path: Path) -> None:
     array = np.random.default_rng(0).normal(0, 3, (123, 45)).astype(dtype)
     path = saved(chain(numpy_helper.from_array(array, "w")), tmp_path / "m.onnx", external=external)
     tensor = tensor_of(read_model(path), "w")
@@ -52,9 +41,9 @@ def test_a_large_tensor_is_mapped_with_its_values(dtype: type, external: bool, t
     assert tensor.nbytes == array.nbytes
 
 
-@pytest.mark.parametrize("dtype", PACKED)
+@pytest.mark.parametrize("dtype", PACKED, ids=str)
 @pytest.mark.parametrize("count", [4096, 4097, 4098, 4099])
-def test_elements_of_under_8_bits_are_unpacked_as_the_graph_library_packs_them(dtype: type, count: int, tmp_path: Path) -> None:
+def test_elements_of_under_8_bits_are_unpacked_as_the_graph_library_packs_them(dtype: np.dtype, count: int, tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(0, 3, count).astype(dtype)
     packed = onnx_ir.serde.serialize_tensor(onnx_ir.tensor(array, name="w"))
     tensor = tensor_of(read_model(saved(chain(packed), tmp_path / "m.onnx")), "w")
