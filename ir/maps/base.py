@@ -106,12 +106,6 @@ def _array_to_json(array: np.ndarray) -> Json:
     return {"dtype": str(array.dtype), "shape": shape, "data": data}
 
 
-def _array_to_json(array: np.ndarray) -> Json:
-    shape: list[Json] = [int(size) for size in array.shape]
-    data: list[Json] = [float(element) for element in array.astype(np.float64).reshape(-1)]
-    return {"dtype": str(array.dtype), "shape": shape, "data": data}
-
-
 def from_json(value: Json) -> object:
     """Read what `to_json` wrote."""
     if isinstance(value, dict):

@@ -11,7 +11,7 @@ from netwright.ir.dims import UNKNOWN, Dim, dims_equal, divide_exactly, evaluate
 from netwright.ir.dump import type_of
 from netwright.ir.program import Program
 from netwright.ir.shape_rules import slice_length
-from netwright.ir.shapes import infer, infer_nodes, rank, same_shape, specialised, static_shape, symbolic_data
+from netwright.ir.shapes import infer, infer_nodes, rank, same_shape, shape_of, specialised, static_shape, symbolic_data
 
 
 def program(body: str, *, opset: int = 20, functions: str = "", domains: str = "") -> Program:
@@ -153,7 +153,7 @@ def test_scan_and_if_join_their_graphs() -> None:
     }""")
     assert infer(found) == []
     assert types(found, "final", "ys") == ["f32[4]", "f32[t, 4]"]
-    (dim, four) = found.value("either").shape or ()
+    dim, four = shape_of(found.value("either")) or (UNKNOWN, UNKNOWN)
     assert four == 4
     assert not isinstance(dim, int)
     assert dim.value not in ("t", None)
@@ -180,7 +180,7 @@ def test_names_that_are_none_get_one_of_their_own_each(name: str) -> None:
     found = program("g (float[a, b] x) => (y) { y = Flatten<axis=0>(x) }")
     found.value("x").shape = onnx_ir.Shape([SymbolicDim(name or None), SymbolicDim(name or None)])
     assert infer(found) == []
-    first, second = found.value("x").shape or ()
+    first, second = shape_of(found.value("x")) or (UNKNOWN, UNKNOWN)
     assert not dims_equal(first, second)
 
 
