@@ -14,6 +14,7 @@ import pytest
 from benchmarks.node_tests import DIFFERENT, SAME, TestCase, cases, outcomes, pipeline_transform
 
 SHARDS = 8
+"""Every eighth case each; every second shard runs with `make test`, the others with `make test-all`."""
 EXCEPTIONS: dict[str, dict[str, str]] = json.loads((Path(__file__).parent / "exceptions.json").read_text(encoding="utf8"))
 
 
@@ -26,7 +27,7 @@ def excepted(variant: str) -> dict[str, str]:
     return {**EXCEPTIONS[""], **EXCEPTIONS[variant]}
 
 
-@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("shard", [pytest.param(shard, marks=[pytest.mark.slow] if shard % 2 else []) for shard in range(SHARDS)])
 def test_node_cases_keep_their_values(shard: int) -> None:
     found = list(outcomes(all_cases()[shard::SHARDS], {"simplify": pipeline_transform("simplify")}))
     unlisted = [
