@@ -8,7 +8,7 @@ import onnx_ir
 
 from netwright.ir.dims import is_known, shape_of
 from netwright.ir.editor import Editor, can_replace
-from netwright.ir.opinfo import COMMUTATIVE, is_float, is_pure, is_standard
+from netwright.ir.opinfo import COMMUTATIVE, NON_DETERMINISTIC, WITH_SUBGRAPHS, is_float, is_pure
 from netwright.ir.program import Program
 from netwright.ir.shape_context import CONTENTS
 from netwright.passes.rewrite import Applied, Miss, Rewrite, site_of
@@ -67,15 +67,24 @@ def _merge(editor: Editor, pairs: tuple[tuple[onnx_ir.Value, onnx_ir.Value], ...
 
 def _key(node: onnx_ir.Node, program: Program) -> Key | None:
     """What a node computes, as something that can be compared; None where that cannot be told or is not the same twice."""
-    if not node.outputs or node.op_type == "Constant":
+    op_type, domain, outputs = node.op_type, node.domain, node.outputs
+    if not outputs or op_type == "Constant":
+        return None
+    if (domain or op_type in _LOOK_CLOSER) and not is_pure(node, program.model.functions):
         return None
     attributes = _attributes(node)
-    if attributes is None or not is_pure(node, program.model.functions):
+    if attributes is None:
         return None
     inputs = [id(value) if value is not None else 0 for value in node.inputs]
-    if len(inputs) == 2 and node.op_type in COMMUTATIVE and is_standard(node):
+    if len(inputs) == 2 and op_type in COMMUTATIVE and not domain:
         inputs.sort()
-    return (node.domain, node.op_type, node.overload, node.version, len(node.outputs), *(bool(o.name) for o in node.outputs), *inputs, attributes)
+    if len(outputs) == 1:
+        return (op_type, domain, attributes, *inputs)
+    return (op_type, domain, attributes, tuple(bool(output.name) for output in outputs), *inputs)
+
+
+_LOOK_CLOSER = NON_DETERMINISTIC | WITH_SUBGRAPHS.keys() | {"Dropout"}
+"""Standard operators of which not every node gives the same twice."""
 
 
 def _attributes(node: onnx_ir.Node) -> Hashable | None:
@@ -113,12 +122,11 @@ _COMPARABLE = frozenset(
 
 def _contents_key(node: onnx_ir.Node) -> Key | None:
     """Integers that are known symbolically are the same wherever they come from."""
-    if len(node.outputs) != 1:
+    out = node.outputs[0] if node.outputs else None
+    if out is None or not out.meta or node.domain:
         return None
-    out = node.outputs[0]
-    data = out.meta.get(CONTENTS) if out.meta else None
-    dims = shape_of(out)
-    if not data or dims is None or not all(is_known(element) for element in data) or not is_standard(node):
+    data, dims = out.meta.get(CONTENTS), shape_of(out)
+    if not data or dims is None or len(node.outputs) != 1 or not all(is_known(element) for element in data):
         return None
     return ("contents", out.dtype, len(dims), *(element if isinstance(element, int) else element.value for element in data))
 

@@ -41,12 +41,14 @@ class Simplify(RewritePass):
         if not shapes.is_inferred(program):
             shapes.infer(program)
         yield from share(program)
+        version = program.version
         seeds: Iterable[onnx_ir.Node] | None = None
         for _ in range(ROUNDS):
-            yield from drive(program, index, seeds)
-            seeds = yield from share(program)
+            touched = yield from drive(program, index, seeds)
+            seeds = (yield from share(program)) if touched else ()
             if not seeds:
                 break
         else:
             raise NetwrightError(f"simplify has not come to rest after {ROUNDS} rounds.", place=program.name, remedy="Report this model.")
-        yield from remove_dead(program)
+        if program.version != version:
+            yield from remove_dead(program)
