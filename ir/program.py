@@ -8,7 +8,7 @@ longer hold.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import onnx_ir
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from netwright.ir.editor import Editor, Names
 
 T = TypeVar("T")
+
+
+@runtime_checkable
+class Copyable(Protocol):
+    """A resource that a clone gets a copy of; others are shared."""
+
+    def copy(self) -> object:
+        """A copy that changes on its own."""
+        ...
 
 
 class Program:
@@ -123,7 +132,7 @@ class Program:
     def clone(self) -> Program:
         """A Program that changes on its own; tensors are shared. Linear in nodes (about 50 µs each)."""
         copy = Program(self.model.clone(), ledger=self.ledger.copy(), properties=self.properties)
-        copy.resources = dict(self.resources)
+        copy.resources = {key: kept.copy() if isinstance(kept, Copyable) else kept for key, kept in self.resources.items()}
         return copy
 
     def edit(self, *, by: str = "", at: onnx_ir.Node | None = None) -> Editor:

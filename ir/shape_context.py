@@ -38,6 +38,12 @@ class Names:
         self.taken: set[str] = set()
         self.joints: dict[tuple[str, ...], SymbolicDim] = {}
 
+    def copy(self) -> Names:
+        """Names that are given out on their own from here."""
+        twin = Names()
+        twin._next, twin.taken, twin.joints = self._next, set(self.taken), dict(self.joints)
+        return twin
+
     def fresh(self) -> SymbolicDim:
         """A dimension with a name of its own."""
         while (name := f"_d{self._next}") in self.taken:

@@ -50,7 +50,9 @@ def test_compile_writes_the_model_and_reports_in_json(command: Command, model: P
     report = json.loads(text)
     assert {"before", "after", "passes", "seconds", "peak_rss_mb", "output"} <= set(report)
     assert {"nodes", "params", "macs", "bytes", "ops"} <= set(report["before"])
-    assert [set(row) >= {"name", "seconds", "actions", "misses", "max_abs_error", "rel_error", "children"} for row in report["passes"]] == [True] * 2
+    assert [set(row) >= {"name", "seconds", "actions", "misses", "max_abs_error", "rel_error", "children"} for row in report["passes"]] == [
+        True
+    ] * 2
     assert report["passes"][0]["max_abs_error"] < 1e-5
     assert 0 < report["passes"][1]["rel_error"] < 0.1
     again = tmp_path / "again.onnx"
@@ -176,7 +178,9 @@ def test_errors_are_json_with_kind_message_place_and_remedy(
     assert not list(model.parent.glob("o.onnx*"))
 
 
-@pytest.mark.parametrize("arguments", [("compile",), ("bench",), ("nonsense",), ("opt", "-p", "simplify"), ("inspect", "x", "--by", "colour")])
+@pytest.mark.parametrize(
+    "arguments", [("compile",), ("bench",), ("nonsense",), ("opt", "-p", "simplify"), ("inspect", "x", "--by", "colour")]
+)
 def test_usage_errors_exit_with_2(command: Command, arguments: tuple[str, ...]) -> None:
     code, text, _ = command(*arguments, "--json")
     assert code == 2

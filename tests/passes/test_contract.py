@@ -8,6 +8,7 @@ import pytest
 
 from netwright.backends.onnxruntime import OrtExecutor
 from netwright.catalog import describe
+from netwright.ir.dump import dump
 from netwright.ir.origin import origin_of
 from netwright.ir.verify import verify
 from netwright.passes import Context, Lossy, Pipeline, Plan, pass_class, pass_names, run
@@ -69,7 +70,6 @@ def test_a_pass_keeps_its_promises(name: str, sample: str) -> None:
 
 @pytest.mark.parametrize("sample", PROGRAMS)
 def test_passes_are_deterministic(sample: str) -> None:
-    first, second = (run(PROGRAMS[sample](), Pipeline.parse("simplify, quantize"), Context()).program for _ in range(2))
-    from netwright.ir.dump import dump
-
+    program = PROGRAMS[sample]()
+    first, second = (run(program, Pipeline.parse("simplify, quantize"), Context()).program for _ in range(2))
     assert dump(first) == dump(second)
