@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
+from netwright.ir.errors import DataError, RunError
 from netwright.ir.origin import origin_of
 from netwright.passes.quantize.blockwise import fitting_block_size
 from netwright.passes.quantize.choice import BlockWise, Choice, Dynamic, Outliers
@@ -22,7 +23,7 @@ from netwright.passes.rewrite import Miss, site_of
 
 if TYPE_CHECKING:
     from netwright.ir.program import Program
-    from netwright.passes.context import Context
+    from netwright.passes.context import Context, Executor
 
 
 @runtime_checkable
@@ -121,21 +122,33 @@ def weight_bits(context: Context) -> int:
     return 7 if isinstance(target, Int8Target) and target.is_x86 and not target.has_int8_dot else 8
 
 
-def find_outliers(program: Program, context: Context, units: Sequence[Unit]) -> dict[Unit, Outliers]:
-    """The outlier channels of each unit's activations; nothing where the context cannot run the program or has no feeds for it.
+def find_outliers(program: Program, context: Context, units: Sequence[Unit]) -> tuple[dict[Unit, Outliers], str]:
+    """The outlier channels of each unit's activations, and a note where they could not be looked for.
 
     Units that read the same activation get the same channels, so that it is quantized once.
+
+    Raises:
+        NetwrightError: the program does not run on the calibration data. (On made-up inputs it need not: then the note says so.)
     """
+    if context.executor is None or (context.calibration is None and context.samples is None):
+        return {}, ""
+    try:
+        return _outliers(program, context, context.executor, units), ""
+    except (DataError, RunError) as error:
+        if context.calibration is not None:
+            raise
+        return {}, f"outlier channels were not looked for, since the model runs on no made-up inputs: {error.message}"
+
+
+def _outliers(program: Program, context: Context, executor: Executor, units: Sequence[Unit]) -> dict[Unit, Outliers]:
     batches = context.calibration if context.calibration is not None else context.samples(program) if context.samples is not None else None
-    if context.executor is None or batches is None:
-        return {}
     groups = _by_activation(program, units)
     names = list(dict.fromkeys(name for group in groups for name in group))
-    if not names:
+    if not names or batches is None:
         return {}
     known = {value.name for value in program.inputs}
     feeds = ({name: array for name, array in batch.items() if name in known} for batch in batches)
-    seen = spreads(program, context.executor, feeds, names)
+    seen = spreads(program, executor, feeds, names)
     found: dict[Unit, Outliers] = {}
     for activations, members in groups.items():
         channels = members[0].sites[0].rows

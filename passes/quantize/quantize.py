@@ -109,11 +109,12 @@ class Quantize(PlannedPass):
                 chosen.append(unit)
             else:
                 misses.extend(Miss(reason, site.name) for site in unit.sites)
-        decide = self._weight_only if self.scheme == "weights" else self._dynamic
-        decisions = decide(program, context, chosen, misses)
-        return Plan(
-            pass_name=self.name, fingerprint=fingerprint(program), decisions=decisions, misses=tuple(misses), note=self._note(context)
-        )
+        if self.scheme == "weights":
+            decisions, note = self._weight_only(chosen, misses), ""
+        else:
+            decisions, note = self._dynamic(program, context, chosen)
+        notes = "; ".join(filter(None, (self._note(context), note)))
+        return Plan(pass_name=self.name, fingerprint=fingerprint(program), decisions=decisions, misses=tuple(misses), note=notes)
 
     def carry_out(self, program: Program, plan: Plan) -> Proposals:
         """One rewrite for each site, or for all sites that share a weight.
@@ -138,16 +139,15 @@ class Quantize(PlannedPass):
                 continue
             yield _rewrite(unit, decided, activations)
 
-    def _dynamic(self, program: Program, context: Context, units: list[Unit], misses: list[Miss]) -> dict[str, Decision]:
+    def _dynamic(self, program: Program, context: Context, units: list[Unit]) -> tuple[dict[str, Decision], str]:
         bits = weight_bits(context)
-        outliers = find_outliers(program, context, units)
-        return {
-            site.name: dynamic_choice(unit, site, bits, self.per_channel, outliers.get(unit, ())).decision()
-            for unit in units
-            for site in unit.sites
+        outliers, note = find_outliers(program, context, units)
+        choices = {
+            site.name: dynamic_choice(unit, site, bits, self.per_channel, outliers.get(unit, ())) for unit in units for site in unit.sites
         }
+        return {site: choice.decision() for site, choice in choices.items()}, note
 
-    def _weight_only(self, program: Program, context: Context, units: list[Unit], misses: list[Miss]) -> dict[str, Decision]:
+    def _weight_only(self, units: list[Unit], misses: list[Miss]) -> dict[str, Decision]:
         decisions: dict[str, Decision] = {}
         for unit in units:
             choice = block_choice(unit, self.bits, self.block_size or (32 if self.bits == 4 else 128), self.symmetric)

@@ -7,6 +7,7 @@ import pytest
 
 from netwright.backends.onnxruntime import OrtExecutor
 from netwright.ir import Program
+from netwright.ir.errors import NetwrightError
 from netwright.passes import Context
 from netwright.passes.quantize.outliers import Spread, outliers_for
 from tests.passes.programs import program_of
@@ -50,6 +51,18 @@ def test_shrinking_outliers_lowers_the_error() -> None:
 def test_made_up_samples_serve_where_no_data_is_given() -> None:
     given = Context(executor=OrtExecutor(), samples=lambda program: [{"x": peaked(1, 8, 64)}])
     assert "outliers" in quantized(linear(), given, scheme="dynamic").plans[0].decisions["t"]
+
+
+def test_made_up_samples_that_do_not_run_are_no_obstacle_but_said() -> None:
+    given = Context(executor=OrtExecutor(), samples=lambda program: [{"x": normal(1, 8, 63)}])
+    outcome = quantized(linear(), given, scheme="dynamic")
+    assert outcome.rows[0].actions == 1
+    assert "outlier channels were not looked for" in outcome.rows[0].note
+
+
+def test_calibration_data_that_does_not_fit_is_an_error() -> None:
+    with pytest.raises(NetwrightError, match="x"):
+        quantized(linear(), context(normal(1, 8, 63)), scheme="dynamic")
 
 
 def test_without_feeds_nothing_is_shrunk() -> None:
