@@ -136,6 +136,8 @@ def pronounce(run: Run, words: Sequence[str]) -> list[list[str]]:
     for _ in range(MAX_PHONEMES):
         logits = first(run({"src": letters, "tgt": written}))
         written = np.concatenate([written, logits[:, -1].argmax(-1)[:, None]], axis=1)
+        if (written == STOP).any(1).all():
+            break
     rows: list[list[int]] = written[:, 1:].tolist()
     return [[PHONEMES[phoneme] for phoneme in row[: row.index(STOP) if STOP in row else None]] for row in rows]
 

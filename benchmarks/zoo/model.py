@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -144,10 +145,10 @@ class TorchModel(ZooModel):
 
     @cached_property
     def recipe(self) -> str:
-        """Eight hex digits that change when the network's source or torch does."""
+        """Eight hex digits that change when the code of the network or torch does; comments and layout do not count."""
         digest = hashlib.sha256(version("torch").encode())
         for file in self.source:
-            digest.update(file.read_bytes())
+            digest.update(ast.dump(ast.parse(file.read_bytes())).encode())
         return digest.hexdigest()[:8]
 
 

@@ -71,7 +71,7 @@ def _scaled(image: Image.Image) -> np.ndarray:
 
 
 def _crop(rng: np.random.Generator, picture: np.ndarray, left: float, right: float) -> np.ndarray:
-    y, x = int(rng.integers(0, picture.shape[0] - CROP)), int(rng.integers(int(left), int(right)))
+    y, x = int(rng.integers(0, int(picture.shape[0]) - CROP)), int(rng.integers(int(left), int(right)))
     lit = picture[y : y + CROP, x : x + CROP] * rng.uniform(0.7, 1.2)
     return (lit - 0.5).transpose(2, 0, 1).astype(np.float32)
 

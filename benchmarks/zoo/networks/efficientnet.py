@@ -1,9 +1,11 @@
 """EfficientNet-Lite0 as efficientnet-lite-pytorch (Apache-2.0) builds it."""
 
+# pyright: reportMissingImports=false, reportUnknownVariableType=false, reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import torch
-from efficientnet_lite_pytorch import EfficientNet  # pyright: ignore[reportMissingImports]
+from efficientnet_lite_pytorch import EfficientNet
 from torch import nn
 
 
