@@ -234,9 +234,8 @@ def _either(node: onnx_ir.Node, number: float, program: Program) -> Absorber | s
 def _at(node: onnx_ir.Node, value: onnx_ir.Value, number: float, segment: Segment | None, program: Program) -> Absorber | str | None:
     """What takes the factor at this node: another factor, a linear operator, or the bias after one."""
     if node.op_type in ("Mul", "Div") and segment is None and scaled_by(value) is not None:
-        if only_reader(value) is None:
-            return None
-        return Absorber(lambda editor: _multiply_factor(editor, node, number), f"the factor at %{value.name}")
+        made = _product_of_factors(node, number) if only_reader(value) is not None else None
+        return None if made is None else Absorber(lambda editor: _multiply_factor(editor, node, made), f"the factor at %{value.name}")
     bias = node if node.op_type == "Add" and not node.domain else None
     biased = split_constant(bias) if bias is not None else None
     if bias is not None and biased is None:
@@ -278,16 +277,25 @@ def _segment(node: onnx_ir.Node, value: onnx_ir.Value) -> Segment | None:
     return Segment(start, start + sizes[index], sum(sizes))
 
 
-def _multiply_factor(editor: Editor, node: onnx_ir.Node, number: float) -> None:
-    """Multiply the constant of a Mul, or divide that of a Div, by a number."""
+def _product_of_factors(node: onnx_ir.Node, number: float) -> np.ndarray | None:
+    """The constant of a Mul times a number, or that of a Div over it; None where its type cannot hold the result."""
+    index = 0 if constant(node.inputs[0]) is not None else 1
+    tensor, old = constant(node.inputs[index]), scalar(node.inputs[index], node.inputs[1 - index])
+    if tensor is None or old is None or (node.op_type == "Div" and number == 0.0):
+        return None
+    exact = snapped(old * number if node.op_type == "Mul" else old / number)
+    with np.errstate(all="ignore"):
+        made = np.full([int(dim) for dim in tensor.shape.numpy()], exact, tensor.dtype.numpy())
+    found = float(made.reshape(-1)[0])
+    return made if np.isfinite(found) and abs(found - exact) <= 1e-3 * abs(exact) else None
+
+
+def _multiply_factor(editor: Editor, node: onnx_ir.Node, made: np.ndarray) -> None:
+    """Put another constant in the place of that of a Mul or Div."""
     index = 0 if constant(node.inputs[0]) is not None else 1
     value = node.inputs[index]
-    tensor, old = constant(value), scalar(value, node.inputs[1 - index])
-    if value is None or tensor is None or old is None:
-        return
-    made = snapped(old * number if node.op_type == "Mul" else old / number)
-    numbers = np.full([int(dim) for dim in tensor.shape.numpy()], made, tensor.dtype.numpy())
-    editor.set_input(node, index, editor.at(node).constant(numbers, value.name or "factor"))
+    name = value.name if value is not None else None
+    editor.set_input(node, index, editor.at(node).constant(made, name or "factor"))
 
 
 def snapped(number: float) -> float:
@@ -326,9 +334,12 @@ def merge_factors(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     scaled = left.producer()
     if scaled is None or left.dtype not in (DataType.FLOAT, DataType.DOUBLE):
         return None
+    made = _product_of_factors(scaled, second[1])
+    if made is None:
+        return None
 
     def change(editor: Editor) -> None:
-        _multiply_factor(editor, scaled, second[1])
+        _multiply_factor(editor, scaled, made)
         editor.at(node).set_input(node, 1, second[0])
 
     return Rewrite.edit(site_of(node), f"factors {first[1]:g} and {second[1]:g} on both sides become one", change, anchor=node)

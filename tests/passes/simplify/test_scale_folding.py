@@ -114,3 +114,12 @@ def test_guards_say_why():
 def test_a_factor_of_nought_divides_nothing():
     text = "g (float[N, S, 5] x) => (float[N, S, 8] y) { c = MatMul(x, w) y = Div(c, s) }"
     assert simplified(program(text, {"w": (5, 8), "s": np.zeros(8, np.float32)}), values=False).ops == ["MatMul", "Div"]
+
+
+@pytest.mark.parametrize(("first", "second"), [(1e30, 1e30), (-1e20, 1e30)])
+def test_two_factors_whose_product_the_type_cannot_hold_stay_two(first: float, second: float):
+    weights: Weights = {"a": np.array(first, np.float32), "b": np.array(second, np.float32)}
+    text = "g (float[N, 4] x) => (float[N, 4] y) { r = Relu(x) c = Mul(r, a) y = Mul(c, b) }"
+    assert simplified(program(text, weights)).ops == ["Relu", "Mul", "Mul"]
+    text = "g (float[N, 4] x, float[4, M] z) => (float[N, M] y) { c = Mul(x, a) d = Mul(z, b) y = MatMul(c, d) }"
+    assert simplified(program(text, weights)).ops == ["Mul", "Mul", "MatMul"]
