@@ -50,9 +50,7 @@ def export(
     if isinstance(module, torch.export.ExportedProgram):
         return _from_exported(module, args, kwargs, dynamic_shapes, opset, dropout=dropout)
     if isinstance(module, (torch.jit.ScriptModule, torch.jit.ScriptFunction)):
-        raise ExportError(
-            "A TorchScript module cannot be exported.", place=type(module).__name__, remedy="Trace the nn.Module that it was made from."
-        )
+        raise ExportError("A TorchScript module cannot be exported.", place="module", remedy="Trace the nn.Module that it was made from.")
     if not isinstance(module, torch.nn.Module):
         raise ExportError(
             f"trace takes an nn.Module, an fx.GraphModule or an ExportedProgram, not {type(module).__name__}.",

@@ -58,9 +58,9 @@ def _children(value: object) -> tuple[list[tuple[str, object]], bool]:
     """What is inside a returned structure, by key, and whether the keys are names."""
     if isinstance(value, Mapping):
         return [(str(key), inner) for key, inner in cast("Mapping[object, object]", value).items()], True
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
+    if hasattr(value, "_fields"):
         fields = cast("Sequence[str]", getattr(value, "_fields", ()))
-        return list(zip(fields, cast("tuple[object, ...]", value), strict=True)), True
+        return [(name, getattr(value, name)) for name in fields], True
     if isinstance(value, (list, tuple)):
         return [(str(index), inner) for index, inner in enumerate(cast("Sequence[object]", value))], False
     if dataclasses.is_dataclass(value):

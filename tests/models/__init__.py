@@ -1,5 +1,5 @@
 """Small PyTorch models, one for each structure that passes must handle; built in milliseconds, weights random but generic."""
 
-from tests.models.registry import SMALL_MODELS, SmallModel, small_models
+from tests.models.registry import SMALL_MODELS, SmallModel, small_models, traced
 
-__all__ = ["SMALL_MODELS", "SmallModel", "small_models"]
+__all__ = ["SMALL_MODELS", "SmallModel", "small_models", "traced"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.exports.randomise import randomise
+from netwright.frontends.torch import trace
+from netwright.ir.program import Program
 from tests.models import convnets, recurrent, transformers
 
 
@@ -81,6 +84,17 @@ SMALL_MODELS: dict[str, SmallModel] = {
     )
 }
 """All small models, by name."""
+
+
+def traced(name: str, opset: int = 23) -> Program:
+    """A small model as a Program with dynamic dimensions; exported once a process, a clone for every caller."""
+    return _traced(name, opset).clone()
+
+
+@functools.cache
+def _traced(name: str, opset: int) -> Program:
+    model = SMALL_MODELS[name]
+    return trace(model.module(), kwargs=model.example(), dynamic_shapes=model.dynamic, opset=opset)
 
 
 def small_models() -> tuple[SmallModel, ...]:

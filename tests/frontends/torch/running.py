@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import onnx_ir
@@ -15,7 +16,7 @@ from netwright.ir.program import Program
 def run(program: Program, feeds: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
     """The program's outputs by name."""
     session = onnxruntime.InferenceSession(onnx_ir.to_proto(program.model).SerializeToString(), providers=["CPUExecutionProvider"])
-    outputs = session.run(None, {name: tensor.numpy() for name, tensor in feeds.items()})
+    outputs = cast("list[np.ndarray]", session.run(None, {name: tensor.numpy() for name, tensor in feeds.items()}))
     return {value.name or "": array for value, array in zip(program.outputs, outputs, strict=True)}
 
 

@@ -12,7 +12,7 @@ from netwright.frontends.torch import trace
 from netwright.ir.errors import ExportError
 from netwright.ir.program import Program, array
 from tests.frontends.torch.running import run
-from tests.models import SMALL_MODELS
+from tests.models import SMALL_MODELS, traced
 
 
 def keeps_training(node: onnx_ir.Node) -> bool:
@@ -28,7 +28,7 @@ def dropouts(program: Program) -> list[onnx_ir.Node]:
 def test_dropout_is_kept_in_training_form_on_request_only() -> None:
     model = SMALL_MODELS["encoder_separate_qkv"]
     module = model.module()
-    assert not dropouts(trace(module, kwargs=model.example()))
+    assert not dropouts(traced(model.name))
     program = trace(module, kwargs=model.example(), dynamic_shapes=model.dynamic, dropout=True)
     assert len(dropouts(program)) == 4
     assert all(keeps_training(node) for node in dropouts(program))

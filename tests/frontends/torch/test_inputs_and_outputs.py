@@ -34,7 +34,7 @@ def test_nested_inputs_are_flattened_under_readable_names() -> None:
             "extra": {0: "n"},
         },
     )
-    names = [value.name for value in program.inputs]
+    names = [value.name or "" for value in program.inputs]
     assert names == ["batch_x", "batch_y", "pair_0", "pair_1", "rest_0", "extra"]
     assert all(str(value.shape) == "[n,4]" for value in program.inputs)
     feeds = [torch.rand(3, 4) + 1 for _ in range(6)]

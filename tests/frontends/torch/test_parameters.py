@@ -12,7 +12,7 @@ from netwright.frontends.torch import trace
 from netwright.ir.origin import origin_of
 from netwright.ir.program import Program
 from tests.frontends.torch.running import run
-from tests.models import SMALL_MODELS
+from tests.models import SMALL_MODELS, traced
 
 
 def wrapped(program: Program, name: str) -> object:
@@ -21,7 +21,7 @@ def wrapped(program: Program, name: str) -> object:
 
 
 def test_every_parameter_is_the_modules_own_under_its_path() -> None:
-    for name in ("resnet", "bi_lstm", "encoder_fused_qkv"):
+    for name in ("gru", "grouped_conv"):
         model = SMALL_MODELS[name]
         module = model.module()
         program = trace(module, kwargs=model.example())
@@ -39,16 +39,14 @@ def test_running_statistics_are_the_modules_own_too() -> None:
 
 
 def test_a_tied_weight_is_one_initializer_under_its_first_path() -> None:
-    model = SMALL_MODELS["decoder"]
-    program = trace(model.module(), kwargs=model.example())
+    program = traced("decoder")
     assert "tokens.weight" in program.graph.initializers
     assert "head.weight" not in program.graph.initializers
     assert len(program.graph.initializers["tokens.weight"].uses()) == 2
 
 
 def test_nodes_know_their_module_class_and_source_line() -> None:
-    model = SMALL_MODELS["resnet"]
-    program = trace(model.module(), kwargs=model.example())
+    program = traced("resnet")
     origin = origin_of(next(node for node in program.nodes("Conv") if origin_of(node).module == "blocks.1.first.0"))
     assert origin.cls.endswith("Conv2d")
     assert Path(origin.source.rsplit(":", 1)[0]).name == "convnets.py"
@@ -56,8 +54,7 @@ def test_nodes_know_their_module_class_and_source_line() -> None:
 
 
 def test_constants_are_initializers() -> None:
-    program = trace(SMALL_MODELS["lstm"].module(), kwargs=SMALL_MODELS["lstm"].example())
-    assert not list(program.nodes("Constant"))
+    assert not list(traced("lstm").nodes("Constant"))
 
 
 def test_the_module_is_left_as_it_was() -> None:
