@@ -28,6 +28,9 @@ _TORCHS_OWN = re.compile(
     r"[/\\](?:site|dist)-packages[/\\](?:torch|torchgen|functorch|onnxscript|onnx)[/\\]|[/\\]torch[/\\](?:nn|fx|_|onnx|export|utils|functional)"
 )
 _INSTALLED = re.compile(r".*[/\\](?:site|dist)-packages[/\\]")
+_PARTIAL_PATH = re.compile(r"^(?:torch|torchgen|functorch|onnxscript)[/\\]|runtime_assert\.py$")
+_UNKNOWN_MODULE = "_empty_nn_module_stack"
+"""What torch writes as the module of nodes that it made itself."""
 _CLASS_SUFFIX = re.compile(r"^[A-Za-z_][\w.]*$")
 
 
@@ -83,6 +86,8 @@ def innermost_module(scopes: str, classes: str) -> tuple[str, str]:
     paths, kinds = _names(scopes), _names(classes)
     if len(paths) < 2:
         return "", ""
+    if paths[-2].startswith(_UNKNOWN_MODULE):
+        return "", ""
     cls = kinds[len(paths) - 2] if len(kinds) == len(paths) else ""
     return paths[-2], cls if _CLASS_SUFFIX.match(cls) else ""
 
@@ -93,7 +98,7 @@ def source_of_trace(trace: str) -> str:
     Paths inside an installed package are cut to the package (`transformers/models/bert/modeling_bert.py:175`).
     """
     for path, line in reversed(_FRAME.findall(trace)):
-        if not path.startswith("<") and not _TORCHS_OWN.search(path):
+        if not path.startswith("<") and not _TORCHS_OWN.search(path) and not _PARTIAL_PATH.search(path):
             return f"{_INSTALLED.sub('', path)}:{line}"
     return ""
 

@@ -159,7 +159,7 @@ def _program(exported: torch.onnx.ONNXProgram, given: Examples, source: torch.nn
     adopt(model)
     lift_constants(model)
     program = Program(model)
-    infer(program)
+    program.ledger.misses.extend(infer(program))
     program.resources["torch.module"] = source
     program.resources["torch.parameters"] = dict(source.named_parameters())
     program.resources["torch.buffers"] = dict(source.named_buffers())

@@ -109,3 +109,9 @@ def test_a_real_export_keeps_module_class_and_source() -> None:
     assert origin_of(gemm).cls == "torch.nn.modules.linear.Linear"
     assert origin_of(gemm).source.rpartition(":")[0].endswith("test_origin.py")
     assert not any(key.startswith(("pkg.", "namespace")) for node in exported.model.graph for key in node.metadata_props)
+
+
+def test_nodes_that_torch_made_itself_claim_no_module_of_the_users() -> None:
+    scopes, classes = "['', '_empty_nn_module_stack_from_metadata_hook', 'sym_size']", "['a.Net', 'a.Hook', 'aten']"
+    assert innermost_module(scopes, classes) == ("", "")
+    assert source_of_trace('File "torch/fx/passes/runtime_assert.py", line 24, in insert') == ""
