@@ -78,7 +78,8 @@ class G2pModel(TorchModel):
 
         from benchmarks.zoo.networks.g2p_gru import G2p
 
-        arrays: dict[str, np.ndarray] = dict(np.load(asset("g2p_en/checkpoint20.npz", "g2p-en==2.1.0")))
+        with np.load(asset("g2p_en/checkpoint20.npz", "g2p-en==2.1.0")) as file:
+            arrays: dict[str, np.ndarray] = dict(file)
         network = G2p(arrays["enc_emb"].shape[1], arrays["enc_w_hh"].shape[1])
         published = {"enc_emb.weight": "enc_emb", "dec_emb.weight": "dec_emb", "fc.weight": "fc_w", "fc.bias": "fc_b"}
         for half in ("enc", "dec"):
