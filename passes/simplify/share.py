@@ -39,6 +39,8 @@ def share(program: Program) -> Generator[Rewrite | Miss, Applied | None, list[on
             if key is None:
                 continue
             first = seen.setdefault(key, node)
+            if first.graph is not graph:  # died when a reader of it was merged
+                first = seen[key] = node
             if first is node:
                 continue
             pairs = tuple(zip(node.outputs, first.outputs, strict=True))

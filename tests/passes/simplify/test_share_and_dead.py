@@ -29,6 +29,12 @@ def test_equal_matrices_are_not_tied():
     assert len(list(simplify(text).after.initializers())) == 2
 
 
+def test_a_node_that_died_with_a_merged_reader_is_no_longer_merged_into():
+    text = """g (float[N, M] x, float s) => (float[N, M] y)
+    { a = Shape(x) b = Expand(s, a) c = Shape(b) d = Expand(s, c) y = Exp(d) }"""
+    assert sorted(simplify(text).ops) == ["Exp", "Expand", "Shape"]
+
+
 def test_random_nodes_are_not_merged():
     found = simplify("g (float[N] x) => (float[N] y) { a = RandomNormalLike(x) b = RandomNormalLike(x) y = Sub(a, b) }", values=False)
     assert found.ops == ["RandomNormalLike", "RandomNormalLike", "Sub"]
