@@ -15,7 +15,7 @@ import onnx_ir
 from onnx_ir import DataType, SymbolicDim
 from onnx_shape_inference import ShapeInferenceContext
 
-from netwright.ir.dims import UNKNOWN, Dim, is_known, names_in
+from netwright.ir.dims import UNKNOWN, Dim, as_dim, is_known, names_in
 from netwright.ir.opinfo import INTEGERS
 
 CONTENTS = "netwright.contents"
@@ -79,12 +79,11 @@ class Context(ShapeInferenceContext):
         return dim
 
     def set_shape(self, value: onnx_ir.Value, shape: onnx_ir.Shape) -> bool:
-        """Give a value its shape; unknown dimensions get names."""
-        for dim in shape.dims:
-            if not isinstance(dim, int) and dim.value is None:
-                value.shape = onnx_ir.Shape(tuple(d if is_known(d) else self.new_symbolic_dim() for d in shape.dims))
-                return True
-        value.shape = onnx_ir.Shape(shape.dims)
+        """Give a value its shape; unknown dimensions get names, and expressions that come to a number are that number."""
+        dims = shape.dims
+        if not all(isinstance(dim, int) for dim in dims):
+            dims = tuple(as_dim(dim) if is_known(dim) else self.new_symbolic_dim() for dim in dims)
+        value.shape = onnx_ir.Shape(dims)
         return True
 
     def set_dtype(self, value: onnx_ir.Value, dtype: DataType) -> bool:

@@ -118,6 +118,7 @@ def compile_program(
         dims=bindings,
         plans=plans or {},
         executor=executor,
+        samples=lambda one: [find_feeds(one, executor, seed=seed, dims=given, shapes=shapes)],
     )
     tools = list(instruments)
     if check is not False:

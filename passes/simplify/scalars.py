@@ -24,17 +24,22 @@ def merge_constants(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     if value is None or outer is None or inner is None or sole_use(value) is None:
         return None
     source, first = _constant_side(inner)
-    if source is None or first is None or not is_scalar(outer) and not is_scalar(first):
+    if source is None or first is None or (not is_scalar(outer) and not is_scalar(first)):
         return None
     a, b = array(first, limit=SMALL), array(outer, limit=SMALL)
     if a is None or b is None or a.dtype.kind not in "fiu" or a.dtype != b.dtype or "Trainable" in program.properties:
         return None
-    joined = np.multiply(a, b) if node.op_type == "Mul" else np.add(a, b)
-    if not _sound(joined):
+    with np.errstate(all="ignore"):
+        joined = np.asarray(np.multiply(a, b) if node.op_type == "Mul" else np.add(a, b), a.dtype)
+    vanished = node.op_type == "Mul" and bool(((joined == 0) & (a != 0) & (b != 0)).any())
+    if vanished or not _sound(joined):
         return None
     out = node.outputs[0]
     return Rewrite.build(
-        node, lambda editor: editor.op(node.op_type, [source, editor.constant(joined, "factor" if node.op_type == "Mul" else "summand")], like=out),
+        node,
+        lambda editor: editor.op(
+            node.op_type, [source, editor.constant(joined, "factor" if node.op_type == "Mul" else "summand")], like=out
+        ),
         why=f"two constants of {node.op_type} in a row",
     )
 
@@ -72,7 +77,10 @@ def one_factor_for_product(node: onnx_ir.Node, program: Program) -> Rewrite | Mi
     if p is None or q is None or p.dtype != q.dtype or p.dtype.kind != "f":
         return None
     if p.dtype.itemsize < 4:
-        return Miss(f"factors {float(p):g} and {float(q):g} on {p.dtype} operands: the product might overflow where the scaled operands do not", site_of(node))
+        return Miss(
+            f"factors {float(p):g} and {float(q):g} on {p.dtype} operands: the product might overflow where the scaled operands do not",
+            site_of(node),
+        )
     factor = np.array(p * q)
     if not _sound(factor):
         return None
