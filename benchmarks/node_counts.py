@@ -20,7 +20,9 @@ TARGETS = {("bert", 20): 380, ("vit", 20): 350, ("bert", 23): 245, ("vit", 23): 
 
 def main() -> None:
     """Parse the command line, run the tools, print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.node_counts", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.node_counts", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(ARCHITECTURES)}; default all")
     parser.add_argument("--opset", type=int, action="append", choices=(20, 23), help="default: both")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
@@ -32,7 +34,9 @@ def main() -> None:
             path = export_path(name, opset)
             found = {tool: measure(tool, path) for tool in TOOLS}
             rows.append({"model": name, "opset": opset, "before": node_count(path), **{tool: _shown(one) for tool, one in found.items()}})
-            limit = min([one.nodes for tool, one in found.items() if tool != "netwright" and not one.error] + [TARGETS.get((name, opset), 1 << 30)])
+            limit = min(
+                [one.nodes for tool, one in found.items() if tool != "netwright" and not one.error] + [TARGETS.get((name, opset), 1 << 30)]
+            )
             if found["netwright"].error or found["netwright"].nodes > limit:
                 missed.append(f"{name} opset {opset}: {_shown(found['netwright'])} nodes, limit {limit}")
     report("Nodes after simplification", rows)

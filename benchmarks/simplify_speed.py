@@ -21,7 +21,9 @@ LARGE_MB = 100
 
 def main() -> None:
     """Parse the command line, measure, print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.simplify_speed", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.simplify_speed", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(ARCHITECTURES)}; default all")
     parser.add_argument("--opset", type=int, default=20, choices=(20, 23))
     parser.add_argument("--runs", type=int, default=3, help="take the best of so many (default: %(default)s)")

@@ -48,13 +48,16 @@ def merge_casts(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     if not isinstance(to, int) or DataType(to) in (DataType.STRING, DataType.UNDEFINED) or "saturate" in node.attributes:
         return None
     out = node.outputs[0]
-    return Rewrite.build(node, lambda editor: editor.op("Cast", [source], {"to": to}, like=out), why=f"cast by way of {middle.name.lower()}")
+    return Rewrite.build(
+        node, lambda editor: editor.op("Cast", [source], {"to": to}, like=out), why=f"cast by way of {middle.name.lower()}"
+    )
 
 
 @rule("Mul", numerics=Close(rtol=0.0, atol=0.0))
 def mask_to_where(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     """`(1 − cast(mask)) · c` is `where(mask, 0, c)`, and `cast(mask) · c` is `where(mask, c, 0)`, for a finite c."""
     a, b = node.inputs[:2]
+    out = node.outputs[0]
     for value, factor in ((a, b), (b, a)):
         if value is None or factor is None or not is_scalar(factor) or len(value.uses()) != 1:
             continue
@@ -62,7 +65,6 @@ def mask_to_where(node: onnx_ir.Node, program: Program) -> Rewrite | None:
         mask, inverted = _mask_behind(value)
         if mask is None or scale is None or not is_float(factor.dtype) or not bool(np.isfinite(scale)):
             continue
-        out = node.outputs[0]
         zero = np.zeros((), scale.dtype)
 
         def make(

@@ -60,7 +60,11 @@ def _unread_outputs(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     if count == len(node.outputs):
         return None
     return Rewrite.edit(
-        site_of(node), f"{len(node.outputs) - count} optional outputs unread", lambda editor: editor.drop_outputs(node, count), anchor=node, rule="remove_dead"
+        site_of(node),
+        f"{len(node.outputs) - count} optional outputs unread",
+        lambda editor: editor.drop_outputs(node, count),
+        anchor=node,
+        rule="remove_dead",
     )
 
 
@@ -82,4 +86,6 @@ def _unused_functions(program: Program) -> Generator[Rewrite | Miss, Applied | N
         return
     called = {node.op_identifier() for node in program.nodes() if node.domain}
     for function in [function for key, function in functions.items() if key not in called]:
-        yield Rewrite.edit(function.name, "no node calls it", lambda editor, function=function: editor.remove_function(function), rule="remove_dead")
+        yield Rewrite.edit(
+            function.name, "no node calls it", lambda editor, function=function: editor.remove_function(function), rule="remove_dead"
+        )

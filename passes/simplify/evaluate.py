@@ -1,5 +1,6 @@
 """Evaluates one node on constant inputs: a table for what shape arithmetic and weight preparation use, onnx's reference
-evaluator for the rest."""
+evaluator for the rest.
+"""
 
 from __future__ import annotations
 
@@ -241,7 +242,16 @@ def _by_reference(node: onnx_ir.Node, inputs: Sequence[np.ndarray | None], opset
     feeds = {name: array for name, array in zip(names, inputs, strict=True) if array is not None}
     try:
         found = ReferenceEvaluator(model).run(None, feeds)
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, NotImplementedError, AssertionError) as error:
+    except (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        NotImplementedError,
+        AssertionError,
+    ) as error:
         raise EvaluationError(f"onnx's reference evaluator refuses {node.op_type}: {error}", place=node.outputs[0].name) from error
     if not all(isinstance(array, (np.ndarray, np.generic)) for array in found):
         raise EvaluationError(f"{node.op_type} gives no tensor", place=node.outputs[0].name)

@@ -186,9 +186,7 @@ def counts_along(value: onnx_ir.Value | None, depth: int = _DEPTH) -> int | None
 def covers(dims: tuple[Dim, ...], others: list[tuple[Dim, ...]]) -> bool:
     """True where values of the shapes `others` provably broadcast to `dims` on their own."""
     rank = len(dims)
-    return all(
-        any(len(other) >= rank - axis and dims_equal(other[axis - rank], dim) for other in others) for axis, dim in enumerate(dims)
-    )
+    return all(any(len(other) >= rank - axis and dims_equal(other[axis - rank], dim) for other in others) for axis, dim in enumerate(dims))
 
 
 def perm_of(node: onnx_ir.Node) -> tuple[int, ...] | None:

@@ -24,7 +24,9 @@ FREE_BYTES = 1 << 14
 LAZY_BYTES = 1 << 16
 """Results above this size are not computed before they are read or saved, so that two never lie in memory together."""
 
-_KEEP = frozenset({"DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear", "Constant", "If", "Loop", "Scan", "Identity", "SequenceMap"})
+_KEEP = frozenset(
+    {"DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear", "Constant", "If", "Loop", "Scan", "Identity", "SequenceMap"}
+)
 """Never folded: quantized constants would grow back, graphs inside graphs have rules of their own."""
 
 
@@ -52,7 +54,11 @@ def _is_text(value: onnx_ir.Value | None) -> bool:
 
 def _refusal(node: onnx_ir.Node, program: Program) -> str:
     """Why a node should not be folded, else nothing."""
-    weights = [value for value in node.inputs if value is not None and is_float(value.dtype) and len(shape_of(value) or ()) > 0 and _elements(value) > 1]
+    weights = [
+        value
+        for value in node.inputs
+        if value is not None and is_float(value.dtype) and len(shape_of(value) or ()) > 0 and _elements(value) > 1
+    ]
     if weights and "Trainable" in program.properties and not _goes_back(node):
         return f"%{weights[0].name} is a parameter of a trainable program, and {node.op_type} has no way back"
     for value in weights:

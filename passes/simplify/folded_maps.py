@@ -20,7 +20,12 @@ _SMALL = 4096
 
 def folded_map(node: onnx_ir.Node) -> Mapped | None:
     """How a folded node's result comes from its floating-point inputs; None where no map says it."""
-    if len(node.outputs) != 1 or not node.inputs or node.inputs[0] is None or not any(is_float(v.dtype) for v in node.inputs if v is not None):
+    if (
+        len(node.outputs) != 1
+        or not node.inputs
+        or node.inputs[0] is None
+        or not any(is_float(v.dtype) for v in node.inputs if v is not None)
+    ):
         return None
     shape, before = static_shape(node.outputs[0]), static_shape(node.inputs[0])
     rule = _MAPS.get(node.op_type)

@@ -86,7 +86,9 @@ def _resizes_nothing(node: onnx_ir.Node) -> bool:
     data = array(scales, limit=64)
     if data is not None and data.size:
         return bool((data == 1).all())
-    return len(node.inputs) > 3 and str_attr(node, "keep_aspect_ratio_policy", "stretch") == "stretch" and not int_attr(node, "antialias", 0)
+    return (
+        len(node.inputs) > 3 and str_attr(node, "keep_aspect_ratio_policy", "stretch") == "stretch" and not int_attr(node, "antialias", 0)
+    )
 
 
 _SAME_SHAPE: MappingProxyType[str, Callable[[onnx_ir.Node], bool]] = MappingProxyType(
@@ -151,7 +153,11 @@ def drop_clip(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     """Clip without bounds, or with the bounds of the type."""
     source = node.inputs[0]
     bounds = (*node.inputs[1:3], None, None)[:2]
-    if source is None or source.dtype is None or not all(_bounds_nothing(bound, low) for bound, low in zip(bounds, (True, False), strict=True)):
+    if (
+        source is None
+        or source.dtype is None
+        or not all(_bounds_nothing(bound, low) for bound, low in zip(bounds, (True, False), strict=True))
+    ):
         return None
     return route_around(node, source, "clip without bounds")
 

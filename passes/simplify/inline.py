@@ -38,7 +38,9 @@ def _inline_call(node: onnx_ir.Node, program: Program) -> Rewrite | Miss:
     for domain, version in function.opset_imports.items():
         own = program.model.opset_imports.get(domain, version)
         if own != version:
-            return Miss(f"function {function.name} uses version {version} of domain {domain!r}, the model version {own}", site_of(node), "inline")
+            return Miss(
+                f"function {function.name} uses version {version} of domain {domain!r}, the model version {own}", site_of(node), "inline"
+            )
 
     def change(editor: Editor) -> None:
         body = specialised(program, node)

@@ -37,7 +37,9 @@ def gather_by_counting(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     if not added:
         return Rewrite.replace(out, by=data, why="gathered in order") if not out.is_graph_output() else None
     return Rewrite.build(
-        node, lambda editor: editor.op("Unsqueeze", [data, editor.constant(np.array(added, np.int64), "axes")], like=out), why="gathered in order"
+        node,
+        lambda editor: editor.op("Unsqueeze", [data, editor.constant(np.array(added, np.int64), "axes")], like=out),
+        why="gathered in order",
     )
 
 

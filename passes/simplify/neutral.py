@@ -45,7 +45,9 @@ def drop_neutral(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | None:
         return None
     if not can_replace(out, kept):
         return Miss(f"a graph output that would be {_called(kept)} itself", site_of(node))
-    return Rewrite.replace(out, by=kept, why=f"{node.op_type} with {element:g}" if not isinstance(element, bool) else f"{node.op_type} with {element}".lower())
+    return Rewrite.replace(
+        out, by=kept, why=f"{node.op_type} with {element:g}" if not isinstance(element, bool) else f"{node.op_type} with {element}".lower()
+    )
 
 
 def _is(value: onnx_ir.Value, element: float | bool) -> bool:
@@ -115,7 +117,9 @@ def drop_extreme(node: onnx_ir.Node, program: Program) -> Rewrite | None:
         found = uniform(other) if kept is not other and is_float(kept.dtype) else None
         idle = kept is other or (found is not None and bool(test(found)))
         if idle and same_kind(out, kept) and can_replace(out, kept):
-            return Rewrite.replace(out, by=kept, why=f"{node.op_type} with its own bound" if kept is not other else f"{node.op_type} of a value with itself")
+            return Rewrite.replace(
+                out, by=kept, why=f"{node.op_type} with its own bound" if kept is not other else f"{node.op_type} of a value with itself"
+            )
     return None
 
 

@@ -17,10 +17,14 @@ from netwright.passes.rules import rule
 from netwright.passes.simplify.facts import covers, is_scalar, producer, sole_use
 from netwright.passes.simplify.slices import program_opset
 
-_ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Mod", "Min", "Max", "Where", "Cast", "ReduceProd", "ReduceSum", "Neg", "Abs", "Floor", "Ceil", "Sum"})
+_ARITHMETIC = frozenset(
+    {"Add", "Sub", "Mul", "Div", "Mod", "Min", "Max", "Where", "Cast", "ReduceProd", "ReduceSum", "Neg", "Abs", "Floor", "Ceil", "Sum"}
+)
 """Operators on single numbers that are worth replacing by a look at a shape and a Squeeze."""
 
-_VECTOR = frozenset({"Slice", "Gather", "Concat", "Unsqueeze", "Reshape", "Squeeze", "Expand", "Split", "Flatten", "ScatterElements", "ScatterND", "Tile"})
+_VECTOR = frozenset(
+    {"Slice", "Gather", "Concat", "Unsqueeze", "Reshape", "Squeeze", "Expand", "Split", "Flatten", "ScatterElements", "ScatterND", "Tile"}
+)
 
 
 @rule()

@@ -64,7 +64,10 @@ def merge_slices(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     columns = [[merged[a].start for a in axes], [merged[a].end for a in axes], axes, [merged[a].step for a in axes]]
 
     def make(editor: Editor) -> onnx_ir.Value:
-        operands = [editor.constant(np.array(column, np.int64), name) for column, name in zip(columns, ("starts", "ends", "axes", "steps"), strict=True)]
+        operands = [
+            editor.constant(np.array(column, np.int64), name)
+            for column, name in zip(columns, ("starts", "ends", "axes", "steps"), strict=True)
+        ]
         return editor.op("Slice", [source, *operands], like=out)
 
     return Rewrite.build(node, make, why="slice of a slice")
@@ -111,7 +114,9 @@ def _part_of_shape(node: onnx_ir.Node, shape: onnx_ir.Node, start: int, end: int
     if not part:
         return None
     limits = {"start": part.start, "end": part.stop}
-    return Rewrite.build(node, lambda editor: editor.op("Shape", [source], limits, like=out), why=f"dimensions {part.start} to {part.stop} of a shape")
+    return Rewrite.build(
+        node, lambda editor: editor.op("Shape", [source], limits, like=out), why=f"dimensions {part.start} to {part.stop} of a shape"
+    )
 
 
 def program_opset(node: onnx_ir.Node) -> int:

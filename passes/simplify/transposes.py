@@ -71,7 +71,11 @@ def _meets_transpose(value: onnx_ir.Value) -> bool:
         if reader.op_type == "Transpose":
             return True
         others = [operand for operand in reader.inputs if operand is not value]
-        if not (reader.op_type in _UNARY or reader.op_type == "Cast" or (reader.op_type in _BINARY and all(is_scalar(other) for other in others))):
+        if not (
+            reader.op_type in _UNARY
+            or reader.op_type == "Cast"
+            or (reader.op_type in _BINARY and all(is_scalar(other) for other in others))
+        ):
             return False
         value = reader.outputs[0]
     return False

@@ -1,5 +1,6 @@
 """Reshape, Flatten, Squeeze, Unsqueeze and the transpositions that move only axes of length 1: one family, since each
-keeps the elements in their order. A chain of them is one of them."""
+keeps the elements in their order. A chain of them is one of them.
+"""
 
 from __future__ import annotations
 
@@ -132,8 +133,12 @@ def constant_target(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | No
         return Miss("a computed target shape, and the rank of the value or of the result is unknown", site_of(node))
     shape = reshape_target(before, after)
     if shape is None:
-        found = sum(not isinstance(dim, int) and not (axis < len(before) and dims_equal(dim, before[axis])) for axis, dim in enumerate(after))
-        return Miss(f"{found} dimensions of the computed target shape are neither known nor copied, and −1 stands for one only", site_of(node))
+        found = sum(
+            not isinstance(dim, int) and not (axis < len(before) and dims_equal(dim, before[axis])) for axis, dim in enumerate(after)
+        )
+        return Miss(
+            f"{found} dimensions of the computed target shape are neither known nor copied, and −1 stands for one only", site_of(node)
+        )
     return Rewrite.build(
         node,
         lambda editor: editor.op("Reshape", [source, editor.constant(np.array(shape, np.int64), "shape")], like=out),
@@ -159,7 +164,9 @@ def transpose_between_reshapes(node: onnx_ir.Node, program: Program) -> Rewrite 
     whole = [axis for group in perm for axis in groups[group]]
     if not same_dims([before[axis] for axis in whole], after):
         return None
-    return Rewrite.build(node, lambda editor: editor.op("Transpose", [source], {"perm": whole}, like=out), why="reshape, transpose, reshape back")
+    return Rewrite.build(
+        node, lambda editor: editor.op("Transpose", [source], {"perm": whole}, like=out), why="reshape, transpose, reshape back"
+    )
 
 
 def _one_merged_group(before: Sequence[Dim], merged: Sequence[Dim]) -> list[range] | None:

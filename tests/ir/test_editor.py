@@ -175,3 +175,48 @@ def test_a_clone_changes_on_its_own_and_shares_tensors() -> None:
     assert "Mul" in ops(program)
     assert "Mul" not in ops(copy)
     assert program.clone().value("weight").const_value is program.value("weight").const_value
+
+
+def test_a_constant_made_here_takes_over_the_name_of_what_it_replaces():
+    program = program_of(
+        '<ir_version: 10, opset_import: ["" : 20]> g (float[N] x) => (float[N] y) <float[1] a = {1}> { b = Exp(a) y = Add(x, b) }'
+    )
+    node = program.graph[0]
+    with program.edit(at=node) as editor:
+        editor.replace(node.outputs[0], editor.constant(np.array([2.5], np.float32), "folded"))
+    assert [value.name for value in program.initializers()] == ["b"]
+    assert [node.op_type for node in program.graph] == ["Add"]
+
+
+def test_optional_outputs_are_dropped_and_come_back_on_a_rollback():
+    text = """<ir_version: 10, opset_import: ["" : 20]> g (float[1, 1, 4, 4] x) => (float[1, 1, 3, 3] y)
+    { y, i = MaxPool<kernel_shape: ints = [2, 2]>(x) }"""
+    program = program_of(text)
+    node = program.graph[0]
+    editor = program.edit(at=node)
+    editor.drop_outputs(node, 1)
+    assert len(node.outputs) == 1
+    editor.rollback()
+    assert [value.name for value in node.outputs] == ["y", "i"]
+    with pytest.raises(VerifyError, match="still read"), program.edit(at=node) as refused:
+        refused.drop_outputs(node, 0)
+
+
+def test_a_branch_spliced_in_is_undone_on_an_error():
+    text = """<ir_version: 10, opset_import: ["" : 20]> g (float[N] x, bool c) => (float[N] y)
+    { y = If(c) <then_branch = one () => (float[N] a) { a = Neg(x) }, else_branch = two () => (float[N] b) { b = Abs(x) }> }"""
+    program = program_of(text)
+    node = program.graph[0]
+    body = node.attributes["then_branch"].as_graph().clone(allow_outer_scope_values=True)
+    with pytest.raises(ValueError, match="stop"), program.edit(at=node) as editor:
+        (result,) = editor.splice(body, ())
+        assert result.producer().op_type == "Neg"
+        assert result.producer().graph is program.graph
+        raise ValueError("stop")
+    assert [node.op_type for node in program.graph] == ["If"]
+    with program.edit(at=node) as editor:
+        body = node.attributes["else_branch"].as_graph().clone(allow_outer_scope_values=True)
+        (result,) = editor.splice(body, ())
+        editor.replace(node.outputs[0], result)
+    assert [node.op_type for node in program.graph] == ["Abs"]
+    assert program.outputs[0].name == "y"

@@ -6,7 +6,6 @@ import numpy as np
 import onnx_ir
 import pytest
 
-from netwright.ir import Program
 from netwright.ir.lineage import lineage
 from netwright.ir.maps import Permute
 from netwright.passes.simplify.fold import FREE_BYTES
@@ -41,24 +40,23 @@ def test_a_large_result_is_computed_only_when_it_is_read():
 
 def test_a_tied_weight_is_not_untied():
     found = simplified(program_of(TIED, {"w": weight(64, 64)}))
-    assert "MatMul" in found.ops or "Gemm" in found.ops
     assert [value.name for value in found.after.initializers()] == ["w"]
+    assert "would untie it" in found.misses("fold_constants")[0].reason
 
 
-def test_a_large_tied_weight_is_a_miss():
-    text = TIED.replace("MatMul(e, t)", "MatMul(e, t) z = Exp(t)").replace("y = Exp(p)", "y = Add(p, q) q = ReduceSum(z)").replace("y = Add(p, q) q = ReduceSum(z)", "q = ReduceSum(z) y = Add(p, q)")
-    found = simplified(program_of(text, {"w": weight(64, 64) }))
-    assert any("would untie it" in miss.reason for miss in found.misses("fold_constants")) or 64 * 64 * 4 <= FREE_BYTES
-
-
-@pytest.mark.parametrize(("body", "op"), [
-    ("e = Expand(one, s) y = Add(x, e)", "Expand"),
-    ("e = Tile(v, r) y = Add(x, e)", "Tile"),
-    ("e = ConstantOfShape<value: tensor = float[1] {2}>(s) y = Add(x, e)", "ConstantOfShape"),
-])
+@pytest.mark.parametrize(
+    ("body", "op"),
+    [
+        ("e = Expand(one, s) y = Add(x, e)", "Expand"),
+        ("e = Tile(v, r) y = Add(x, e)", "Tile"),
+        ("e = ConstantOfShape<value: tensor = float[1] {2}>(s) y = Add(x, e)", "ConstantOfShape"),
+    ],
+)
 def test_small_constants_are_not_blown_up(body: str, op: str):
     text = f"""g (float[N, 512, 512] x) => (float[N, 512, 512] y)
-    <float one = {{2}}, int64[2] s = {{512, 512}}, float[2] v = {{1, 2}}, int64[1] r = {{256}}> {{ {body} }}""".replace("r = {256}> { e = Tile(v, r)", "r = {100000}> { e = Tile(v, r)")
+    <float one = {{2}}, int64[2] s = {{512, 512}}, float[2] v = {{1, 2}}, int64[1] r = {{256}}> {{ {body} }}""".replace(
+        "r = {256}> { e = Tile(v, r)", "r = {100000}> { e = Tile(v, r)"
+    )
     if op == "Tile":
         text = text.replace("float[N, 512, 512] x", "float[N, 200000] x").replace("float[N, 512, 512] y", "float[N, 200000] y")
     found = simplify(text)
@@ -76,7 +74,8 @@ def test_small_arithmetic_is_folded_by_table_and_by_reference():
 
 @pytest.mark.parametrize(("a", "b", "quotient"), [(7, 2, 3), (-7, 2, -3), (7, -2, -3), (-7, -2, 3)])
 def test_integers_divide_towards_zero(a: int, b: int, quotient: int):
-    text = f"g (int64[N] x) => (int64[N] y) <int32[1] a = {{{a}}}, int32[1] b = {{{b}}}> {{ q = Div(a, b) r = Cast<to: int = 7>(q) y = Add(x, r) }}"
+    text = f"""g (int64[N] x) => (int64[N] y) <int32[1] a = {{{a}}}, int32[1] b = {{{b}}}> {{ q = Div(a, b)
+    r = Cast<to: int = 7>(q) y = Add(x, r) }}"""
     found = simplify(text)
     assert found.ops == ["Add"]
     assert found.after.graph[0].inputs[1].const_value.numpy().tolist() == [quotient]
@@ -93,7 +92,8 @@ def test_random_numbers_are_not_folded():
 
 
 def test_quantized_constants_do_not_grow_back():
-    text = "g (float[N, 4] x) => (float[N, 4] y) <uint8[4] q = {1, 2, 3, 4}, float s = {0.5}, uint8 z = {2}> { w = DequantizeLinear(q, s, z) y = Add(x, w) }"
+    text = """g (float[N, 4] x) => (float[N, 4] y) <uint8[4] q = {1, 2, 3, 4}, float s = {0.5}, uint8 z = {2}>
+    { w = DequantizeLinear(q, s, z) y = Add(x, w) }"""
     assert simplify(text).ops == ["DequantizeLinear", "Add"]
 
 
@@ -104,8 +104,8 @@ def test_a_constant_output_keeps_a_node():
 
 
 def test_an_initializer_that_the_caller_may_override_is_no_constant():
-    text = '<ir_version: 10, opset_import: ["" : 20]> g (float[2] a, float[N, 2] x) => (float[N, 2] y) <float[2] a = {1, 2}> { b = Exp(a) y = Mul(x, b) }'
-    found = simplified(Program(onnx_ir.from_onnx_text(text)), values=False)
+    text = "g (float[2] a, float[N, 2] x) => (float[N, 2] y) <float[2] a = {1, 2}> { b = Exp(a) y = Mul(x, b) }"
+    found = simplify(text, values=False)
     assert found.ops == ["Exp", "Mul"]
 
 

@@ -169,7 +169,11 @@ def concat(g: Drawn) -> None:
     x = g.value(1)
     shape = g.floats[x]
     axis = g.number(0, len(shape) - 1)
-    fitting = [n for n, s in g.floats.items() if len(s) == len(shape) and all(a == b for k, (a, b) in enumerate(zip(s, shape, strict=True)) if k != axis)]
+    fitting = [
+        n
+        for n, s in g.floats.items()
+        if len(s) == len(shape) and all(a == b for k, (a, b) in enumerate(zip(s, shape, strict=True)) if k != axis)
+    ]
     y = g.pick(fitting)
     total = list(shape)
     total[axis] += g.floats[y][axis]
@@ -216,7 +220,25 @@ def pad(g: Drawn) -> None:
     g.add(f"Pad({x}, {g.ints(*before, *after)})", tuple(a + b + c for a, b, c in zip(shape, before, after, strict=True)))
 
 
-TABLE = [unary, binary, with_scalar, transpose, unsqueeze, squeeze, flatten, reshape_as, merge_axes, expand, slice_, concat, reduce, matmul, cast, where, pad]
+TABLE = [
+    unary,
+    binary,
+    with_scalar,
+    transpose,
+    unsqueeze,
+    squeeze,
+    flatten,
+    reshape_as,
+    merge_axes,
+    expand,
+    slice_,
+    concat,
+    reduce,
+    matmul,
+    cast,
+    where,
+    pad,
+]
 LIMIT = 3000
 """Elements of the largest value."""
 

@@ -15,15 +15,18 @@ GONE = {
     "drop_same_shape Expand": "s = Constant<value: tensor = int64[3] {1, 1, 4}>() t = Expand(x, s)",
     "drop_same_shape Expand to its own shape": "s = Shape(x) t = Expand(x, s)",
     "drop_same_shape Tile": "s = Constant<value: tensor = int64[3] {1, 1, 1}>() t = Tile(x, s)",
-    "drop_full_slice": "a = Constant<value: tensor = int64[1] {0}>() e = Constant<value: tensor = int64[1] {9223372036854775807}>() t = Slice(x, a, e)",
-    "drop_full_slice of a computed length": "a = Constant<value: tensor = int64[1] {0}>() e = Shape<start: int = 0, end: int = 1>(x) t = Slice(x, a, e, a)",
+    "drop_full_slice": """a = Constant<value: tensor = int64[1] {0}>() e = Constant<value: tensor = int64[1]
+    {9223372036854775807}>() t = Slice(x, a, e)""",
+    "drop_full_slice of a computed length": """a = Constant<value: tensor = int64[1] {0}>()
+    e = Shape<start: int = 0, end: int = 1>(x) t = Slice(x, a, e, a)""",
     "drop_single_input Concat": "t = Concat<axis: int = 0>(x)",
     "drop_single_input Sum": "t = Sum(x)",
     "drop_single_input Max": "t = Max(x)",
     "drop_pad": "p = Constant<value: tensor = int64[6] {0, 0, 0, 0, 0, 0}>() t = Pad(x, p)",
     "drop_split": "t = Split<axis: int = 2, num_outputs: int = 1>(x)",
     "drop_clip": "t = Clip(x)",
-    "drop_clip with infinite bounds": "o = Constant<value_float: float = 1.0>() z = Constant<value_float: float = 0.0>() h = Div(o, z) l = Neg(h) t = Clip(x, l, h)",
+    "drop_clip with infinite bounds": """o = Constant<value_float: float = 1.0>() z = Constant<value_float: float = 0.0>()
+    h = Div(o, z) l = Neg(h) t = Clip(x, l, h)""",
     "drop_full_gather": "i = Constant<value: tensor = int64[4] {0, 1, 2, 3}>() t = Gather<axis: int = 2>(x, i)",
     "drop_reduce over no axes": "t = ReduceSum<noop_with_empty_axes: int = 1>(x)",
     "drop_double": "n = Neg(x) t = Neg(n)",
@@ -60,8 +63,11 @@ def test_one_value_cannot_be_two_outputs():
 
 
 KEPT = {
-    "a slice that reverses": ("Slice", "a = Constant<value: tensor = int64[1] {-1}>() e = Constant<value: tensor = int64[1] {-9223372036854775807}>() "
-                              "t = Slice(x, a, e, a, a)"),
+    "a slice that reverses": (
+        "Slice",
+        "a = Constant<value: tensor = int64[1] {-1}>() e = Constant<value: tensor = int64[1] {-9223372036854775807}>() "
+        "t = Slice(x, a, e, a, a)",
+    ),
     "a gather in another order": ("Gather", "i = Constant<value: tensor = int64[4] {0, 1, 3, 2}>() t = Gather<axis: int = 2>(x, i)"),
     "a transpose of equal extents": ("Transpose", "t = Transpose<perm: ints = [1, 0, 2]>(x)"),
     "a clip at a bound": ("Clip", "l = Constant<value_float: float = 0.0>() t = Clip(x, l)"),

@@ -11,14 +11,17 @@ FLOATS = ["Add(r, zero)", "Add(zero, r)", "Sub(r, zero)", "Mul(r, one)", "Mul(on
 
 @pytest.mark.parametrize("expression", FLOATS)
 def test_neutral_numbers_go(expression: str):
-    found = simplify(f"g (float[N, 3] x) => (float[N, 3] y) <float zero = {{0}}, float one = {{1}}> {{ r = Abs(x) t = {expression} y = Exp(t) }}")
+    found = simplify(
+        f"g (float[N, 3] x) => (float[N, 3] y) <float zero = {{0}}, float one = {{1}}> {{ r = Abs(x) t = {expression} y = Exp(t) }}"
+    )
     assert found.ops == ["Abs", "Exp"]
 
 
 @pytest.mark.parametrize("expression", ["Sub(zero, r)", "Div(one, r)", "Pow(one, r)", "Mul(r, zero)", "Add(r, tall)"])
 def test_what_only_looks_neutral_stays(expression: str):
     found = simplify(
-        f"g (float[N, 3] x) => (float[a, b] y) <float zero = {{0}}, float one = {{1}}, float[2,1,1] tall = {{0, 0}}> {{ r = Cosh(x) t = {expression} y = Exp(t) }}".replace(
+        f"""g (float[N, 3] x) => (float[a, b] y) <float zero = {{0}}, float one = {{1}}, float[2,1,1] tall = {{0, 0}}>
+    {{ r = Cosh(x) t = {expression} y = Exp(t) }}""".replace(
             "float[a, b] y", "float[a, b, c] y" if "tall" in expression else "float[a, b] y"
         )
     )
@@ -26,7 +29,10 @@ def test_what_only_looks_neutral_stays(expression: str):
 
 
 def test_a_vector_of_zeros_goes_when_the_other_side_has_the_full_shape():
-    assert simplify("g (float[N, 3] x) => (float[N, 3] y) <float[3] z = {0, 0, 0}> { r = Abs(x) t = Add(z, r) y = Exp(t) }").ops == ["Abs", "Exp"]
+    assert simplify("g (float[N, 3] x) => (float[N, 3] y) <float[3] z = {0, 0, 0}> { r = Abs(x) t = Add(z, r) y = Exp(t) }").ops == [
+        "Abs",
+        "Exp",
+    ]
 
 
 def test_a_vector_that_enlarges_stays():
@@ -35,7 +41,9 @@ def test_a_vector_that_enlarges_stays():
 
 
 def test_a_zero_that_is_expanded_at_run_time_is_still_zero():
-    found = simplify("g (float[N, 3] x) => (float[N, 3] y) <float z = {0}> { r = Abs(x) s = Shape(x) e = Expand(z, s) t = Add(r, e) y = Exp(t) }")
+    found = simplify(
+        "g (float[N, 3] x) => (float[N, 3] y) <float z = {0}> { r = Abs(x) s = Shape(x) e = Expand(z, s) t = Add(r, e) y = Exp(t) }"
+    )
     assert found.ops == ["Abs", "Exp"]
 
 
@@ -44,7 +52,9 @@ def test_zeros_made_by_constant_of_shape_are_zero():
     assert found.ops == ["Abs", "Exp"]
 
 
-@pytest.mark.parametrize(("expression", "left"), [("And(a, yes)", ["Not"]), ("Or(no, a)", ["Not"]), ("Xor(a, no)", ["Not"]), ("And(a, a)", ["Not"])])
+@pytest.mark.parametrize(
+    ("expression", "left"), [("And(a, yes)", ["Not"]), ("Or(no, a)", ["Not"]), ("Xor(a, no)", ["Not"]), ("And(a, a)", ["Not"])]
+)
 def test_neutral_truths_go(expression: str, left: list[str]):
     found = simplify(f"g (bool[N] x) => (bool[N] y) <bool yes = {{1}}, bool no = {{0}}> {{ a = Not(x) t = {expression} y = Identity(t) }}")
     assert found.ops == left
@@ -64,7 +74,8 @@ def test_a_comparison_that_may_be_false_stays():
 
 @pytest.mark.parametrize(("condition", "left"), [("yes", ["Abs", "Exp"]), ("no", ["Neg", "Exp"])])
 def test_a_known_choice_is_made(condition: str, left: list[str]):
-    text = f"g (float[N] x) => (float[N] y) <bool yes = {{1}}, bool no = {{0}}> {{ a = Abs(x) b = Neg(x) t = Where({condition}, a, b) y = Exp(t) }}"
+    text = f"""g (float[N] x) => (float[N] y) <bool yes = {{1}}, bool no = {{0}}> {{ a = Abs(x) b = Neg(x)
+    t = Where({condition}, a, b) y = Exp(t) }}"""
     assert simplify(text).ops == left
 
 

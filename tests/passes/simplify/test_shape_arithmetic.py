@@ -21,7 +21,7 @@ def test_a_dynamic_shape_stays():
 
 def test_a_known_part_of_a_dynamic_shape_is_a_constant():
     text = f"""g (float[N, 6] x, float[M, 3] z) => (float[M, 18] y)
-    {{ s = Shape(x) {ints('i', 1)} n = Gather(s, i) {ints('o', 3)} w = Mul(n, o) {ints('m', -1)} t = Concat<axis: int = 0>(m, w)
+    {{ s = Shape(x) {ints("i", 1)} n = Gather(s, i) {ints("o", 3)} w = Mul(n, o) {ints("m", -1)} t = Concat<axis: int = 0>(m, w)
       e = Concat<axis: int = 1>(z, z, z, z, z, z) y = Reshape(e, t) }}"""
     assert simplify(text).ops == ["Concat"]
 
@@ -34,20 +34,20 @@ def test_one_dimension_is_read_by_shape_itself():
 
 def test_dimensions_put_together_again_are_one_shape():
     text = f"""g (float[N, S, 4] x, float z) => (float[N, S] y)
-    {{ s = Shape(x) {ints('i', 0)} {ints('j', 1)} a = Gather(s, i) b = Gather(s, j) t = Concat<axis: int = 0>(a, b) y = Expand(z, t) }}"""
+    {{ s = Shape(x) {ints("i", 0)} {ints("j", 1)} a = Gather(s, i) b = Gather(s, j) t = Concat<axis: int = 0>(a, b) y = Expand(z, t) }}"""
     assert simplify(text).ops == ["Shape", "Expand"]
 
 
 def test_scalars_of_a_shape_become_vectors_again():
     text = f"""g (float[N, S, 4] x, float z) => (float[N, S] y)
-    {{ s = Shape(x) i = Constant<value_int: int = 0>() j = Constant<value_int: int = 1>() {ints('zero', 0)}
+    {{ s = Shape(x) i = Constant<value_int: int = 0>() j = Constant<value_int: int = 1>() {ints("zero", 0)}
       a = Gather(s, i) b = Gather(s, j) c = Unsqueeze(a, zero) d = Unsqueeze(b, zero) t = Concat<axis: int = 0>(c, d) y = Expand(z, t) }}"""
     assert simplify(text).ops == ["Shape", "Expand"]
 
 
 def test_arithmetic_that_cancels_is_read_from_the_input():
-    text = f"""g (float[N, S] x) => (int64[S] y) <int64 zero = {{0}}, int64 one = {{1}}>
-    {{ s = Shape<start: int = 1>(x) n = Squeeze(s) t = Add(n, one) u = Sub(t, one) y = Range(zero, u, one) }}"""
+    text = """g (float[N, S] x) => (int64[S] y) <int64 zero = {0}, int64 one = {1}>
+    { s = Shape<start: int = 1>(x) n = Squeeze(s) t = Add(n, one) u = Sub(t, one) y = Range(zero, u, one) }"""
     assert simplify(text).ops == ["Shape", "Squeeze", "Range"]
 
 
@@ -57,7 +57,8 @@ def test_an_operand_expanded_for_nothing_is_not_expanded():
 
 
 def test_an_operand_that_must_be_expanded_is():
-    text = f"g (float[N, 1] x, float[S] z) => (float[N, S] y) {{ n = Shape<end: int = 1>(x) t = Shape(z) s = Concat<axis: int = 0>(n, t) e = Expand(z, s) y = Exp(e) }}"
+    text = """g (float[N, 1] x, float[S] z) => (float[N, S] y) { n = Shape<end: int = 1>(x) t = Shape(z)
+    s = Concat<axis: int = 0>(n, t) e = Expand(z, s) y = Exp(e) }"""
     assert "Expand" in simplify(text).ops
 
 
@@ -73,7 +74,8 @@ def test_expand_sinks_behind_a_choice_between_scalars():
 
 
 MASK = """g (int64[B, S] mask, float[B, H, S, S] scores) => (float[B, H, S, S] y)
-<int64 zero = {0}, int64 one = {1}, int64[1] last = {-1}, int64[2] middle = {1, 2}, int64[1] three = {3}, int64[2] front = {0, 1}, int64[1] two = {2}, bool yes = {1}, float nought = {0}, float low = {-10000}>
+<int64 zero = {0}, int64 one = {1}, int64[1] last = {-1}, int64[2] middle = {1, 2}, int64[1] three = {3}, int64[2]
+    front = {0, 1}, int64[1] two = {2}, bool yes = {1}, float nought = {0}, float low = {-10000}>
 {
     keep = Cast<to: int = 9>(mask)
     b1 = Shape<start: int = 0, end: int = 1>(mask) b = Squeeze(b1)

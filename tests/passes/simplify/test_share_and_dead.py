@@ -59,18 +59,24 @@ def test_unread_nodes_and_weights_go():
 
 
 def test_unread_optional_outputs_go():
-    found = simplify("g (float[N, 1, 8, 8] x) => (float[N, 1, 4, 4] y) { y, i = MaxPool<kernel_shape: ints = [2, 2], strides: ints = [2, 2]>(x) }")
+    found = simplify(
+        "g (float[N, 1, 8, 8] x) => (float[N, 1, 4, 4] y) { y, i = MaxPool<kernel_shape: ints = [2, 2], strides: ints = [2, 2]>(x) }"
+    )
     assert len(found.after.graph[0].outputs) == 1
 
 
 def test_read_optional_outputs_stay():
-    found = simplify("g (float[N, 1, 8, 8] x) => (float[N, 1, 4, 4] y, int64[N, 1, 4, 4] i) { y, i = MaxPool<kernel_shape: ints = [2, 2], strides: ints = [2, 2]>(x) }")
+    found = simplify(
+        """g (float[N, 1, 8, 8] x) => (float[N, 1, 4, 4] y, int64[N, 1, 4, 4] i)
+    { y, i = MaxPool<kernel_shape: ints = [2, 2], strides: ints = [2, 2]>(x) }"""
+    )
     assert len(found.after.graph[0].outputs) == 2
 
 
 CALLS = """<ir_version: 10, opset_import: ["" : 20, "DOMAIN" : 1]>
 g (float[N] x) => (float[N] y) { a = DOMAIN.twice<times: float = 3.0>(x) b = DOMAIN.twice<times: float = 2.0>(a) y = Exp(b) }
-<domain: "DOMAIN", opset_import: ["" : 20]> twice <times> (t) => (u) { c = Constant<value_float: float = @times>() v = Mul(t, c) w = Tanh(v) u = Neg(w) }
+<domain: "DOMAIN", opset_import: ["" : 20]> twice <times> (t) => (u)
+{ c = Constant<value_float: float = @times>() v = Mul(t, c) w = Tanh(v) u = Neg(w) }
 <domain: "DOMAIN", opset_import: ["" : 20]> unused (t) => (u) { u = Neg(t) }"""
 
 
@@ -98,7 +104,8 @@ def test_a_known_branch_takes_the_place_of_the_if():
 
 def test_an_unknown_branch_stays():
     text = """g (float[N] x, bool c) => (float[N] y)
-    { z = If(c) <then_branch = one () => (float[N] a) { a = Neg(x) }, else_branch = two () => (float[N] b) { d = Identity(x) e = Abs(d) b = Abs(e) }> y = Exp(z) }"""
+    { z = If(c) <then_branch = one () => (float[N] a) { a = Neg(x) }, else_branch = two () => (float[N] b) { d = Identity(x)
+    e = Abs(d) b = Abs(e) }> y = Exp(z) }"""
     found = simplify(text)
     assert found.ops == ["If", "Exp"]
     assert sum(1 for _ in found.after.nodes()) == 4
