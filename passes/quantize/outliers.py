@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,14 +67,14 @@ def spreads(program: Program, executor: Executor, batches: Iterable[Feeds], valu
     Args:
         program: left as it is.
         executor: runs it.
-        batches: feeds; the first few are used.
+        batches: feeds.
         values: names of float values of the main graph.
 
     Returns:
         By value; values without elements or of rank 0 are left out.
     """
     seen: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
-    for feeds in islice(batches, BATCHES):
+    for feeds in batches:
         for name, array in executor.run(program, feeds, values).items():
             if array.ndim == 0 or array.size == 0:
                 continue

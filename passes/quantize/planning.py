@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import reduce
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
-from netwright.ir.errors import DataError, RunError
 from netwright.ir.origin import origin_of
 from netwright.passes.quantize.blockwise import fitting_block_size
 from netwright.passes.quantize.choice import BlockWise, Choice, Dynamic, Outliers
-from netwright.passes.quantize.outliers import Spread, outliers_for, spreads
+from netwright.passes.quantize.outliers import BATCHES, Spread, outliers_for, spreads
 from netwright.passes.quantize.sites import Site, find_sites, quantized_nodes
-from netwright.passes.quantize.thresholds import LINEAR_COLUMNS, LINEAR_ELEMENTS, LSTM_ELEMENTS, TABLE_ELEMENTS
+from netwright.passes.quantize.thresholds import LINEAR_COLUMNS, LINEAR_ELEMENTS, LSTM_ELEMENTS, LSTM_PEAK, TABLE_ELEMENTS
 from netwright.passes.quantize.units import Unit, units_of
 from netwright.passes.quantize.weights import float_array
 from netwright.passes.rewrite import Miss, site_of
 
 if TYPE_CHECKING:
     from netwright.ir.program import Program
-    from netwright.passes.context import Context, Executor
+    from netwright.passes.context import Context, Executor, Feeds
 
 
 @runtime_checkable
@@ -106,6 +106,17 @@ def too_small(unit: Unit) -> str | None:
     return None
 
 
+def too_steep(unit: Unit) -> str | None:
+    """The reason, where an LSTM's gates answer so steeply to its inputs that steps of int8 are steps of the gates."""
+    for site in unit.sites:
+        if site.kind != "lstm":
+            continue
+        peak = float(np.abs(float_array(site.weights[0])).max())
+        if peak > LSTM_PEAK.least:
+            return f"left float: its input weights reach {peak:.3g}, over {LSTM_PEAK.least} ({LSTM_PEAK.why})"
+    return None
+
+
 def not_finite(unit: Unit) -> str | None:
     """The reason, where a weight holds NaN or infinities (read row by row; nothing is copied)."""
     for weight in unit.weights:
@@ -122,32 +133,25 @@ def weight_bits(context: Context) -> int:
     return 7 if isinstance(target, Int8Target) and target.is_x86 and not target.has_int8_dot else 8
 
 
-def find_outliers(program: Program, context: Context, units: Sequence[Unit]) -> tuple[dict[Unit, Outliers], str]:
-    """The outlier channels of each unit's activations, and a note where they could not be looked for.
-
-    Units that read the same activation get the same channels, so that it is quantized once.
+def probe_feeds(program: Program, context: Context) -> list[Feeds]:
+    """A few sets of inputs on which activations are looked at: calibration data, else made up; none where the context has no executor.
 
     Raises:
-        NetwrightError: the program does not run on the calibration data. (On made-up inputs it need not: then the note says so.)
+        DataError: nothing can be made up.
     """
-    if context.executor is None or (context.calibration is None and context.samples is None):
-        return {}, ""
-    try:
-        return _outliers(program, context, context.executor, units), ""
-    except (DataError, RunError) as error:
-        if context.calibration is not None:
-            raise
-        return {}, f"outlier channels were not looked for, since the model runs on no made-up inputs: {error.message}"
+    if context.executor is None:
+        return []
+    batches = context.calibration if context.calibration is not None else context.samples(program) if context.samples is not None else ()
+    known = {value.name for value in program.inputs}
+    return [{name: array for name, array in batch.items() if name in known} for batch in islice(batches, BATCHES)]
 
 
-def _outliers(program: Program, context: Context, executor: Executor, units: Sequence[Unit]) -> dict[Unit, Outliers]:
-    batches = context.calibration if context.calibration is not None else context.samples(program) if context.samples is not None else None
+def find_outliers(program: Program, executor: Executor, feeds: Sequence[Feeds], units: Sequence[Unit]) -> dict[Unit, Outliers]:
+    """The outlier channels of each unit's activations. Units that read the same activation get the same, so that it is quantized once."""
     groups = _by_activation(program, units)
     names = list(dict.fromkeys(name for group in groups for name in group))
-    if not names or batches is None:
+    if not names:
         return {}
-    known = {value.name for value in program.inputs}
-    feeds = ({name: array for name, array in batch.items() if name in known} for batch in batches)
     seen = spreads(program, executor, feeds, names)
     found: dict[Unit, Outliers] = {}
     for activations, members in groups.items():
@@ -176,7 +180,7 @@ def _by_activation(program: Program, units: Sequence[Unit]) -> dict[tuple[str, .
 def dynamic_choice(unit: Unit, site: Site, bits: int, per_channel: bool, outliers: Outliers) -> Dynamic:
     """The decision for one site of a dynamic plan."""
     axis = "tensor" if not per_channel else "row" if site.kind == "table" else "column"
-    return Dynamic(bits if unit.products else 8, axis, outliers if site.kind == "linear" else ())
+    return Dynamic(bits if unit.products or site.kind == "lstm" else 8, axis, outliers if site.kind == "linear" else ())
 
 
 def block_choice(unit: Unit, bits: int, block_size: int, symmetric: bool) -> Choice | str:

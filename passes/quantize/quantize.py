@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from netwright.ir.errors import PipelineError, PlanError
+from netwright.ir.errors import DataError, PipelineError, PlanError, RunError
 from netwright.ir.fingerprint import fingerprint
 from netwright.ir.program import Program
 from netwright.passes.base import PlannedPass, Proposals
@@ -15,7 +15,7 @@ from netwright.passes.numerics import Lossy, Numerics
 from netwright.passes.plan import Decision, Plan
 from netwright.passes.quantize.activations import Activations
 from netwright.passes.quantize.blockwise import quantize_blocks
-from netwright.passes.quantize.choice import BLOCK_SIZES, BlockWise, Choice, Dynamic, read_choice
+from netwright.passes.quantize.choice import BLOCK_SIZES, BlockWise, Choice, Dynamic, Outliers, read_choice
 from netwright.passes.quantize.dynamic import quantize_dynamic
 from netwright.passes.quantize.lstm import quantize_lstm
 from netwright.passes.quantize.planning import (
@@ -25,10 +25,14 @@ from netwright.passes.quantize.planning import (
     excluded,
     find_outliers,
     not_finite,
+    probe_feeds,
     survey,
     too_small,
+    too_steep,
     weight_bits,
 )
+from netwright.passes.quantize.thresholds import LSTM_ERROR
+from netwright.passes.quantize.trial import lstm_errors
 from netwright.passes.quantize.units import Unit
 from netwright.passes.rewrite import Miss, Rewrite
 
@@ -104,7 +108,7 @@ class Quantize(PlannedPass):
         misses = found.misses
         chosen: list[Unit] = []
         for unit in found.units:
-            reason = excluded(unit, self.exclude) or too_small(unit) or not_finite(unit)
+            reason = excluded(unit, self.exclude) or too_small(unit) or not_finite(unit) or too_steep(unit)
             if reason is None:
                 chosen.append(unit)
             else:
@@ -112,7 +116,7 @@ class Quantize(PlannedPass):
         if self.scheme == "weights":
             decisions, note = self._weight_only(chosen, misses), ""
         else:
-            decisions, note = self._dynamic(program, context, chosen)
+            decisions, note = self._dynamic(program, context, chosen, misses)
         notes = "; ".join(filter(None, (self._note(context), note)))
         return Plan(pass_name=self.name, fingerprint=fingerprint(program), decisions=decisions, misses=tuple(misses), note=notes)
 
@@ -139,13 +143,29 @@ class Quantize(PlannedPass):
                 continue
             yield _rewrite(unit, decided, activations)
 
-    def _dynamic(self, program: Program, context: Context, units: list[Unit]) -> tuple[dict[str, Decision], str]:
-        bits = weight_bits(context)
-        outliers, note = find_outliers(program, context, units)
-        choices = {
-            site.name: dynamic_choice(unit, site, bits, self.per_channel, outliers.get(unit, ())) for unit in units for site in unit.sites
-        }
-        return {site: choice.decision() for site, choice in choices.items()}, note
+    def _dynamic(self, program: Program, context: Context, units: list[Unit], misses: list[Miss]) -> tuple[dict[str, Decision], str]:
+        """The decisions, and a note where nothing could be learnt from running the program."""
+        bits, note = weight_bits(context), ""
+        outliers: dict[Unit, Outliers] = {}
+        errors: dict[Unit, float] = {}
+        try:
+            feeds = probe_feeds(program, context)
+            if context.executor is not None and feeds:
+                outliers = find_outliers(program, context.executor, feeds, units)
+                errors = lstm_errors(program, context.executor, feeds[:2], units, Dynamic(bits))
+        except (DataError, RunError) as error:
+            if context.calibration is not None:
+                raise
+            note = f"outlier channels were not looked for, since the model runs on no made-up inputs: {error.message}"
+        decisions: dict[str, Decision] = {}
+        for unit in units:
+            if errors.get(unit, 0.0) > LSTM_ERROR:
+                reason = f"left float: as int8 its outputs are off by {errors[unit]:.2f} of their norm, more than {LSTM_ERROR}"
+                misses.extend(Miss(reason, site.name) for site in unit.sites)
+                continue
+            for site in unit.sites:
+                decisions[site.name] = dynamic_choice(unit, site, bits, self.per_channel, outliers.get(unit, ())).decision()
+        return decisions, note
 
     def _weight_only(self, units: list[Unit], misses: list[Miss]) -> dict[str, Decision]:
         decisions: dict[str, Decision] = {}

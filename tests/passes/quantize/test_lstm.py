@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from netwright.backends.onnxruntime import OrtExecutor
 from netwright.ir import Program
+from netwright.passes import Context
 from tests.passes.programs import program_of
 from tests.passes.quantize.helpers import HEAD, evaluate, normal, ops, quantized, reasons
 
@@ -109,6 +111,32 @@ def test_weights_that_nodes_assemble_ask_for_simplify_first() -> None:
     text = f"""{HEAD} g (float[T, N, 80] x, WEIGHTS) => (float[T, 1, N, 80] y)
     {{ v = Identity (w)  y = LSTM <hidden_size: int = 80> (x, v, r) }}"""
     assert "run simplify first" in reasons(quantized(program_of(text, weights), scheme="dynamic"))["y"]
+
+
+def test_steep_gates_stay_float_with_the_number() -> None:
+    program = lstm()
+    weight = program.value("w").const_value
+    assert weight is not None
+    steep = weight.numpy().copy()
+    steep[0, 3, 5] = 40
+    with program.edit() as editor:
+        editor.set_constant(program.value("w"), steep)
+    assert "its input weights reach 40, over 16" in reasons(quantized(program, scheme="dynamic"))["y"]
+
+
+def test_a_layer_that_comes_out_wrong_on_its_data_stays_float_with_the_error() -> None:
+    program = lstm()
+    spiked = normal(STEPS, BATCH, INPUTS, seed=7)
+    spiked[0, 0, 0] = 1000
+    context = Context(executor=OrtExecutor(), calibration=[{"x": spiked}])
+    outcome = quantized(program, context, scheme="dynamic")
+    assert "as int8 its outputs are off by 0." in reasons(outcome)["y"]
+    assert "LSTM" in ops(outcome.program)
+
+
+def test_a_layer_that_comes_out_right_on_its_data_is_quantized() -> None:
+    context = Context(executor=OrtExecutor(), calibration=[{"x": normal(STEPS, BATCH, INPUTS, seed=7)}])
+    assert "DynamicQuantizeLSTM" in ops(quantized(lstm(), context, scheme="dynamic").program)
 
 
 def test_gru_and_rnn_stay_float() -> None:
