@@ -134,7 +134,8 @@ class Editor:
         tensor = onnx_ir.Tensor(data, name=unique) if isinstance(data, np.ndarray) else data
         if _is_function_body(self.program, target):
             return self.op("Constant", [], {"value": onnx_ir.AttrTensor("value", tensor)}, name=unique)
-        value = onnx_ir.Value(name=unique, shape=onnx_ir.Shape(list(tensor.shape.numpy())), type=onnx_ir.TensorType(tensor.dtype), const_value=tensor)
+        shape = onnx_ir.Shape(list(tensor.shape.numpy()))
+        value = onnx_ir.Value(name=unique, shape=shape, type=onnx_ir.TensorType(tensor.dtype), const_value=tensor)
         target.register_initializer(value)
         self._undo.append(lambda: target.initializers.pop(unique))
         self._constants.add(value)

@@ -45,7 +45,7 @@ def merge_casts(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     if source is None or source.dtype is None or middle is None or not holds_all(middle, source.dtype):
         return None
     to = int_attr(node, "to", 0)
-    if not isinstance(to, int) or DataType(to) in (DataType.STRING, DataType.UNDEFINED) or "saturate" in node.attributes:
+    if DataType(to) in (DataType.STRING, DataType.UNDEFINED) or "saturate" in node.attributes:
         return None
     out = node.outputs[0]
     return Rewrite.build(

@@ -170,13 +170,17 @@ def _norm(data: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray
     return np.sqrt(np.sum(np.square(data), axis=axis, keepdims=keepdims))
 
 
+def _size(node: onnx_ir.Node, arrays: Arrays) -> np.ndarray:
+    return np.array(arrays[0].size, np.int64)
+
+
 def _plain(function: Callable[..., np.ndarray]) -> Evaluator:
     return lambda node, arrays: np.asarray(function(*arrays))
 
 
 def _same(function: Callable[..., np.ndarray]) -> Evaluator:
     """For arithmetic: the result has the operands' type."""
-    return lambda node, arrays: np.asarray(function(*arrays)).astype(arrays[0].dtype, copy=False)
+    return lambda node, arrays: np.asarray(function(*arrays), arrays[0].dtype)
 
 
 def _concat(node: onnx_ir.Node, arrays: Arrays) -> np.ndarray:
@@ -193,7 +197,7 @@ TABLE: dict[str, Evaluator] = {
     "Sqrt": _same(np.sqrt),
     "Floor": _same(np.floor),
     "Ceil": _same(np.ceil),
-    "Identity": _plain(lambda a: a),
+    "Identity": _plain(np.asarray),
     "Equal": _plain(np.equal),
     "Less": _plain(np.less),
     "LessOrEqual": _plain(np.less_equal),
@@ -222,7 +226,7 @@ TABLE: dict[str, Evaluator] = {
     "ReduceMin": _reduction(np.min),
     "ReduceProd": _reduction(np.prod),
     "ReduceL2": _reduction(_norm),
-    "Size": _plain(lambda a: np.array(a.size, np.int64)),
+    "Size": _size,
 }
 """Operators that numpy evaluates exactly as the standard says, from opset 18 on."""
 

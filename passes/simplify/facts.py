@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import onnx_ir
@@ -10,6 +11,7 @@ import onnx_ir
 from netwright.ir.dims import Dim, dims_equal, shape_of
 from netwright.ir.opinfo import int_attr, is_standard
 from netwright.ir.program import array, constant
+from netwright.ir.shape_context import CONTENTS
 from netwright.ir.shapes import same_shape, static_shape
 
 READ_LIMIT = 1 << 20
@@ -46,6 +48,11 @@ def integers(value: onnx_ir.Value | None, limit: int = 64) -> tuple[int, ...] | 
     """The elements of a small constant of integers, in order, else None."""
     data = array(value, limit=limit)
     return None if data is None or data.dtype.kind not in "iu" else tuple(int(i) for i in data.reshape(-1))
+
+
+def known_data(value: onnx_ir.Value) -> tuple[Dim, ...]:
+    """What inference knows of a small integer tensor that is not constant; nothing where it knows nothing."""
+    return cast("tuple[Dim, ...]", value.meta.get(CONTENTS, ())) if value.meta else ()
 
 
 def splat(value: onnx_ir.Value | None) -> Number | None:
@@ -102,7 +109,7 @@ def _uniform_both(node: onnx_ir.Node, depth: int) -> Number | None:
     found = [uniform(value, depth) for value in node.inputs]
     if None in found:
         return None
-    return np.bool_(_LOGIC[node.op_type](*(bool(f) for f in found)))
+    return np.bool_(_LOGIC[node.op_type]([bool(truth) for truth in found]))
 
 
 def _uniform_at_least(node: onnx_ir.Node, depth: int) -> Number | None:
@@ -126,7 +133,11 @@ def _uniform_cast(node: onnx_ir.Node, depth: int) -> Number | None:
     return found.astype(kind)
 
 
-_LOGIC: dict[str, Callable[..., bool]] = {"And": lambda a, b: a and b, "Or": lambda a, b: a or b, "Not": lambda a: not a}
+def _negation(truths: list[bool]) -> bool:
+    return not truths[0]
+
+
+_LOGIC: dict[str, Callable[[list[bool]], bool]] = {"And": all, "Or": any, "Not": _negation}
 
 _UNIFORM: dict[str, Callable[[onnx_ir.Node, int], Number | None]] = {
     "Gather": _uniform_gather,

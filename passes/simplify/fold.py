@@ -100,9 +100,9 @@ def _lazy(node: onnx_ir.Node, program: Program) -> Rewrite | None:
         return None
     tensors, opset, dtype = _tensors(node), program.opset, out.dtype
 
-    def compute() -> onnx_ir.Tensor:
+    def compute() -> onnx_ir.TensorProtocol:
         arrays = [None if tensor is None else tensor.numpy() for tensor in tensors]
-        return onnx_ir.Tensor(evaluate(node, arrays, opset)[0], dtype=dtype)
+        return onnx_ir.tensor(evaluate(node, arrays, opset)[0], dtype=dtype)
 
     lazy = onnx_ir.LazyTensor(compute, dtype=dtype, shape=onnx_ir.Shape(shape))
     return _replace(node, lambda editor: [editor.constant(lazy, out.name or "folded")])

@@ -169,9 +169,9 @@ def _bounds_nothing(bound: onnx_ir.Value | None, low: bool) -> bool:
     if found is None:
         return False
     if found.dtype.kind in "iu":
-        limits = np.iinfo(found.dtype)
+        limits = np.iinfo(found.dtype.name)
         return int(found) == (limits.min if low else limits.max)
-    return bool(np.isneginf(found) if low else np.isposinf(found))
+    return float(found) == (-np.inf if low else np.inf)
 
 
 @rule("Gather")

@@ -100,7 +100,7 @@ def swap_negated(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     return Rewrite.build(node, lambda editor: editor.op("Where", [negation.inputs[0], y, x], like=out), why="condition is negated")
 
 
-_EXTREMES = {"Max": np.isneginf, "Min": np.isposinf}
+_EXTREMES = {"Max": -np.inf, "Min": np.inf}
 
 
 @rule("Max", "Min")
@@ -112,10 +112,9 @@ def drop_extreme(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     if a is None or b is None:
         return None
     out = node.outputs[0]
-    test = _EXTREMES[node.op_type]
     for kept, other in ((a, b), (b, a)):
         found = uniform(other) if kept is not other and is_float(kept.dtype) else None
-        idle = kept is other or (found is not None and bool(test(found)))
+        idle = kept is other or (found is not None and float(found) == _EXTREMES[node.op_type])
         if idle and same_kind(out, kept) and can_replace(out, kept):
             return Rewrite.replace(
                 out, by=kept, why=f"{node.op_type} with its own bound" if kept is not other else f"{node.op_type} of a value with itself"

@@ -81,7 +81,7 @@ def one_factor_for_product(node: onnx_ir.Node, program: Program) -> Rewrite | Mi
             f"factors {float(p):g} and {float(q):g} on {p.dtype} operands: the product might overflow where the scaled operands do not",
             site_of(node),
         )
-    factor = np.array(p * q)
+    factor = np.asarray(np.multiply(p, q), p.dtype)
     if not _sound(factor):
         return None
     out = node.outputs[0]

@@ -10,11 +10,11 @@ from netwright.ir.dims import Dim, dims_equal, is_known, shape_of
 from netwright.ir.editor import Editor
 from netwright.ir.opinfo import ELEMENTWISE_BINARY, ELEMENTWISE_VARIADIC
 from netwright.ir.program import Program
-from netwright.ir.shape_context import CONTENTS, contents
+from netwright.ir.shape_context import contents
 from netwright.ir.shapes import same_shape, static_shape
 from netwright.passes.rewrite import Rewrite
 from netwright.passes.rules import rule
-from netwright.passes.simplify.facts import covers, is_scalar, producer, sole_use
+from netwright.passes.simplify.facts import covers, is_scalar, known_data, producer, sole_use
 from netwright.passes.simplify.slices import program_opset
 
 _ARITHMETIC = frozenset(
@@ -31,7 +31,7 @@ _VECTOR = frozenset(
 def known_contents(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     """Integers that follow from static dimensions are constants, whatever computes them."""
     out = node.outputs[0] if len(node.outputs) == 1 else None
-    data = out.meta.get(CONTENTS) if out is not None and out.meta else None
+    data = known_data(out) if out is not None else ()
     if out is None or not data or node.op_type == "Constant" or out.is_graph_output() or out.dtype is None:
         return None
     if any(not isinstance(element, int) for element in data):
@@ -51,7 +51,7 @@ def known_contents(node: onnx_ir.Node, program: Program) -> Rewrite | None:
 def static_dimensions(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     """The shape, or the number of elements, of a value of static shape."""
     dims = static_shape(node.inputs[0])
-    if dims is None or node.outputs[0].is_graph_output() or node.outputs[0].meta.get(CONTENTS):
+    if dims is None or node.outputs[0].is_graph_output() or known_data(node.outputs[0]):
         return None
     if node.op_type == "Size":
         data = np.array(np.prod(dims, dtype=np.int64))
@@ -66,7 +66,7 @@ def static_dimensions(node: onnx_ir.Node, program: Program) -> Rewrite | None:
 def from_input_shape(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     """Numbers that stand side by side in the shape of a graph input are read there."""
     out = node.outputs[0]
-    data = out.meta.get(CONTENTS) if out.meta else None
+    data = known_data(out)
     if not data or out.dtype != DataType.INT64 or len(node.outputs) > 1 or program_opset(node) < 15:
         return None
     rank = len(shape_of(out) or ()) if out.shape is not None else 2
@@ -175,11 +175,11 @@ def sink_expand(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     if any(place != index and not is_scalar(value) for place, value in enumerate(node.inputs)):
         return None
     inputs = [expand.inputs[0] if place == index else value for place, value in enumerate(node.inputs)]
-    out, attributes = node.outputs[0], dict(node.attributes)
+    out, attributes, target = node.outputs[0], dict(node.attributes), expand.inputs[1]
 
     def make(editor: Editor) -> onnx_ir.Value:
         small = editor.op(node.op_type, inputs, attributes)
-        return editor.op("Expand", [small, expand.inputs[1]], like=out)
+        return editor.op("Expand", [small, target], like=out)
 
     return Rewrite.build(node, make, why=f"expand moved behind {node.op_type}")
 
@@ -194,7 +194,8 @@ def merge_expands(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     known, dims = contents(target), shape_of(out)
     if known is None or dims is None or len(known) != len(dims) or not all(dims_equal(a, b) for a, b in zip(known, dims, strict=True)):
         return None
-    return Rewrite.build(node, lambda editor: editor.op("Expand", [inner.inputs[0], target], like=out), why="expand of expand")
+    source = inner.inputs[0]
+    return Rewrite.build(node, lambda editor: editor.op("Expand", [source, target], like=out), why="expand of expand")
 
 
 RULES = (known_contents, static_dimensions, from_input_shape, drop_expand_operand, sink_expand, merge_expands)

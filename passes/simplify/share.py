@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Hashable
+from typing import cast
 
 import onnx_ir
 
@@ -10,8 +11,8 @@ from netwright.ir.dims import is_known, shape_of
 from netwright.ir.editor import Editor, can_replace
 from netwright.ir.opinfo import COMMUTATIVE, NON_DETERMINISTIC, WITH_SUBGRAPHS, is_float, is_pure
 from netwright.ir.program import Program
-from netwright.ir.shape_context import CONTENTS
 from netwright.passes.rewrite import Applied, Miss, Rewrite, site_of
+from netwright.passes.simplify.facts import known_data
 
 SMALL = 64
 """Constants of more elements than this are not compared."""
@@ -103,8 +104,8 @@ def _attributes(node: onnx_ir.Node) -> Hashable | None:
                 return None
             found.append((name, tensor.dtype, tuple(tensor.shape.numpy()), tensor.tobytes()))
         elif attribute.type in _COMPARABLE:
-            value = attribute.value
-            found.append((name, attribute.type, tuple(value) if isinstance(value, (list, tuple)) else value))
+            value = cast("int | float | str | list[int] | list[float] | list[str]", attribute.value)
+            found.append((name, attribute.type, value if isinstance(value, (int, float, str)) else tuple(value)))
         else:
             return None
     return tuple(found)
@@ -127,7 +128,7 @@ def _contents_key(node: onnx_ir.Node) -> Key | None:
     out = node.outputs[0] if node.outputs else None
     if out is None or not out.meta or node.domain:
         return None
-    data, dims = out.meta.get(CONTENTS), shape_of(out)
+    data, dims = known_data(out), shape_of(out)
     if not data or dims is None or len(node.outputs) != 1 or not all(is_known(element) for element in data):
         return None
     return ("contents", out.dtype, len(dims), *(element if isinstance(element, int) else element.value for element in data))
@@ -136,7 +137,7 @@ def _contents_key(node: onnx_ir.Node) -> Key | None:
 # ---- constants --------------------------------------------------------------------------------------------------------
 
 
-def _equal_constants(program: Program, graph: onnx_ir.Graph | onnx_ir.Function) -> list[Rewrite]:
+def _equal_constants(program: Program, graph: onnx_ir.Graph) -> list[Rewrite]:
     """One rewrite for each set of equal small constants: integers and booleans, and single numbers."""
     groups: dict[Key, list[onnx_ir.Value]] = {}
     trainable = "Trainable" in program.properties

@@ -88,7 +88,7 @@ def slice_of_shape(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     """A slice of a shape: Shape itself takes a start and an end."""
     shape = producer(node.inputs[0], "Shape")
     cuts = cuts_of(node) if shape is not None else None
-    if shape is None or cuts is None or cuts.keys() != {0} or cuts[0].step != 1:
+    if shape is None or cuts is None or set(cuts) != {0} or cuts[0].step != 1:
         return None
     return _part_of_shape(node, shape, cuts[0].start, cuts[0].end)
 

@@ -11,6 +11,7 @@ import onnx_ir
 from netwright.backends.onnxruntime.executor import OrtExecutor
 from netwright.ir import Program, shapes
 from netwright.ir.dims import evaluate
+from netwright.ir.program import array
 from netwright.passes.context import Context
 from netwright.passes.manager import run
 from netwright.passes.rewrite import Miss
@@ -36,6 +37,18 @@ class Simplified:
     def rules(self) -> set[str]:
         """The rules that fired."""
         return {action.rule for action in self.after.ledger.actions}
+
+    def operand(self, node: int, place: int) -> onnx_ir.Value:
+        """An input of one of the nodes left."""
+        value = self.after.graph[node].inputs[place]
+        assert value is not None
+        return value
+
+    def constant(self, node: int, place: int) -> np.ndarray:
+        """An input of one of the nodes left, which must be a constant."""
+        found = array(self.operand(node, place))
+        assert found is not None
+        return found
 
     def misses(self, rule: str) -> list[Miss]:
         """What a rule left alone."""

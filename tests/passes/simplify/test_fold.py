@@ -26,14 +26,14 @@ def weight(*shape: int) -> np.ndarray:
 def test_a_transposed_weight_is_folded_with_its_map():
     found = simplified(program_of(TRANSPOSED, {"w": weight(64, 96)}))
     assert found.ops == ["MatMul"]
-    mapped = lineage(found.after.ledger, found.after.graph[0].inputs[1].name)
+    mapped = lineage(found.after.ledger, found.operand(0, 1).name or "")
     assert mapped.sources == ("w",)
     assert mapped.map == Permute((1, 0))
 
 
 def test_a_large_result_is_computed_only_when_it_is_read():
     found = simplified(program_of(TRANSPOSED.replace("96", "960"), {"w": weight(64, 960)}))
-    tensor = found.after.graph[0].inputs[1].const_value
+    tensor = found.operand(0, 1).const_value
     assert isinstance(tensor, onnx_ir.LazyTensor)
     np.testing.assert_array_equal(tensor.numpy(), weight(64, 960).T)
 
@@ -61,7 +61,7 @@ def test_small_constants_are_not_blown_up(body: str, op: str):
         text = text.replace("float[N, 512, 512] x", "float[N, 200000] x").replace("float[N, 512, 512] y", "float[N, 200000] y")
     found = simplify(text)
     assert found.ops in ([op, "Add"], ["Add"])
-    assert all(value.const_value.nbytes <= FREE_BYTES for value in found.after.initializers())
+    assert all(tensor.nbytes <= FREE_BYTES for value in found.after.initializers() if (tensor := value.const_value) is not None)
     if op in found.ops:
         assert any("would take the place of" in miss.reason for miss in found.misses("fold_constants"))
 
@@ -78,7 +78,7 @@ def test_integers_divide_towards_zero(a: int, b: int, quotient: int):
     r = Cast<to: int = 7>(q) y = Add(x, r) }}"""
     found = simplify(text)
     assert found.ops == ["Add"]
-    assert found.after.graph[0].inputs[1].const_value.numpy().tolist() == [quotient]
+    assert found.constant(0, 1).tolist() == [quotient]
 
 
 def test_integer_division_by_zero_is_a_miss():
