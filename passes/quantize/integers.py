@@ -141,7 +141,7 @@ def _whole_step(weight: np.ndarray, factors: np.ndarray | None, top: float) -> n
 def _row_steps(part: np.ndarray, top: float) -> np.ndarray:
     """The step of each row, [rows]: the largest element over `top`, or less where a smaller clip loses less."""
     if part.shape[1] == 0:
-        return np.ones(part.shape[0], dtype=np.float32)
+        return np.ones(len(part), np.float32)
     peak = np.maximum(part.max(axis=1), -part.min(axis=1))
     step: np.ndarray = np.where(peak > 0, peak / top, 1).astype(np.float32)
     power = np.sqrt(np.einsum("ij,ij->i", part, part) / part.shape[1])

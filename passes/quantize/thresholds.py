@@ -40,7 +40,7 @@ LSTM_ELEMENTS = Threshold(
 LSTM_PEAK = Threshold(
     16, "a speaker encoder's first layer, whose weights reach 61, came out with an error of 0.8, its other layers with 0.02"
 )
-"""Largest input weight of an LSTM that is quantized: a gate saturates from about 4 on, and a step is 1 / 127 of the largest weight of its row."""
+"""Largest input weight of an LSTM that is quantized: a gate saturates from about 4 on, and a step is 1 / 127 of its row's peak."""
 
 LSTM_ERROR = 0.05
 """Relative error of an LSTM's outputs, on the activations that it sees, over which it stays float. Trained layers: 0.01 to 0.03; the
