@@ -338,6 +338,19 @@ class Editor:
         graph.initializers.pop(name)
         self._undo.append(lambda: graph.register_initializer(value))
 
+    def replace_model(self, model: onnx_ir.Model) -> None:
+        """Put another graph in the place of the whole one, such as the same one converted to a later opset.
+
+        Nodes that make values of new names are stamped with the action.
+        """
+        before = self.program.model
+        known = {value.name for graph in self.program.graphs() for node in graph for value in node.outputs}
+        self.program.adopt(model)
+        self._undo.append(lambda: self.program.adopt(before))
+        for node in self.program.nodes():
+            if node.outputs and node.outputs[0].name not in known:
+                origin.inherit(node, node, self._by)
+
     def map(self, name: str, mapped: Mapped) -> None:
         """Record how the value `name` comes from values of the graph before this action."""
         self.maps[name] = mapped

@@ -156,6 +156,11 @@ class Program:
             self._names = Names(used)
         return self._names
 
+    def adopt(self, model: onnx_ir.Model) -> None:
+        """Take over another graph in the place of this one. Called by the editor (`Editor.replace_model`)."""
+        self.model = model
+        self._names = None
+
     def touch(self, *, preserves: frozenset[Callable[[Program], object]] = frozenset()) -> None:
         """Advance the version and drop every fact not preserved. Called by the editor; passes never need it."""
         self._version += 1

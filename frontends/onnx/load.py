@@ -11,7 +11,7 @@ from onnx_ir.passes.common import InlinePass
 
 from netwright.frontends.normalise import lift_constants, name_nodes, sort_nodes
 from netwright.frontends.onnx.checks import OLDEST_OPSET, check
-from netwright.frontends.onnx.convert import CONVERT_BELOW, convert
+from netwright.ir.convert import CONVERT_BELOW, convert
 from netwright.frontends.origin import adopt
 from netwright.ir.errors import ModelFileError, UnsupportedModelError
 from netwright.ir.ledger import Miss

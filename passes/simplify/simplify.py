@@ -18,6 +18,7 @@ from netwright.passes.numerics import Close, Numerics
 from netwright.passes.rules import RuleIndex
 from netwright.passes.simplify.dead import remove_dead
 from netwright.passes.simplify.inline import inline_calls
+from netwright.passes.simplify.raise_opset import check_opset, raise_opset
 from netwright.passes.simplify.share import share
 from netwright.passes.simplify.table import LOCAL_RULES
 
@@ -33,11 +34,24 @@ class Simplify(RewritePass):
     numerics: ClassVar[Numerics] = Close()
     fixpoint: ClassVar[bool] = True
 
+    opset: int | None = None
+    """Raise the model to this opset first; 23 has Attention, RMSNormalization and RotaryEmbedding. A model keeps its own where not given."""
+
+    def __post_init__(self) -> None:
+        """Refuse an opset that does not exist.
+
+        Raises:
+            PipelineError: it does not.
+        """
+        check_opset(self.opset)
+
     def rewrites(self, program: Program, context: Context) -> Proposals:
         """Dead code and calls first, then local rules and common subexpressions in turn, to a fixpoint."""
         index = RuleIndex(LOCAL_RULES)
         yield from remove_dead(program)
         yield from inline_calls(program)
+        if self.opset is not None:
+            yield from raise_opset(program, self.opset)
         if not shapes.is_inferred(program):
             shapes.infer(program)
         yield from share(program)

@@ -1,4 +1,4 @@
-"""Raises old models to opset 20 with onnx's own version converter.
+"""Raises models to a later opset with onnx's own version converter.
 
 The converter works in memory on whole models, drops model-local functions and node metadata, and turns all weights into protobuf
 objects. So functions are inlined first; it is given a skeleton in which large weights are graph inputs; and afterwards weights
@@ -21,18 +21,19 @@ CONVERT_BELOW = 18
 """Models of an older opset are converted."""
 
 TARGET = 20
-"""The opset that old models are converted to."""
+"""The opset that old models are converted to on loading."""
 
-_IR_VERSION = 9
+_OLDEST_IR_VERSION = 9
 _SCAN_BATCHED = 8
 _MARK = b"netwright weight "
 
 
-def convert(model: onnx_ir.Model) -> onnx_ir.Model:
-    """The same model at opset 20.
+def convert(model: onnx_ir.Model, target: int = TARGET) -> onnx_ir.Model:
+    """The same model at a later opset.
 
     Args:
-        model: of opset 7 to 17, with its Constant nodes lifted and its functions inlined; used up.
+        model: of opset 7 or later, with its Constant nodes lifted and its functions inlined; used up.
+        target: the opset wanted.
 
     Raises:
         UnsupportedModelError: the converter has no rule for an operator.
@@ -41,14 +42,14 @@ def convert(model: onnx_ir.Model) -> onnx_ir.Model:
     weights = _Weights(model)
     notes = _Notes(model)
     old = model.opset_imports[""]
-    model.ir_version = _IR_VERSION
+    model.ir_version = max(_OLDEST_IR_VERSION, onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", target)]))
     skeleton = onnx_ir.to_proto(model)
     try:
-        converted = version_converter.convert_version(_with_shapes(skeleton), TARGET)
+        converted = version_converter.convert_version(_with_shapes(skeleton), target)
     except (version_converter.ConvertError, RuntimeError, ValueError, IndexError) as error:
         raise UnsupportedModelError(
-            f"onnx's version converter cannot raise the model from opset {old} to {TARGET}: {_first_line(error)}",
-            remedy="Export the model to opset 18 or later.",
+            f"onnx's version converter cannot raise the model from opset {old} to {target}: {_first_line(error)}",
+            remedy=f"Export the model to opset {max(target, CONVERT_BELOW)}.",
         ) from error
     with paused_collector():
         result = onnx_ir.from_proto(converted)
