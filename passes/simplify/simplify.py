@@ -35,7 +35,7 @@ class Simplify(RewritePass):
     fixpoint: ClassVar[bool] = True
 
     opset: int | None = None
-    """Raise the model to this opset first; 23 has Attention, RMSNormalization and RotaryEmbedding. A model keeps its own where not given."""
+    """Raise the model to this opset first (23 has Attention, RMSNormalization, RotaryEmbedding); it keeps its own where not given."""
 
     def __post_init__(self) -> None:
         """Refuse an opset that does not exist.
