@@ -466,7 +466,7 @@ class Editor:
 
     def _drop_if_unread(self, value: onnx_ir.Value) -> None:
         graph = value.graph
-        if graph is None or not value.is_initializer() or value.uses() or value.is_graph_output() or value.is_graph_input():
+        if graph is None or not value.is_initializer() or reader_count(value) or value.is_graph_output() or value.is_graph_input():
             return
         graph.initializers.pop(value.name or "")
 
@@ -475,10 +475,17 @@ class Editor:
             self.touched[producer] = None
 
     def _touch_users(self, value: onnx_ir.Value) -> None:
-        users = value.uses()
-        if len(users) <= 64:  # a value read by very many (a shared constant) would make each rewrite linear in its readers
-            for user, _ in users:
+        if reader_count(value) <= _MANY:  # a value read by very many (a shared constant) would make each rewrite linear in its readers
+            for user, _ in value.uses():
                 self.touched[user] = None
+
+
+_MANY = 64
+
+
+def reader_count(value: onnx_ir.Value) -> int:
+    """How often nodes read a value. Does not depend on how often, as `len(value.uses())` does, which copies all uses."""
+    return len(value._uses)  # pyright: ignore[reportPrivateUsage]
 
 
 class Names:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir
 from onnx_ir import DataType
 
-from netwright.ir.editor import Editor
+from netwright.ir.editor import Editor, reader_count
 from netwright.ir.opinfo import int_attr, is_float, is_integer
 from netwright.ir.program import Program
 from netwright.passes.numerics import Close
@@ -59,7 +59,7 @@ def mask_to_where(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     a, b = node.inputs[:2]
     out = node.outputs[0]
     for value, factor in ((a, b), (b, a)):
-        if value is None or factor is None or not is_scalar(factor) or len(value.uses()) != 1:
+        if value is None or factor is None or not is_scalar(factor) or reader_count(value) != 1:
             continue
         scale = splat(factor)
         mask, inverted = _mask_behind(value)

@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import onnx_ir
 
-from netwright.ir.editor import Editor
+from netwright.ir.editor import Editor, reader_count
 from netwright.ir.opinfo import is_pure, schema, subgraphs
 from netwright.ir.program import Program
 from netwright.passes.rewrite import Applied, Miss, Rewrite, site_of
@@ -35,7 +35,7 @@ def remove_dead(program: Program) -> Generator[Rewrite | Miss, Applied | None, l
 
 
 def _dead_node(node: onnx_ir.Node, program: Program) -> Rewrite | None:
-    if not node.outputs or any(value.uses() or value.is_graph_output() for value in node.outputs):
+    if not node.outputs or any(reader_count(value) or value.is_graph_output() for value in node.outputs):
         return None
     if not is_pure(node, program.model.functions) and not _is_random_source(node):
         return None
@@ -69,7 +69,7 @@ def _unread_outputs(node: onnx_ir.Node, program: Program) -> Rewrite | None:
 
 
 def _is_unread(value: onnx_ir.Value) -> bool:
-    return not value.uses() and not value.is_graph_output() and not value.is_graph_input()
+    return not reader_count(value) and not value.is_graph_output() and not value.is_graph_input()
 
 
 def _drop_initializers(values: list[onnx_ir.Value]) -> Rewrite:

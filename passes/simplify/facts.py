@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.dims import Dim, dims_equal, shape_of
+from netwright.ir.editor import reader_count
 from netwright.ir.opinfo import int_attr, is_standard
 from netwright.ir.program import array, constant
 from netwright.ir.shape_context import CONTENTS
@@ -29,8 +30,7 @@ def sole_use(value: onnx_ir.Value) -> onnx_ir.Node | None:
     """The one node that reads a value, once, or None where several do, none does, or it is a graph output."""
     if value.is_graph_output():
         return None
-    uses = value.uses()
-    return next(iter(uses))[0] if len(uses) == 1 else None
+    return next(iter(value.uses()))[0] if reader_count(value) == 1 else None
 
 
 def producer(value: onnx_ir.Value | None, *op_types: str) -> onnx_ir.Node | None:

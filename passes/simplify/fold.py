@@ -8,7 +8,7 @@ from math import prod
 import onnx_ir
 
 from netwright.ir.dims import shape_of
-from netwright.ir.editor import Editor
+from netwright.ir.editor import Editor, reader_count
 from netwright.ir.opinfo import is_float, is_pure, is_standard
 from netwright.ir.program import Program, constant
 from netwright.ir.shapes import static_shape
@@ -62,14 +62,14 @@ def _refusal(node: onnx_ir.Node, program: Program) -> str:
     if weights and "Trainable" in program.properties and not _goes_back(node):
         return f"%{weights[0].name} is a parameter of a trainable program, and {node.op_type} has no way back"
     for value in weights:
-        readers = len(value.uses())
+        readers = reader_count(value)
         if readers > 1 and len(shape_of(value) or ()) > 1 and 2 * _elements(node.outputs[0]) >= _elements(value):
             return f"weight %{value.name} has {readers} readers: folding {node.op_type} would untie it"
     sizes = [bytes_of(value) for value in node.outputs]
     known = [size for size in sizes if size is not None]
     if len(known) < len(sizes):
         return "" if _input_bytes(node) <= FREE_BYTES else "the size of the result is unknown"
-    total, freed = sum(known), sum(bytes_of(value) or 0 for value in node.inputs if value is not None and len(value.uses()) == 1)
+    total, freed = sum(known), sum(bytes_of(value) or 0 for value in node.inputs if value is not None and reader_count(value) == 1)
     if total > FREE_BYTES and total > freed:
         return f"the result of {total} bytes would take the place of {freed} bytes of constants (limit {FREE_BYTES})"
     return ""
