@@ -59,6 +59,8 @@ def best_of(tool: str, path: Path, runs: int) -> Measured:
 
 
 def _netwright() -> Callable[[str, str], None]:
+    from onnx_shape_inference import registry
+
     from netwright.frontends.onnx import load_onnx
     from netwright.ir import verify
     from netwright.ir.storage import write_model
@@ -67,6 +69,7 @@ def _netwright() -> Callable[[str, str], None]:
     from netwright.passes.simplify import Simplify
 
     assert verify
+    registry.collect()  # its rules are modules that are imported on first use
 
     def simplify(source: str, target: str) -> None:
         program = run(load_onnx(source), (Simplify(),), Context(), copy=False).program
