@@ -67,7 +67,7 @@ Place = Callable[[onnx_ir.TensorProtocol], Placed | None]
 """Says of an initializer's tensor where it lies outside, or None for inside."""
 
 
-def layout_of(model: onnx_ir.Model, *, place: Place = lambda _tensor: None, value_info: bool = True) -> Layout:
+def layout_of(model: onnx_ir.Model, *, place: Place = lambda _tensor: None, value_info: bool = False) -> Layout:
     """The model's file, part by part. Linear in nodes; no tensor is read but those of under 1 kB.
 
     Args:

@@ -23,7 +23,7 @@ _PAGE, _LINE = 4096, 64
 
 
 def write_model(
-    model: onnx_ir.Model, path: str | os.PathLike[str], *, external: bool | str | None = None, value_info: bool = True
+    model: onnx_ir.Model, path: str | os.PathLike[str], *, external: bool | str | None = None, value_info: bool = False
 ) -> tuple[Path, ...]:
     """Save a model; a killed or failed save leaves what was there before.
 
@@ -35,7 +35,8 @@ def write_model(
         path: where to. A symbolic link is followed; a device or pipe is written directly.
         external: `None`: one file up to protobuf's limit of 2 GB, else weights in `<name>.data` beside it. `False`: one file or an
             error. `True`, or the data file's name: weights of 1 kB and more in a file beside it.
-        value_info: whether types and shapes of inner values are written.
+        value_info: whether types and shapes of inner values are written. Readers infer them; stale ones upset quantizers, and where they stand
+            ONNX Runtime 1.31 fuses residuals into SkipLayerNormalization, which is slower on CPUs than what it replaces.
 
     Returns:
         The files written, the model first.
@@ -58,7 +59,7 @@ def write_model(
     return (target,)
 
 
-def saved_bytes(model: onnx_ir.Model, *, external: bool | str | None = None, value_info: bool = True, name: str = "model.onnx") -> int:
+def saved_bytes(model: onnx_ir.Model, *, external: bool | str | None = None, value_info: bool = False, name: str = "model.onnx") -> int:
     """Exactly how many bytes `write_model` would write, all files together. No tensor's data is read.
 
     Args:
@@ -71,7 +72,7 @@ def saved_bytes(model: onnx_ir.Model, *, external: bool | str | None = None, val
     return shelf.layout.size + shelf.size
 
 
-def serialize_model(model: onnx_ir.Model, *, value_info: bool = True) -> bytes:
+def serialize_model(model: onnx_ir.Model, *, value_info: bool = False) -> bytes:
     """The model as one serialized ModelProto, weights included.
 
     Raises:

@@ -24,6 +24,9 @@ FREE_BYTES = 1 << 14
 LAZY_BYTES = 1 << 16
 """Results above this size are not computed before they are read or saved, so that two never lie in memory together."""
 
+_MOST_PARTS = 16
+"""A weight with more readers than this is not taken to be cut into parts."""
+
 _KEEP = frozenset(
     {"DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear", "Constant", "If", "Loop", "Scan", "Identity", "SequenceMap"}
 )
@@ -69,10 +72,33 @@ def _refusal(node: onnx_ir.Node, program: Program) -> str:
     known = [size for size in sizes if size is not None]
     if len(known) < len(sizes):
         return "" if _input_bytes(node) <= FREE_BYTES else "the size of the result is unknown"
-    total, freed = sum(known), sum(bytes_of(value) or 0 for value in node.inputs if value is not None and reader_count(value) == 1)
+    total, freed = sum(known), sum(_freed(value, sum(known)) for value in node.inputs if value is not None)
     if total > FREE_BYTES and total > freed:
         return f"the result of {total} bytes would take the place of {freed} bytes of constants (limit {FREE_BYTES})"
     return ""
+
+
+def _freed(value: onnx_ir.Value, taken: int) -> int:
+    """Bytes of a constant that go when a node that makes `taken` bytes of it is folded.
+
+    All of them for its only reader. Where all readers are constant too (torch cuts an LSTM's weight into gates and joins them in another
+    order), each frees its share.
+    """
+    held = bytes_of(value) or 0
+    if reader_count(value) == 1:
+        return held
+    if reader_count(value) > _MOST_PARTS or value.is_graph_output():
+        return 0
+    readers = {user for user, _ in value.uses()}
+    if not all(_is_constant(reader) for reader in readers):
+        return 0
+    made = sum(bytes_of(out) or held for reader in readers for out in reader.outputs)
+    return held * taken // made if made else 0
+
+
+def _is_constant(node: onnx_ir.Node) -> bool:
+    foldable = node.op_type not in _KEEP and is_standard(node) and is_pure(node)
+    return foldable and all(value is None or constant(value) is not None for value in node.inputs)
 
 
 def _goes_back(node: onnx_ir.Node) -> bool:

@@ -175,8 +175,8 @@ def test_value_info_is_an_option_and_metadata_stays(tmp_path: Path) -> None:
         onnx_ir.Shape([3]),
     )
     model.graph.append(extra)
-    write_model(model, tmp_path / "with.onnx")
-    write_model(model, tmp_path / "without.onnx", value_info=False)
+    write_model(model, tmp_path / "with.onnx", value_info=True)
+    write_model(model, tmp_path / "without.onnx")
     assert [info.name for info in onnx.load(tmp_path / "with.onnx").graph.value_info] == ["n"]
     assert not onnx.load(tmp_path / "without.onnx").graph.value_info
     assert onnx.load(tmp_path / "without.onnx").graph.node[0].metadata_props[0].value == "encoder.0"
