@@ -67,7 +67,7 @@ class TrainedModel(TorchModel):
             return getattr(importlib.import_module("benchmarks.zoo.networks.small"), self.way.network)()
 
     def module(self) -> torch.nn.Module:
-        """The trained network; the first call trains it, for 5 to 200 s."""
+        """The trained network; the first call trains it, for 5 s to 5 minutes."""
         import torch
 
         weights = CACHE / f"{self.name}.{self.recipe}.pt"
@@ -128,5 +128,5 @@ TRAINED = (
     TrainedModel(
         "transformer", "2-layer transformer on sentences, 1.43 M", Recipe("text_classifier", "ids", splits.sentence_origins, 1000, 64, 1e-3)
     ),
-    TrainedGpt("gpt", "decoder-only transformer on characters, 1.84 M", Recipe("character_gpt", "ids", splits.characters, 600, 16, 1e-3)),
+    TrainedGpt("gpt", "decoder-only transformer on characters, 1.84 M", Recipe("character_gpt", "ids", splits.characters, 1000, 16, 1e-3)),
 )
