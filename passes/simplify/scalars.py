@@ -30,6 +30,7 @@ def merge_constants(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     if a is None or b is None or a.dtype.kind not in "fiu" or a.dtype != b.dtype or "Trainable" in program.properties:
         return None
     with np.errstate(all="ignore"):
+        with np.errstate(over="ignore"):
         joined = np.asarray(np.multiply(a, b) if node.op_type == "Mul" else np.add(a, b), a.dtype)
     vanished = node.op_type == "Mul" and bool(((joined == 0) & (a != 0) & (b != 0)).any())
     if vanished or not _sound(joined):
@@ -81,7 +82,8 @@ def one_factor_for_product(node: onnx_ir.Node, program: Program) -> Rewrite | Mi
             f"factors {float(p):g} and {float(q):g} on {p.dtype} operands: the product might overflow where the scaled operands do not",
             site_of(node),
         )
-    factor = np.asarray(np.multiply(p, q), p.dtype)
+    with np.errstate(over="ignore"):
+        factor = np.asarray(np.multiply(p, q), p.dtype)
     if not _sound(factor):
         return None
     out = node.outputs[0]
