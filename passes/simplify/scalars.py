@@ -30,7 +30,6 @@ def merge_constants(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     if a is None or b is None or a.dtype.kind not in "fiu" or a.dtype != b.dtype or "Trainable" in program.properties:
         return None
     with np.errstate(all="ignore"):
-        with np.errstate(over="ignore"):
         joined = np.asarray(np.multiply(a, b) if node.op_type == "Mul" else np.add(a, b), a.dtype)
     vanished = node.op_type == "Mul" and bool(((joined == 0) & (a != 0) & (b != 0)).any())
     if vanished or not _sound(joined):
