@@ -527,6 +527,52 @@ def _part_sizes(context: Context, node: onnx_ir.Node, size: Dim) -> Sequence[Dim
     return [*[part] * (count - 1), subtract(size, multiply(part, count - 1))]
 
 
+@register("", "Reshape", since_version=5)
+def infer_reshape(context: Context, node: onnx_ir.Node) -> None:
+    """The shape asked for; of the part left open (-1), what the other parts leave of the elements."""
+    data, target = _required(node, 2)
+    output = node.outputs[0]
+    given = data.shape.dims if data.shape is not None else None
+    wanted = contents(target)
+    if wanted is None:
+        length = target.shape[0] if target.shape is not None and target.shape.rank() == 1 else None
+        dims = tuple(context.new_symbolic_dim() for _ in range(length)) if isinstance(length, int) else None
+        _set(context, output, dims, data.dtype)
+        return
+    if sum(1 for dim in wanted if dim == -1) > 1:
+        raise OpUsageError(node, "at most one dimension of Reshape can be -1")
+    copied = not int_attr(node, "allowzero", 0)
+    shape = [_kept(given, at) if dim == 0 and copied else dim for at, dim in enumerate(wanted)]
+    if -1 in shape:
+        others = [dim for dim in shape if dim != -1]
+        shape[shape.index(-1)] = _left_over(given, others) if given is not None else UNKNOWN
+    _set(context, output, tuple(dim if is_known(dim) else context.new_symbolic_dim() for dim in shape), data.dtype)
+    known = contents(data)
+    if known is not None and len(shape) <= 1:
+        context.set_symbolic_value(output, list(known))
+
+
+def _kept(dims: Sequence[Dim] | None, at: int) -> Dim:
+    return dims[at] if dims is not None and at < len(dims) else UNKNOWN
+
+
+def _left_over(given: Sequence[Dim], others: Sequence[Dim]) -> Dim:
+    """Elements of a tensor over those of the parts known; equal dimensions cancel before anything is multiplied (sympy is slow)."""
+    if not all(is_known(dim) for dim in (*given, *others)) or any(isinstance(dim, int) and dim <= 0 for dim in others):
+        return UNKNOWN
+    above, below = list(given), []
+    for dim in others:
+        if dim in above:
+            above.remove(dim)
+        else:
+            below.append(dim)
+    total, taken = product(above), product(below)
+    if isinstance(taken, int):
+        return total if taken == 1 else as_dim(total // taken)
+    exact = divide_exactly(total, taken)
+    return exact if is_known(exact) else as_dim(total // taken)
+
+
 @register("", "Squeeze")
 def infer_squeeze(context: Context, node: onnx_ir.Node) -> None:
     """Drops axes of length 1; which, is known if they are given as constants or all dimensions are integers."""
