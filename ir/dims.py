@@ -6,6 +6,7 @@ not even to themselves. sympy is slow, so integers never reach it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias, cast
 
@@ -14,6 +15,8 @@ import sympy
 from onnx_ir import SymbolicDim
 
 Dim: TypeAlias = int | SymbolicDim
+
+_WORD = re.compile(r"[^\W\d]\w*")
 
 UNKNOWN = SymbolicDim(None)
 """A dimension of which nothing is known."""
@@ -177,6 +180,11 @@ def names_in(dims: Iterable[Dim]) -> set[str]:
         if parsed is not None:
             found.update(str(symbol) for symbol in parsed.free_symbols)
     return found
+
+
+def words_in(dims: Iterable[Dim]) -> set[str]:
+    """All words in dimensions, names and functions alike: what no new name may be. Parses nothing."""
+    return {word for dim in dims if not isinstance(dim, int) and dim.value is not None for word in _WORD.findall(dim.value)}
 
 
 def evaluate(dim: Dim, bindings: Mapping[str, int]) -> int | None:

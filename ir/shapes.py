@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import onnx_ir
 from onnx_ir import DataType, Shape
 
-from netwright.ir.dims import Dim, dims_equal, expression, is_known, names_in, product, same_dims, shape_of
+from netwright.ir.dims import Dim, dims_equal, expression, is_known, names_in, product, same_dims, shape_of, words_in
 from netwright.ir.errors import NetwrightError
 from netwright.ir.ledger import Miss
 from netwright.ir.opinfo import int_attr, ints_attr, site, subgraphs
@@ -509,16 +509,16 @@ def _usable(dim: Dim) -> bool:
 
 
 def _declared_names(program: Program, *, everything: bool) -> set[str]:
-    """Names of dimensions that are in use: in the signature, or in every value's shape."""
+    """Words that may be names of dimensions in use: in the signature, or in every value's shape."""
     found: set[str] = set()
     for graph in program.graphs():
         for value in (*graph.inputs, *graph.outputs):
-            found |= names_in(shape_of(value) or ())
+            found |= words_in(shape_of(value) or ())
         if not everything:
             continue
         for node in graph:
             for value in node.outputs:
-                found |= names_in(shape_of(value) or ())
+                found |= words_in(shape_of(value) or ())
     return found
 
 
