@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=sorted(zoo), default="minilm")
     parser.add_argument("--pipeline", default=PIPELINE)
-    parser.add_argument("--out", type=Path, default=Path("demo"))
+    parser.add_argument("--out", type=Path, default=Path("out/demo"))
     options = parser.parse_args()
     console = Console(width=110, highlight=False)
 

@@ -560,7 +560,7 @@ def _left_over(given: Sequence[Dim], others: Sequence[Dim]) -> Dim:
     """Elements of a tensor over those of the parts known; equal dimensions cancel before anything is multiplied (sympy is slow)."""
     if not all(is_known(dim) for dim in (*given, *others)) or any(isinstance(dim, int) and dim <= 0 for dim in others):
         return UNKNOWN
-    above, below = list(given), []
+    above, below = list(given), list[Dim]()
     for dim in others:
         if dim in above:
             above.remove(dim)
@@ -569,8 +569,7 @@ def _left_over(given: Sequence[Dim], others: Sequence[Dim]) -> Dim:
     total, taken = product(above), product(below)
     if isinstance(taken, int):
         return total if taken == 1 else as_dim(total // taken)
-    exact = divide_exactly(total, taken)
-    return exact if is_known(exact) else as_dim(total // taken)
+    return divide_exactly(total, taken)
 
 
 @register("", "Squeeze")

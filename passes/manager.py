@@ -48,7 +48,7 @@ class PassRow:
     misses: list[Miss] = field(default_factory=list[Miss])
     max_abs_error: float | None = None
     rel_error: float | None = None
-    children: list[PassRow] = field(default_factory=lambda: [])
+    children: list[PassRow] = field(default_factory=list["PassRow"])
     note: str = ""
 
     def to_dict(self) -> dict[str, object]:

@@ -11,8 +11,8 @@ from onnx_ir.passes.common import InlinePass
 
 from netwright.frontends.normalise import lift_constants, name_nodes, sort_nodes
 from netwright.frontends.onnx.checks import OLDEST_OPSET, check
-from netwright.ir.convert import CONVERT_BELOW, convert
 from netwright.frontends.origin import adopt
+from netwright.ir.convert import CONVERT_BELOW, convert
 from netwright.ir.errors import ModelFileError, UnsupportedModelError
 from netwright.ir.ledger import Miss
 from netwright.ir.program import Program

@@ -35,8 +35,8 @@ def write_model(
         path: where to. A symbolic link is followed; a device or pipe is written directly.
         external: `None`: one file up to protobuf's limit of 2 GB, else weights in `<name>.data` beside it. `False`: one file or an
             error. `True`, or the data file's name: weights of 1 kB and more in a file beside it.
-        value_info: whether types and shapes of inner values are written. Readers infer them; stale ones upset quantizers, and where they stand
-            ONNX Runtime 1.31 fuses residuals into SkipLayerNormalization, which is slower on CPUs than what it replaces.
+        value_info: whether types and shapes of inner values are written. Readers infer them; stale ones upset quantizers, and where they
+            stand ONNX Runtime 1.31 fuses residuals into SkipLayerNormalization, slower on CPUs than what it replaces.
 
     Returns:
         The files written, the model first.

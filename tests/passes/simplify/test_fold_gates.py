@@ -62,4 +62,5 @@ def test_a_weight_that_is_also_used_whole_is_not_copied_into_parts() -> None:
     )
     outcome = run(program, Pipeline.parse("simplify"), Context())
     assert any(miss.site == "part" for miss in outcome.rows[0].misses)
-    assert [value.name for value in outcome.program.initializers() if (value.const_value is not None and value.const_value.size > 1000)] == ["w"]
+    large = [value.name for value in outcome.program.initializers() if value.const_value is not None and value.const_value.size > 1000]
+    assert large == ["w"]
