@@ -14,8 +14,8 @@ import onnx_ir
 from onnx import shape_inference, version_converter
 
 from netwright.ir.errors import UnsupportedModelError
+from netwright.ir.pause import collector_paused
 from netwright.ir.storage.limits import INLINE_LIMIT
-from netwright.ir.storage.reader import paused_collector
 
 CONVERT_BELOW = 18
 """Models of an older opset are converted."""
@@ -51,7 +51,7 @@ def convert(model: onnx_ir.Model, target: int = TARGET) -> onnx_ir.Model:
             f"onnx's version converter cannot raise the model from opset {old} to {target}: {_first_line(error)}",
             remedy=f"Export the model to opset {max(target, CONVERT_BELOW)}.",
         ) from error
-    with paused_collector():
+    with collector_paused():
         result = onnx_ir.from_proto(converted)
     weights.restore(result)
     notes.restore(result)

@@ -19,7 +19,7 @@ import onnx_ir
 
 from netwright.ir import origin, shapes
 from netwright.ir.errors import VerifyError
-from netwright.ir.opinfo import is_pure
+from netwright.ir.opinfo import is_pure, subgraphs
 
 if TYPE_CHECKING:
     from netwright.ir.maps import Mapped
@@ -538,41 +538,19 @@ def _is_function_body(program: Program, graph: onnx_ir.Graph) -> bool:
     return bool(program.model.functions) and any(function.graph is graph for function in program.model.functions.values())
 
 
+def _bodies(node: onnx_ir.Node) -> list[onnx_ir.Graph]:
+    """The graphs that stand in a node's attributes."""
+    return [body for _, body in subgraphs(node)]
+
+
 def _inner_nodes(node: onnx_ir.Node) -> list[onnx_ir.Node]:
     """The nodes of all graphs inside a node's attributes, at any depth."""
-    found: list[onnx_ir.Node] = []
-    for attr in node.attributes.values():
-        if attr.is_ref():
-            continue
-        bodies = (
-            (attr.as_graph(),)
-            if attr.type == onnx_ir.AttributeType.GRAPH
-            else attr.as_graphs()
-            if attr.type == onnx_ir.AttributeType.GRAPHS
-            else ()
-        )
-        for body in bodies:
-            found.extend(body.all_nodes())
-    return found
+    return [inner for body in _bodies(node) for inner in body.all_nodes()]
 
 
 def _inner_graphs(node: onnx_ir.Node) -> list[onnx_ir.Graph]:
     """All graphs inside a node's attributes, at any depth."""
-    found: list[onnx_ir.Graph] = []
-    for attr in node.attributes.values():
-        if attr.is_ref():
-            continue
-        bodies = (
-            (attr.as_graph(),)
-            if attr.type == onnx_ir.AttributeType.GRAPH
-            else attr.as_graphs()
-            if attr.type == onnx_ir.AttributeType.GRAPHS
-            else ()
-        )
-        for body in bodies:
-            found.append(body)
-            found.extend(body.subgraphs())
-    return found
+    return [graph for body in _bodies(node) for graph in (body, *body.subgraphs())]
 
 
 def _reads(node: onnx_ir.Node) -> list[onnx_ir.Value | None]:

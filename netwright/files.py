@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from netwright.ir.errors import NetwrightError
 
@@ -20,21 +20,7 @@ def write_text(path: str | Path, text: str) -> None:
     Raises:
         NetwrightError: the folder is missing or cannot be written to.
     """
-    place = Path(path)
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=place.parent, prefix=f".{place.name}.", delete=False, encoding="utf-8") as file:
-            temporary = Path(file.name)
-            try:
-                file.write(text)
-                file.flush()
-                os.replace(temporary, place)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise NetwrightError(
-            f"The file cannot be written: {error}.", place=str(place), remedy="Give a path in a folder that exists."
-        ) from error
+    _write(Path(path), lambda file: file.write(text.encode()))
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -45,16 +31,18 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """
     import numpy as np
 
-    place = Path(path)
+    _write(Path(path), lambda file: np.savez(file, allow_pickle=False, **arrays))
+
+
+def _write(place: Path, fill: Callable[[IO[bytes]], object]) -> None:
     try:
         with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f".{place.name}.", delete=False) as file:
-            temporary = Path(file.name)
             try:
-                np.savez(file, allow_pickle=False, **arrays)
+                fill(file)
                 file.flush()
-                os.replace(temporary, place)
+                os.replace(file.name, place)
             except BaseException:
-                temporary.unlink(missing_ok=True)
+                Path(file.name).unlink(missing_ok=True)
                 raise
     except OSError as error:
         raise NetwrightError(

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from netwright.ir.editor import Editor
 from netwright.ir.errors import NetwrightError, PassCrash
 from netwright.ir.ledger import Action, Miss
+from netwright.ir.pause import collector_paused
 from netwright.ir.program import Program
 from netwright.passes.base import Pass, PlannedPass, Proposals
 from netwright.passes.context import Context
 from netwright.passes.contracts import check_contracts
 from netwright.passes.instruments.base import Instrument
-from netwright.passes.pause import collector_paused
 from netwright.passes.pipeline import Pipeline
 from netwright.passes.plan import Plan
 from netwright.passes.rewrite import Applied, Rewrite

@@ -7,10 +7,8 @@ one may expect; the ratio's quartiles how much to believe.
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -19,6 +17,7 @@ import numpy as np
 from netwright.backends.onnxruntime.executable import Executable
 from netwright.backends.onnxruntime.lower import lower, with_threads
 from netwright.backends.onnxruntime.options import SessionOptions
+from netwright.ir.pause import collector_paused
 from netwright.ir.program import Program
 
 Run = Callable[[], object]
@@ -91,7 +90,7 @@ def measure(
     bursts = [_burst(run, warmup) for run in runs]
     times: list[list[list[float]]] = [[] for _ in runs]
     started = time.perf_counter()
-    with _collector_off():
+    with collector_paused():
         for _ in range(rounds):
             for position, run in enumerate(runs):
                 times[position].append(_turn(run, bursts[position]))
@@ -133,18 +132,6 @@ def summary(own: Sequence[Sequence[float]], first: Sequence[Sequence[float]]) ->
 def _quartiles(values: Sequence[float]) -> tuple[float, float]:
     low, high = np.quantile(np.asarray(values), (0.25, 0.75))
     return float(low), float(high)
-
-
-@contextmanager
-def _collector_off() -> Generator[None]:
-    """Keep Python's garbage collector out of the timings."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 class OrtTimer:

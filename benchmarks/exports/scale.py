@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import os
-from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
 import onnx_ir
+
+from netwright.ir.pause import collector_paused
 
 _IR_VERSION = 10
 _OPSET = 20
@@ -42,7 +41,7 @@ def chain_model(nodes: int, width: int = 16, seed: int = 0) -> onnx_ir.Model:
     build = _Builder(seed)
     x = build.input("x", ["batch", width])
     link = 0
-    with _collector_off():
+    with collector_paused():
         while len(build.nodes) < nodes:
             x = _LINKS[link % len(_LINKS)](build, x, width)
             link += 1
@@ -90,18 +89,6 @@ def big_external(path: Path, gb: float = 4.0, width: int = 4096) -> Path:
     onnx_ir.save(build.model(x, ["batch", width]), partial)
     partial.replace(path)
     return path
-
-
-@contextlib.contextmanager
-def _collector_off() -> Generator[None]:
-    """Building 100,000 nodes makes no garbage, only work for the collector."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 class _Builder:

@@ -15,9 +15,10 @@ from netwright.frontends.origin import adopt
 from netwright.ir.convert import CONVERT_BELOW, convert
 from netwright.ir.errors import ModelFileError, UnsupportedModelError
 from netwright.ir.ledger import Miss
+from netwright.ir.pause import collector_paused
 from netwright.ir.program import Program
 from netwright.ir.shapes import infer
-from netwright.ir.storage.reader import Skeleton, build, paused_collector, read_skeleton
+from netwright.ir.storage.reader import Skeleton, build, read_skeleton
 
 WEIGHT_INPUTS = "onnx.weight_inputs"
 """Key in `Program.resources`: names of initializers that the file also listed as inputs, as IR versions below 4 had to."""
@@ -49,7 +50,7 @@ def load_onnx(
         ModelFileError: the file is missing, damaged, of another format, contradicts itself or claims what it does not hold.
         UnsupportedModelError: it uses operators or versions that do not exist or cannot be converted.
     """
-    with paused_collector():
+    with collector_paused():
         if isinstance(source, onnx_ir.Model):
             return _finish(source.clone(), "<model>", [])
         skeleton = _skeleton(source, folder)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Generator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -15,6 +13,7 @@ import onnx_ir
 from google.protobuf.message import DecodeError
 
 from netwright.ir.errors import ModelFileError
+from netwright.ir.pause import collector_paused
 from netwright.ir.storage.cut import MARK, Carving, carve
 from netwright.ir.storage.external import locate, span
 from netwright.ir.storage.formats import foreign_format
@@ -79,7 +78,7 @@ def build(skeleton: Skeleton) -> onnx_ir.Model:
         ModelFileError: the message parses, but is no ONNX graph (types or attributes that do not exist).
     """
     try:
-        with paused_collector():
+        with collector_paused():
             model = onnx_ir.from_proto(skeleton.proto)
     except (onnx_ir.serde.SerdeError, ValueError, TypeError, KeyError, AttributeError) as error:
         cause = error.__cause__ or error
@@ -102,18 +101,6 @@ def attach(model: onnx_ir.Model, tensors: list[MappedTensor]) -> None:
                 _attach_attributes(node.attributes, tensors)
     for function in model.functions.values():
         _attach_attributes(function.attributes, tensors)
-
-
-@contextmanager
-def paused_collector() -> Generator[None]:
-    """Hold Python's cyclic collector off while many objects are built: with it, building a graph is not linear."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _carve(region: Region) -> Carving:

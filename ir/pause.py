@@ -1,4 +1,4 @@
-"""Holding the garbage collector still while a graph is rewritten.
+"""Holding the garbage collector still while a graph is built or rewritten, or something is timed.
 
 Graph nodes are long-lived and cyclic: with the collector on, the cost of each new node grows with the size of the graph
 (measured: 8 to 18 µs a node from 1,000 to 100,000 nodes), flat with it off.
