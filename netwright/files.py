@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+def require_folders(*paths: str | Path | None) -> None:
+    """Refuse paths whose folder does not exist, before any work is done for them.
+
+    Raises:
+        NetwrightError: one does not.
+    """
+    for path in paths:
+        if path is not None and not Path(path).absolute().parent.is_dir():
+            raise NetwrightError(
+                f"The folder {Path(path).parent} does not exist.", place=str(path), remedy="Make it, or give a path in one that does."
+            )
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write text to a file, atomically.
 

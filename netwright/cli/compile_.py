@@ -39,9 +39,10 @@ def compile_(
     from netwright.cli.output import emit, note, show
     from netwright.cli.progress import pass_progress
     from netwright.compiling import compile_program
-    from netwright.files import write_text
+    from netwright.files import require_folders, write_text
     from netwright.passes import Plan
 
+    require_folders(output, report, save_plans)
     limits = read_budget(budget)
     plans = {loaded.pass_name: loaded for loaded in (Plan.load(path) for path in plan or [])}
     program = nw.load(model)

@@ -22,8 +22,9 @@ def run(
     from netwright.backends.onnxruntime import lower
     from netwright.cli.output import emit, note, show
     from netwright.data import as_batches
-    from netwright.files import write_arrays
+    from netwright.files import require_folders, write_arrays
 
+    require_folders(output)
     program = nw.load(model)
     names = {value.name for value in program.inputs}
     batch = next(iter(as_batches(str(inputs), program)))

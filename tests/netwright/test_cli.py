@@ -151,7 +151,7 @@ def test_a_users_error_is_one_paragraph_and_exit_code_1(command: Command, model:
     ("arguments", "kind"),
     [
         (("compile", "missing.onnx", "-p", "simplify", "-o", "o.onnx"), "ModelFileError"),
-        (("compile", "MODEL", "-p", "simplify", "-o", "no/such/folder/o.onnx"), "ModelFileError"),
+        (("compile", "MODEL", "-p", "simplify", "-o", "no/such/folder/o.onnx"), "NetwrightError"),
         (("compile", "MODEL", "-p", "quantize(scheme='static')", "-o", "o.onnx"), None),
         (("compile", "MODEL", "-p", "simplify", "-o", "o.onnx", "--target", "toaster"), "NetwrightError"),
         (("compile", "MODEL", "-p", "simplify", "-o", "o.onnx", "--metric", "accuracy"), "DataError"),
