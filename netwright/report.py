@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from netwright.passes.manager import PassRow
 
 
+_MOST_REASONS = 10
+"""How many reasons of one pass the table shows; JSON has all."""
+
+
 @dataclass(slots=True)
 class Stats:
     """The size of a program.
@@ -192,9 +196,12 @@ class Report:
             by_reason: dict[str, list[str]] = {}
             for miss in row.misses:
                 by_reason.setdefault(miss.reason, []).append(miss.site)
-            for reason, sites in by_reason.items():
+            for reason, sites in list(by_reason.items())[:_MOST_REASONS]:
                 shown = ", ".join(sites[:3]) + (f" and {len(sites) - 3} more" if len(sites) > 3 else "")
                 table.add_row(f"{index}:{row.name.partition('(')[0]}", reason, shown)
+            hidden = sum(len(sites) for sites in list(by_reason.values())[_MOST_REASONS:])
+            if hidden:
+                table.add_row(f"{index}:{row.name.partition('(')[0]}", f"… and {hidden} more sites (all of them in the JSON report)", "")
         return table
 
 

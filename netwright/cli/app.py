@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from netwright.cli import bench, compile_, diff, inspect_, opt, passes_, run_
-from netwright.cli.output import fail, internal_error, usage_error
+from netwright.cli.output import INTERRUPTED, fail, internal_error, note, usage_error
 
 app = typer.Typer(
     name="netwright",
@@ -51,10 +51,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     as_json = "--json" in given
     try:
         code = app(args=given, standalone_mode=False)
-    except typer.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
     except BrokenPipeError:
         sys.exit(0)
     except Exception as error:  # noqa: BLE001 - the outermost frame: every failure becomes a paragraph and an exit code
@@ -65,4 +63,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if isinstance(error, NetwrightError):
             sys.exit(fail(error, as_json=as_json))
         sys.exit(internal_error(error, as_json=as_json))
+    if code == INTERRUPTED:
+        note("interrupted")
     sys.exit(code if isinstance(code, int) else 0)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 USER_ERROR = 1
 USAGE_ERROR = 2
 INTERNAL_ERROR = 3
+INTERRUPTED = 130
 
 
 def emit(data: object) -> None:
