@@ -1,7 +1,7 @@
 """From which size on a site is worth quantizing, with the measurement behind each number.
 
 Measured on an AVX512-VNNI processor, ONNX Runtime 1.31, one thread, interleaved, best of 30; float time over quantized time,
-quantizing the activation included. `benchmarks/quantize_dynamic.py --sites` measures them again.
+quantizing the activation included. `python -m benchmarks.quantize_sites` measures them again.
 """
 
 from __future__ import annotations
