@@ -22,7 +22,11 @@ from netwright.ir import Program
 from netwright.ir.fingerprint import fingerprint
 from netwright.passes import Context, Pipeline, Plan, run
 
-PRODUCTS = [(rows, inner, columns) for inner, columns in ((16, 64), (64, 64), (256, 256), (768, 768), (768, 2)) for rows in (1, 8, 64)]
+PRODUCTS = [
+    (rows, inner, columns)
+    for inner, columns in ((16, 64), (64, 64), (64, 128), (128, 128), (256, 256), (768, 768), (768, 2))
+    for rows in (1, 8, 64)
+]
 RECURRENT = [(steps, inputs, hidden) for inputs, hidden in ((12, 64), (128, 128), (512, 512)) for steps in (1, 20, 100)]
 TABLES = [(1_000, 64), (1_024, 256), (30_000, 384)]
 LOOK_UPS = 32

@@ -50,6 +50,7 @@ def load_onnx(
         ModelFileError: the file is missing, damaged, of another format, contradicts itself or claims what it does not hold.
         UnsupportedModelError: it uses operators or versions that do not exist or cannot be converted.
     """
+    _refuse_other_types(source)
     with collector_paused():
         if isinstance(source, onnx_ir.Model):
             return _finish(source.clone(), "<model>", [])
@@ -57,6 +58,19 @@ def load_onnx(
         _use_short_domain(skeleton.proto)
         check(skeleton.proto, skeleton.place)
         return _finish(build(skeleton), skeleton.place, skeleton.dropped)
+
+
+def _refuse_other_types(source: object) -> None:
+    if isinstance(source, str | os.PathLike | bytes | onnx.ModelProto | onnx_ir.Model):
+        return
+    module = type(source).__module__.partition(".")[0]
+    raise ModelFileError(
+        f"A {type(source).__name__} is not an ONNX model.",
+        place=f"{type(source).__module__}.{type(source).__qualname__}",
+        remedy="Use nw.trace(module, example_inputs) for a PyTorch module."
+        if module == "torch" or hasattr(source, "named_parameters")
+        else "Give a path, bytes, an onnx.ModelProto or an onnx_ir.Model.",
+    )
 
 
 def _skeleton(source: str | os.PathLike[str] | bytes | onnx.ModelProto, folder: str | os.PathLike[str] | None) -> Skeleton:

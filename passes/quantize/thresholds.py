@@ -22,9 +22,9 @@ class Threshold:
     why: str
 
 
-LINEAR_ELEMENTS = Threshold(4096, "a 64 x 64 product ran 0.99 times as fast with 1 row, 1.05 times with 8")
-"""Elements of a MatMul or Gemm weight; 16 x 64: x0.96 to x1.09 up to 64 rows; 64 x 64: x1.26 at 64 rows;
-256 x 256: x1.22 at 1 row, x2.3 at 64."""
+LINEAR_ELEMENTS = Threshold(4096, "a 64 x 64 product ran 0.91 times as fast with 1 row, 1.03 times with 64")
+"""Elements of a MatMul or Gemm weight; 16 x 64: x0.9 up to 64 rows; 128 x 128: x0.93 at 1 row, x1.5 at 64;
+256 x 256: x1.13 at 1 row, x2.25 at 64. Between 4,096 and 32,768 one row loses half a microsecond, and the bytes fall to a third."""
 
 LINEAR_COLUMNS = Threshold(16, "768 x 2 and 384 x 8 products ran 1.01 to 1.11 times as fast at any number of rows")
 """Output channels of a MatMul or Gemm: a head of few outputs gains nothing and is near the result."""

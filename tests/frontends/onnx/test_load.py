@@ -16,6 +16,7 @@ from netwright.backends.onnxruntime.library import Session
 from netwright.backends.onnxruntime.options import SessionOptions
 from netwright.frontends.onnx import load_onnx
 from netwright.frontends.onnx.load import WEIGHT_INPUTS
+from netwright.ir.errors import ModelFileError
 from netwright.ir.storage import MappedTensor, serialize_model
 from netwright.ir.verify import verify
 
@@ -223,3 +224,16 @@ def test_quantized_models_load() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_array_equal(ran(serialize_model(program.model), {"x": x})[0], ran(proto.SerializeToString(), {"x": x})[0])
+
+
+@pytest.mark.parametrize("source", [123, None, {}])
+def test_what_is_no_model_at_all_is_named(source: object) -> None:
+    with pytest.raises(ModelFileError, match="is not an ONNX model"):
+        load_onnx(source)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_torch_module_is_sent_to_trace() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ModelFileError, match="is not an ONNX model") as caught:
+        load_onnx(torch.nn.Linear(2, 2))
+    assert "nw.trace" in (caught.value.remedy or "")
