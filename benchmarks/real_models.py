@@ -57,9 +57,9 @@ def _rows(model: ZooModel, *, quick: bool) -> list[Row]:
                     "ms": round(latency.best_ms, 3),
                     "speed-up": round(1 / latency.ratio_to_first, 2),
                     "metric": model.primary,
-                    "value": round(scores.metrics[model.primary], 4) if model.primary in scores.metrics else "skipped",
-                    "points lost": "" if lost is None else round(lost, 2),
-                    "cosine": round(scores.metrics["cosine"], 4) if "cosine" in scores.metrics else "",
+                    "value": f"{scores.metrics[model.primary]:.4f}" if model.primary in scores.metrics else "skipped",
+                    "points lost": "" if lost is None else f"{lost + 0.0:.2f}".replace("-0.00", "0.00"),
+                    "cosine": f"{scores.metrics['cosine']:.4f}" if "cosine" in scores.metrics else "",
                 }
             )
     return rows
