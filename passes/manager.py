@@ -15,6 +15,7 @@ from netwright.ir.errors import NetwrightError, PassCrash
 from netwright.ir.ledger import Action, Miss
 from netwright.ir.pause import collector_paused
 from netwright.ir.program import Program
+from netwright.ir.verify import verify
 from netwright.passes.base import Pass, PlannedPass, Proposals
 from netwright.passes.context import Context
 from netwright.passes.contracts import check_contracts
@@ -114,8 +115,6 @@ def run(
         PassCrash: a pass raised an unexpected error.
         NetwrightError: whatever a pass refuses.
     """
-    from netwright.ir.verify import verify
-
     passes = tuple(pipeline)
     check_contracts(passes, program, context)
     tools = tuple(instruments)
@@ -232,8 +231,6 @@ class _OnePass:
         if editor.maps:
             action = Action(number, self.index, rule, rewrite.site, ordinal, rewrite.why, dict(editor.maps))
         if self.verify_each:
-            from netwright.ir.verify import verify
-
             verify(self.program)
         self._count(rule, time.perf_counter() - started)
         self.program.ledger.actions.append(action)

@@ -11,6 +11,7 @@ from netwright.ir.errors import CheckError
 from netwright.passes.context import Executor, Feeds
 from netwright.passes.instruments.base import Instrument
 from netwright.passes.numerics import Numerics, weakest
+from netwright.passes.values import errors, within
 
 if TYPE_CHECKING:
     from netwright.ir.program import Program
@@ -45,8 +46,6 @@ class OracleCheck(Instrument):
         Raises:
             CheckError: the outputs differ by more than the passes so far promise.
         """
-        from netwright.passes.values import errors, within
-
         self._promises.append(current.numerics)
         promise = weakest(*self._promises)
         found = [errors(old, self._executor.run(program, feeds)) for old, feeds in zip(self._reference, self._feeds, strict=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from netwright.ir.dump import dump
 from netwright.passes.instruments.base import Instrument
 
 if TYPE_CHECKING:
@@ -29,14 +30,10 @@ class PrintStages(Instrument):
 
     def before_pass(self, program: Program, index: int, current: Pass) -> None:
         """Dump where asked for."""
-        from netwright.ir.dump import dump
-
         if self._before in ("all", current.name):
             self._sink(f"--- before {index}:{current}\n{dump(program)}")
 
     def after_pass(self, program: Program, index: int, current: Pass, row: PassRow) -> None:
         """Dump where asked for."""
-        from netwright.ir.dump import dump
-
         if self._after in ("all", current.name) or (self._after == "changed" and row.actions):
             self._sink(f"--- after {index}:{current}\n{dump(program)}")
