@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 from onnx.backend.test.case.test_case import TestCase
 
-from netwright.backends.onnxruntime.library import Session
+from netwright.backends.onnxruntime.binding import Session
 from netwright.backends.onnxruntime.options import SessionOptions
 from netwright.frontends.onnx import load_onnx
 from netwright.ir.dump import dump

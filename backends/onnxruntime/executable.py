@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from netwright.backends.onnxruntime.library import Session
+from netwright.backends.onnxruntime.binding import Session
 from netwright.backends.onnxruntime.options import SessionOptions
 from netwright.ir.program import Program
 from netwright.ir.signature import Port, fit_feeds

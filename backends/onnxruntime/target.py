@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx_ir
 
-from netwright.backends.onnxruntime.library import KernelDef, cpu_kernels, version
+from netwright.backends.onnxruntime.binding import KernelDef, cpu_kernels, version
 
 _STANDARD = frozenset({"", "ai.onnx"})
 _LATEST = 2**31 - 1

@@ -23,7 +23,7 @@ import numpy as np
 import onnx
 import onnx_ir
 
-from netwright.backends.onnxruntime.library import Session
+from netwright.backends.onnxruntime.binding import Session
 from netwright.backends.onnxruntime.options import SessionOptions
 from netwright.ir.errors import RunError
 from netwright.ir.storage.mapped import MappedTensor

@@ -7,7 +7,7 @@ import onnx_ir
 import pytest
 
 from netwright.backends.onnxruntime import OrtExecutor, SessionOptions, executor
-from netwright.backends.onnxruntime.library import Session
+from netwright.backends.onnxruntime.binding import Session
 from netwright.ir import Program
 from netwright.ir.errors import DataError
 

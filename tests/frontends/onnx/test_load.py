@@ -12,7 +12,7 @@ import onnx_ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from netwright.backends.onnxruntime.library import Session
+from netwright.backends.onnxruntime.binding import Session
 from netwright.backends.onnxruntime.options import SessionOptions
 from netwright.frontends.onnx import load_onnx
 from netwright.frontends.onnx.load import WEIGHT_INPUTS

@@ -12,7 +12,7 @@ import onnx_ir
 import pytest
 from onnx import numpy_helper
 
-from netwright.backends.onnxruntime.library import Session
+from netwright.backends.onnxruntime.binding import Session
 from netwright.backends.onnxruntime.options import SessionOptions
 from netwright.ir.errors import ModelFileError, UnsupportedModelError
 from netwright.ir.storage import read_model, saved_bytes, serialize_model, write_model
