@@ -53,6 +53,7 @@ def _write(place: Path, fill: Callable[[IO[bytes]], object]) -> None:
             try:
                 fill(file)
                 file.flush()
+                os.chmod(file.name, 0o666 & ~_umask())  # a temporary file is its owner's only
                 os.replace(file.name, place)
             except BaseException:
                 Path(file.name).unlink(missing_ok=True)
@@ -61,3 +62,9 @@ def _write(place: Path, fill: Callable[[IO[bytes]], object]) -> None:
         raise NetwrightError(
             f"The file cannot be written: {error}.", place=str(place), remedy="Give a path in a folder that exists."
         ) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -210,6 +210,7 @@ def test_a_report_page_is_written(command: Command, model: Path, tmp_path: Path)
     page = tmp_path / "report.html"
     command("compile", model, "-p", "simplify", "-o", tmp_path / "o.onnx", "--report", page)
     assert "<!doctype html>" in page.read_text(encoding="utf-8")
+    assert page.stat().st_mode & 0o777 == (tmp_path / "o.onnx").stat().st_mode & 0o777
 
 
 def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
