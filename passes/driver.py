@@ -13,7 +13,7 @@ import onnx_ir
 
 from netwright.ir.errors import NetwrightError
 from netwright.ir.program import Program
-from netwright.passes.rewrite import Applied, Miss, Rewrite, site_of
+from netwright.passes.rewrite import Applied, Miss, Rewrite
 from netwright.passes.rules import RuleIndex
 
 LOOP_LIMIT = 200
@@ -87,6 +87,3 @@ def _check_loop(history: dict[str, list[str]], site: str, rule: str) -> None:
         place=site,
         remedy="Leave one of them out of the pipeline and report this.",
     )
-
-
-__all__ = ["LOOP_LIMIT", "RuleLoopError", "drive", "site_of"]

@@ -68,9 +68,9 @@ class Quantize(PlannedPass):
     block_size: int | None = None
     """`weights`: elements that share a scale, 16 to 256; 32 for 4 bits, 128 for 8 where not given."""
     symmetric: bool = False
-    """`weights`: no zero points (a little smaller; 4 bits lose 15 % more accuracy). Dynamic weights always are symmetric."""
+    """`weights`: no zero points (a little smaller, less accurate). Dynamic weights always are symmetric."""
     per_channel: bool = True
-    """`dynamic`: one scale for each output channel, else for each weight (5 % faster, far less accurate)."""
+    """`dynamic`: one scale for each output channel, else for each weight (a little faster, far less accurate)."""
     exclude: str | Sequence[str] = ()
     """Patterns (`*`, `?`) of sites or module paths that stay float."""
 

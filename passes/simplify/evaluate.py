@@ -253,7 +253,6 @@ def _by_reference(node: onnx_ir.Node, inputs: Sequence[np.ndarray | None], opset
         LookupError,
         AttributeError,
         ArithmeticError,
-        NotImplementedError,
         AssertionError,
     ) as error:
         raise EvaluationError(f"onnx's reference evaluator refuses {node.op_type}: {error}", place=node.outputs[0].name) from error

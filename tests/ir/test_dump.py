@@ -57,7 +57,7 @@ def encoder() -> Program:
     infer(found)
     node = found.value("h").producer()
     assert node is not None
-    node.metadata_props.update({MODULE: "layers.0.q", SOURCE: "/home/someone/model.py:41", BY: "0:simplify#1,1:factorize#3"})
+    node.metadata_props.update({MODULE: "layers.0.q", SOURCE: "/somewhere/model.py:41", BY: "0:simplify#1,1:factorize#3"})
     maps = {"q_weight": Mapped(Take(1, (0, 3), 9), ("wide",))}
     found.ledger.actions.append(Action("1:prune#1", 1, "prune", "h", 0, "small", maps))
     return found
