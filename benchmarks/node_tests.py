@@ -80,7 +80,7 @@ def run_case(case: TestCase, folder: Path, transforms: Mapping[str, Transform] |
         folder: where files may be written.
         transforms: what happens to the program between verification and saving, by name, such as `simplify`.
     """
-    original = _serialized(case)
+    original = serialized(case)
     try:
         expected: list[np.ndarray] | str = _run(original, case)
     except RunError as error:
@@ -132,7 +132,7 @@ def _model(case: TestCase) -> onnx.ModelProto:
     return case.model
 
 
-def _serialized(case: TestCase) -> bytes:
+def serialized(case: TestCase) -> bytes:
     """The case's model; the cases' own files claim an IR version newer than ONNX Runtime loads, which their content does not need."""
     model = onnx.ModelProto()
     model.CopyFrom(_model(case))

@@ -14,7 +14,6 @@ import torch
 
 from netwright.backends.torch.binding import Latent
 from netwright.backends.torch.dtypes import to_tensor
-from netwright.backends.torch.ops.quantized import requantize
 from netwright.ir.opinfo import int_attr
 
 
@@ -33,6 +32,8 @@ def requantize_latent(
     x: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor | None, *, axis: int, block_size: int, low: int, high: int
 ) -> torch.Tensor:
     """Latent weights in real units as integers: clip(round(x / scale) + zero_point, low, high)."""
+    from netwright.backends.torch.ops.quantized import requantize
+
     return requantize(x, scale, zero_point, axis=axis, block_size=block_size, low=low, high=high)
 
 
