@@ -1,7 +1,7 @@
 """ONNX's own node tests through `nw.to_torch`, beside onnx2torch: how many of the expected values come out.
 
-`python -m benchmarks.torch_node_tests [NAME ...] [--json] [--reasons] [--no-peer]`; equal means within rtol 1e-3 and atol 1e-5 (or the case's own
-tolerance where that is wider), of the same type and shape. Every case that does not come out is counted with its reason;
+`python -m benchmarks.torch_node_tests [NAME ...] [--json] [--reasons] [--no-peer]`; equal means within rtol 1e-3 and atol 1e-5 (or
+the case's own tolerance where that is wider), of the same type and shape. Every case that does not come out is counted with its reason;
 `--reasons` lists them by name, and `--markdown` writes the table of docs/torch.md.
 """
 
@@ -22,7 +22,7 @@ import torch
 from onnx.backend.test.case.test_case import TestCase
 
 from benchmarks.node_tests import RANDOM, cases, serialized
-from benchmarks.table import report
+from benchmarks.table import Row, report
 from netwright.backends.torch import lower_to_torch, to_array, to_tensor
 from netwright.frontends.onnx import load_onnx
 from netwright.ir.errors import NetwrightError
@@ -197,7 +197,7 @@ def main() -> None:
     if options.json:
         print(json.dumps([asdict(one) for one in ours], indent=1))
         return
-    rows = [{"through": "netwright to_torch", "cases": len(ours), "equal": sum(one.equal for one in ours)}]
+    rows: list[Row] = [{"through": "netwright to_torch", "cases": len(ours), "equal": sum(one.equal for one in ours)}]
     if not options.no_peer:
         peer = [outcome(case, through_onnx2torch, expected_errors=(Exception,)) for case in chosen]
         rows.append({"through": "onnx2torch", "cases": len(peer), "equal": sum(one.equal for one in peer)})

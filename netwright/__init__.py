@@ -15,7 +15,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from netwright.api import compare, compile, load, passes, save, trace
+from netwright.api import compare, compile, load, passes, save, to_torch, trace, write_back
 
 if TYPE_CHECKING:
     from netwright.compiling import Result
@@ -40,7 +40,9 @@ __all__ = [
     "load",
     "passes",
     "save",
+    "to_torch",
     "trace",
+    "write_back",
 ]
 
 _LAZY = {

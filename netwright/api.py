@@ -133,6 +133,46 @@ def compile(
     )
 
 
+def to_torch(program: Program, *, trainable: bool = True, share: bool = False, train_norms: bool = False) -> torch.fx.GraphModule:
+    """Turn a Program into a differentiable `torch.fx.GraphModule`: outputs as ONNX defines them, parameters named as in the Program.
+
+    Args:
+        program: left as it is.
+        trainable: float initializers become parameters that require gradients; a quantized program's integers are carried in floats,
+            so that gradients pass straight through the rounding.
+        share: parameters that are still the traced module's own are the same objects, not copies.
+        train_norms: BatchNormalization takes its statistics from the batch while the module is in training mode.
+
+    Returns:
+        The module, in eval mode. It takes the inputs in order, or by name, and returns the output, or a tuple of them.
+
+    Raises:
+        UnsupportedModelError: operators that have no entry in `TORCH_OPS`; the message says how to add one.
+        MissingExtraError: torch is not installed.
+    """
+    _require_torch()
+    from netwright.backends.torch import lower_to_torch
+
+    return lower_to_torch(program, trainable=trainable, share=share, train_norms=train_norms)
+
+
+def write_back(program: Program, module: torch.fx.GraphModule, into_module: bool = False) -> Program:
+    """A Program with the weights of a GraphModule that `to_torch` made and you trained.
+
+    Args:
+        program: the one that the module was made from, or one that it descends from through passes; left as it is.
+        module: made by `to_torch`.
+        into_module: also set the parameters of the `nn.Module` that the program was traced from, in place.
+
+    Raises:
+        NetwrightError: weights have no way back through the passes in between; they are listed, with the actions.
+    """
+    _require_torch()
+    from netwright.backends.torch import write_back as write_back_weights
+
+    return write_back_weights(program, module, into_module)
+
+
 def save(program: Program, path: str | PathLike[str]) -> None:
     """Write a Program to an `.onnx` file: atomically, with untouched weights copied from file to file.
 
@@ -170,3 +210,13 @@ def compare(
     from netwright.debug import compare as compare_programs
 
     return compare_programs(a, b, feeds, values=values)
+
+
+def _require_torch() -> None:
+    """Say which extra is missing before anything else fails."""
+    from importlib.util import find_spec
+
+    from netwright.ir.errors import MissingExtraError
+
+    if find_spec("torch") is None:
+        raise MissingExtraError("torch is not installed.", place="torch", remedy='Run pip install "netwright[torch]".')

@@ -91,7 +91,7 @@ class Bank:
         for part in parts[:-1]:
             while not isinstance(getattr(owner, part, nn.Module()), nn.Module) or _reserved(owner, part):
                 part += "_"
-            if part not in owner._modules:
+            if not _holds(owner, part):
                 owner.add_module(part, nn.Module())
             owner = owner.get_submodule(part)
             path += f"{part}."
@@ -102,8 +102,12 @@ class Bank:
         return owner, leaf, path + leaf
 
 
+def _holds(owner: nn.Module, part: str) -> bool:
+    return isinstance(getattr(owner, part, None), nn.Module)
+
+
 def _reserved(owner: nn.Module, part: str) -> bool:
-    return part not in owner._modules and (hasattr(owner, part) or hasattr(fx.GraphModule, part) or part in ("graph", "code", "meta"))
+    return not _holds(owner, part) and (hasattr(owner, part) or hasattr(fx.GraphModule, part) or part in ("graph", "code", "meta"))
 
 
 def _torch_tensor(tensor: onnx_ir.TensorProtocol) -> torch.Tensor | None:

@@ -86,6 +86,8 @@ def binding_of(module: fx.GraphModule) -> Binding:
     found = module.meta.get(KEY)
     if found is None:
         raise NetwrightError(
-            "This GraphModule was not made by to_torch, or lost its meta.", place=type(module).__name__, remedy="Give the one that to_torch returned."
+            "This GraphModule was not made by to_torch, or lost its meta.",
+            place=type(module).__name__,
+            remedy="Give the one that to_torch returned.",
         )
     return cast("Binding", found)

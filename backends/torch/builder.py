@@ -11,7 +11,7 @@ import builtins
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TypeAlias, cast
 
 import onnx_ir
 import torch
@@ -33,7 +33,7 @@ from netwright.ir.program import Program
 TRAINED = "netwright.training"
 """Domain of entries that stand in for ONNX's own while a program is trained."""
 
-Argument = object
+Argument: TypeAlias = fx.node.Argument
 """What fx takes as an argument: nodes, numbers, and lists of them."""
 
 
@@ -303,7 +303,8 @@ class GraphBuilder:
             name = parameter_name(entry, index)
             if index >= len(entry.inputs) and not entry.variadic:
                 raise UnsupportedModelError(
-                    f"{node.op_type} takes {len(entry.inputs)} inputs in the torch backend, and this node has {len(node.inputs)}.", place=site(node)
+                    f"{node.op_type} takes {len(entry.inputs)} inputs in the torch backend, and this node has {len(node.inputs)}.",
+                    place=site(node),
                 )
             if value is None:
                 args.append(None)
@@ -344,7 +345,11 @@ class GraphBuilder:
 
         default = default_of(node, name, self.program.model.opset_imports.get(node.domain, 1))
         value = _plain(attribute)
-        if value == default or (isinstance(value, tuple) and isinstance(default, Sequence) and list(value) == list(default)) or value in ((), ""):
+        if (
+            value == default
+            or (isinstance(value, tuple) and isinstance(default, Sequence) and list(value) == list(default))
+            or value in ((), "")
+        ):
             return
         raise UnsupportedModelError(
             f"The torch backend's {node.op_type} does not take the attribute {name}={value!r}.",
@@ -395,7 +400,9 @@ class GraphBuilder:
         function = host.HOST_OPS.get(node.op_type)
         if function is None or not _fits_host(node, operands):
             return False
-        keywords = {name: _plain(attribute) for name, attribute in node.attributes.items() if attribute.type != onnx_ir.AttributeType.TENSOR}
+        keywords = {
+            name: _plain(attribute) for name, attribute in node.attributes.items() if attribute.type != onnx_ir.AttributeType.TENSOR
+        }
         dtype = next((operand.dtype for operand in reversed(operands) if operand is not None), onnx_ir.DataType.INT64)
         if node.op_type in _COMPARISONS:
             dtype = onnx_ir.DataType.BOOL
@@ -444,7 +451,9 @@ class GraphBuilder:
         several = node.op_type == "Split"
         if all(operand is None or operand.is_literal for operand in operands):
             found = function(*values, **keywords)
-            for output, part in zip(node.outputs, cast("tuple[Numbers, ...]", found) if several else (cast("Numbers", found),), strict=False):
+            for output, part in zip(
+                node.outputs, cast("tuple[Numbers, ...]", found) if several else (cast("Numbers", found),), strict=False
+            ):
                 self._held[output] = OnHost(part, dtype)
             return
         name = node.outputs[0].name or node.op_type
@@ -474,7 +483,11 @@ class GraphBuilder:
         tensor = value.const_value
         if tensor is None or len(tensor.shape) > 1 or tensor.size > host.LARGEST or host.cast_kind(tensor.dtype) is None:
             return None
-        if host.cast_kind(tensor.dtype) == "float" and value.name in self.settings.weights and role_of(value, self.program) is Role.PARAMETER:
+        if (
+            host.cast_kind(tensor.dtype) == "float"
+            and value.name in self.settings.weights
+            and role_of(value, self.program) is Role.PARAMETER
+        ):
             return None
         return OnHost(cast("Numbers", tensor.numpy().tolist()), tensor.dtype)
 
@@ -568,12 +581,14 @@ class GraphBuilder:
 
 
 _COMPARISONS = frozenset({"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Not", "And", "Or"})
-_FIRST_TYPED = frozenset({"Gather", "Slice", "Reshape", "Squeeze", "Unsqueeze", "Split", "ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin"})
+_FIRST_TYPED = frozenset(
+    {"Gather", "Slice", "Reshape", "Squeeze", "Unsqueeze", "Split", "ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin"}
+)
 
 
 def item(values: object, index: int) -> object:
     """One of several results; an entry of which only the first is wanted may return that alone."""
-    return values[index] if isinstance(values, tuple | list) else values
+    return cast("Sequence[object]", values)[index] if isinstance(values, tuple | list) else values
 
 
 def _first_reader(value: onnx_ir.Value) -> tuple[onnx_ir.Node, int]:

@@ -56,8 +56,10 @@ def latent_of(value: onnx_ir.Value, reader: tuple[onnx_ir.Node, int]) -> tuple[L
     axis, block = int_attr(node, "axis", 1), int_attr(node, "block_size", 0)
     latent = Latent(low, high, scale.name, None if zero is None else zero.name, axis, block)
     factor = spread(to_tensor(np.array(scale.const_value.numpy())).float(), whole.shape, axis, block)
-    shift = 0.0 if zero is None or zero.const_value is None else spread(
-        to_tensor(np.array(zero.const_value.numpy())).float(), whole.shape, axis, block
+    shift = (
+        0.0
+        if zero is None or zero.const_value is None
+        else spread(to_tensor(np.array(zero.const_value.numpy())).float(), whole.shape, axis, block)
     )
     return latent, (torch.from_numpy(whole) - shift) * factor
 

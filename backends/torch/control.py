@@ -16,7 +16,7 @@ from netwright.ir.opinfo import int_attr, ints_attr, site
 if TYPE_CHECKING:
     from torch import fx
 
-    from netwright.backends.torch.builder import GraphBuilder
+    from netwright.backends.torch.builder import Argument, GraphBuilder
 
 Branch = Callable[..., "tuple[torch.Tensor, ...]"]
 """The module of a subgraph: its inputs, then what it captures → its outputs."""
@@ -25,7 +25,9 @@ Branch = Callable[..., "tuple[torch.Tensor, ...]"]
 # ---- at run time -------------------------------------------------------------------------------------------------
 
 
-def branch(condition: torch.Tensor | bool, then: Branch, otherwise: Branch, then_args: Sequence[object], else_args: Sequence[object]) -> tuple[torch.Tensor, ...]:
+def branch(
+    condition: torch.Tensor | bool, then: Branch, otherwise: Branch, then_args: Sequence[object], else_args: Sequence[object]
+) -> tuple[torch.Tensor, ...]:
     """The outputs of one of two subgraphs."""
     return then(*then_args) if _holds(condition) else otherwise(*else_args)
 
@@ -55,7 +57,8 @@ def loop(
     """
     limit = None if trips is None else int(trips)
     goes_on = condition is None or _holds(condition)
-    values, rows = list(states), [[] for _ in scanned]
+    values = list(states)
+    rows: list[list[torch.Tensor]] = [[] for _ in scanned]
     trip = 0
     while goes_on and (limit is None or trip < limit):
         going = torch.tensor(True, device=device)
@@ -66,7 +69,8 @@ def loop(
         goes_on = _holds(again)
         trip += 1
     stacked = [
-        torch.stack(row) if row else torch.empty((0, *shape), dtype=dtype, device=device) for row, (dtype, shape) in zip(rows, scanned, strict=True)
+        torch.stack(row) if row else torch.empty((0, *shape), dtype=dtype, device=device)
+        for row, (dtype, shape) in zip(rows, scanned, strict=True)
     ]
     return (*values, *stacked)
 
@@ -124,7 +128,9 @@ def lower_if(builder: GraphBuilder, node: onnx_ir.Node) -> None:
         for output, made in zip(node.outputs, chosen.outputs, strict=True):
             builder.bind(output, builder.held(made))
         return
-    (then, then_args), (otherwise, else_args) = (_subgraph(builder, graph, f"{site(node)}_{name}") for graph, name in zip(graphs, ("then", "else"), strict=True))
+    (then, then_args), (otherwise, else_args) = (
+        _subgraph(builder, graph, f"{site(node)}_{name}") for graph, name in zip(graphs, ("then", "else"), strict=True)
+    )
     made = builder.call(branch, (condition, then, otherwise, then_args, else_args), {}, name=f"{site(node)}_all")
     builder.bind_outputs(node, made, _as_tensor, several=True)
 
@@ -171,7 +177,7 @@ CONTROL: Mapping[str, Callable[[GraphBuilder, onnx_ir.Node], None]] = {"If": low
 """How operators with subgraphs are lowered."""
 
 
-def _subgraph(builder: GraphBuilder, graph: onnx_ir.Graph, name: str) -> tuple[fx.Node, list[object]]:
+def _subgraph(builder: GraphBuilder, graph: onnx_ir.Graph, name: str) -> tuple[fx.Node, list[Argument]]:
     """A subgraph as a module: the node that fetches it, and what it captures."""
     inner = builder.child()
     for value in graph.inputs:
@@ -179,7 +185,7 @@ def _subgraph(builder: GraphBuilder, graph: onnx_ir.Graph, name: str) -> tuple[f
     inner.lower(list(graph))
     inner.give(graph.outputs, single=False)
     path = inner.module(name)
-    captured = [held.value if isinstance(held, OnHost) else held.node for held in inner.captured]
+    captured: list[Argument] = [held.value if isinstance(held, OnHost) else held.node for held in inner.captured]
     return builder.get(path), captured
 
 

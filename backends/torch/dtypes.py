@@ -61,7 +61,7 @@ _WIDENED: Mapping[str, type[np.generic]] = MappingProxyType({"int4": np.int8, "u
 
 
 def torch_dtype(code: int | onnx_ir.DataType) -> torch.dtype:
-    """torch's type for an ONNX type.
+    """Torch's type for an ONNX type.
 
     Raises:
         NetwrightError: torch has none (strings, 4-bit floats).
@@ -110,4 +110,8 @@ def to_array(tensor: torch.Tensor, dtype: onnx_ir.DataType | None = None) -> np.
 def _owned(array: np.ndarray) -> np.ndarray:
     """An array that torch may share: contiguous, writable, in the machine's byte order."""
     native = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-    return np.require(native, requirements=["C", "W", "O"]) if not native.flags.writeable else np.ascontiguousarray(native).reshape(native.shape)
+    return (
+        np.require(native, requirements=["C", "W", "O"])
+        if not native.flags.writeable
+        else np.ascontiguousarray(native).reshape(native.shape)
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol, cast
+
 import onnx
 import onnx_ir
 from onnx_ir.passes.common import InlinePass
@@ -16,6 +18,18 @@ from netwright.ir.shapes import infer
 _BODIES = "netwright.expanded"
 _ROUNDS = 8
 """Bodies may use operators that need bodies again; no operator of the standard nests this deep."""
+
+
+class _Defined(Protocol):
+    """The parts of `onnx.defs.OpSchema` that its type stubs leave out."""
+
+    has_function: bool
+    has_context_dependent_function: bool
+    function_opset_versions: list[int]
+    context_dependent_function_opset_versions: list[int]
+
+    def get_function_with_opset_version(self, version: int) -> bytes: ...
+    def get_context_dependent_function_with_opset_version(self, version: int, node: bytes, types: list[bytes]) -> bytes: ...
 
 
 def expand(program: Program) -> Program:
@@ -69,7 +83,9 @@ def _unsupported(nodes: list[onnx_ir.Node]) -> UnsupportedModelError:
     by_operator: dict[str, list[str]] = {}
     for node in nodes:
         by_operator.setdefault(f"{node.domain}::{node.op_type}" if node.domain else node.op_type, []).append(f"%{site(node)}")
-    listed = "; ".join(f"{name} ({', '.join(sites[:3])}{f' and {len(sites) - 3} more' if len(sites) > 3 else ''})" for name, sites in by_operator.items())
+    listed = "; ".join(
+        f"{name} ({', '.join(sites[:3])}{f' and {len(sites) - 3} more' if len(sites) > 3 else ''})" for name, sites in by_operator.items()
+    )
     first = nodes[0]
     domain = f', domain="{first.domain}"' if first.domain else ""
     return UnsupportedModelError(
@@ -84,7 +100,7 @@ def _definition(node: onnx_ir.Node, program: Program) -> onnx.FunctionProto | No
     version = program.model.opset_imports.get(node.domain)
     if version is None or not onnx.defs.has(node.op_type, node.domain):
         return None
-    found = onnx.defs.get_schema(node.op_type, version, node.domain)
+    found = cast("_Defined", onnx.defs.get_schema(node.op_type, version, node.domain))
     if found.has_function:
         versions = [one for one in found.function_opset_versions if one <= version]
         text = found.get_function_with_opset_version(max(versions)) if versions else None
@@ -96,13 +112,17 @@ def _definition(node: onnx_ir.Node, program: Program) -> onnx.FunctionProto | No
     return onnx.FunctionProto.FromString(text) if text else None
 
 
-def _specialised(schema: onnx.defs.OpSchema, node: onnx_ir.Node, version: int) -> bytes | None:
+def _specialised(schema: _Defined, node: onnx_ir.Node, version: int) -> bytes | None:
     """A definition that depends on the types of the node's inputs; None where they are not known."""
     types: list[bytes] = []
     for value in node.inputs:
         if value is not None and value.type is None:
             return None
-        proto = onnx.TypeProto() if value is None else onnx.ValueInfoProto.FromString(onnx_ir.serde.serialize_value(value).SerializeToString()).type
+        proto = (
+            onnx.TypeProto()
+            if value is None
+            else onnx.ValueInfoProto.FromString(onnx_ir.serde.serialize_value(value).SerializeToString()).type
+        )
         types.append(proto.SerializeToString())
     plain = onnx_ir.serde.serialize_node(node)
     return schema.get_context_dependent_function_with_opset_version(version, plain.SerializeToString(), types)

@@ -8,9 +8,11 @@ tensor of rank 1. Results are those of the ONNX operators on tensors of rank 0 a
 from __future__ import annotations
 
 import math
+import operator
 import struct
 from collections.abc import Callable, Sequence
 from typing import TypeVar
+from typing import cast as cast_type
 
 import onnx_ir
 import torch
@@ -38,7 +40,7 @@ def host_op(*op_types: str) -> Callable[[F], F]:
 
 def shape_of(x: torch.Tensor, start: int = 0, end: int | None = None) -> list[int]:
     """Sizes of a tensor's axes from `start` to before `end`, as `Shape` takes them."""
-    return list(x.shape)[slice(start, end)]
+    return list(x.shape[start:end])
 
 
 def size_of(x: torch.Tensor) -> int:
@@ -123,7 +125,7 @@ def constant_of_shape(shape: Sequence[int], *, value: Number = 0.0) -> Literal:
 @host_op("Where")
 def where(condition: Literal, x: Literal, y: Literal) -> Literal:
     """`x` where the condition holds, else `y`."""
-    return _each(lambda holds, one, other: one if holds else other, condition, x, y)
+    return _each(_chosen, condition, x, y)
 
 
 # ---- arithmetic --------------------------------------------------------------------------------------------------
@@ -131,80 +133,80 @@ def where(condition: Literal, x: Literal, y: Literal) -> Literal:
 
 @host_op("Add")
 def add(x: Literal, y: Literal) -> Literal:
-    """x + y."""
-    return _each(lambda a, b: _rounded(a + b), x, y)
+    """X + y."""
+    return _pairwise(lambda a, b: _rounded(a + b), x, y)
 
 
 @host_op("Sub")
 def subtract(x: Literal, y: Literal) -> Literal:
-    """x - y."""
-    return _each(lambda a, b: _rounded(a - b), x, y)
+    """X - y."""
+    return _pairwise(lambda a, b: _rounded(a - b), x, y)
 
 
 @host_op("Mul")
 def multiply(x: Literal, y: Literal) -> Literal:
-    """x · y."""
-    return _each(lambda a, b: _rounded(a * b), x, y)
+    """X · y."""
+    return _pairwise(lambda a, b: _rounded(a * b), x, y)
 
 
 @host_op("Div")
 def divide(x: Literal, y: Literal) -> Literal:
-    """x / y; integers are rounded towards zero."""
-    return _each(_quotient, x, y)
+    """X / y; integers are rounded towards zero."""
+    return _pairwise(_quotient, x, y)
 
 
 @host_op("Mod")
 def modulo(x: Literal, y: Literal, *, fmod: int = 0) -> Literal:
     """The remainder, with the sign of `y`, or of `x` with `fmod`."""
-    return _each(math.fmod if fmod else lambda a, b: a % b, x, y)
+    return _pairwise(math.fmod if fmod else operator.mod, x, y)
 
 
 @host_op("Min")
 def minimum(*parts: Literal) -> Literal:
     """The smallest, element by element."""
-    return _each(lambda *numbers: _fold(lambda a, b: a if a < b else b, numbers), *parts)
+    return _each(_least, *parts)
 
 
 @host_op("Max")
 def maximum(*parts: Literal) -> Literal:
     """The largest, element by element."""
-    return _each(lambda *numbers: _fold(lambda a, b: b if a < b else a, numbers), *parts)
+    return _each(_most, *parts)
 
 
 @host_op("Neg")
 def negate(x: Literal) -> Literal:
     """-x."""
-    return _each(lambda a: -a, x)
+    return _singly(lambda a: -a, x)
 
 
 @host_op("Abs")
 def absolute(x: Literal) -> Literal:
     """|x|."""
-    return _each(abs, x)
+    return _singly(abs, x)
 
 
 @host_op("Floor")
 def floor(x: Literal) -> Literal:
     """The next integer below, still a float."""
-    return _each(lambda a: float(math.floor(a)), x)
+    return _singly(lambda a: float(math.floor(a)), x)
 
 
 @host_op("Ceil")
 def ceil(x: Literal) -> Literal:
     """The next integer above, still a float."""
-    return _each(lambda a: float(math.ceil(a)), x)
+    return _singly(lambda a: float(math.ceil(a)), x)
 
 
 @host_op("Sqrt")
 def square_root(x: Literal) -> Literal:
     """√x."""
-    return _each(lambda a: _rounded(a**0.5), x)
+    return _singly(lambda a: _rounded(a**0.5), x)
 
 
 @host_op("Reciprocal")
 def reciprocal(x: Literal) -> Literal:
     """1 / x."""
-    return _each(lambda a: _rounded(1.0 / a), x)
+    return _singly(lambda a: _rounded(1.0 / a), x)
 
 
 @host_op("ReduceProd")
@@ -236,55 +238,55 @@ def smallest(x: Literal, axes: Literal | None = None, *, keepdims: int = 1, noop
 
 @host_op("Equal")
 def equal(x: Literal, y: Literal) -> Literal:
-    """x = y."""
-    return _each(lambda a, b: a == b, x, y)
+    """X = y."""
+    return _pairwise(lambda a, b: a == b, x, y)
 
 
 @host_op("Less")
 def less(x: Literal, y: Literal) -> Literal:
-    """x < y."""
-    return _each(lambda a, b: a < b, x, y)
+    """X < y."""
+    return _pairwise(lambda a, b: a < b, x, y)
 
 
 @host_op("LessOrEqual")
 def less_or_equal(x: Literal, y: Literal) -> Literal:
-    """x ≤ y."""
-    return _each(lambda a, b: a <= b, x, y)
+    """X ≤ y."""
+    return _pairwise(lambda a, b: a <= b, x, y)
 
 
 @host_op("Greater")
 def greater(x: Literal, y: Literal) -> Literal:
-    """x > y."""
-    return _each(lambda a, b: a > b, x, y)
+    """X > y."""
+    return _pairwise(lambda a, b: a > b, x, y)
 
 
 @host_op("GreaterOrEqual")
 def greater_or_equal(x: Literal, y: Literal) -> Literal:
-    """x ≥ y."""
-    return _each(lambda a, b: a >= b, x, y)
+    """X ≥ y."""
+    return _pairwise(lambda a, b: a >= b, x, y)
 
 
 @host_op("Not")
 def logical_not(x: Literal) -> Literal:
     """Not x."""
-    return _each(lambda a: not a, x)
+    return _singly(lambda a: not a, x)
 
 
 @host_op("And")
 def logical_and(x: Literal, y: Literal) -> Literal:
     """Both."""
-    return _each(lambda a, b: a and b, x, y)
+    return _pairwise(lambda a, b: a and b, x, y)
 
 
 @host_op("Or")
 def logical_or(x: Literal, y: Literal) -> Literal:
     """Either."""
-    return _each(lambda a, b: a or b, x, y)
+    return _pairwise(lambda a, b: a or b, x, y)
 
 
 def cast(x: Literal, kind: str) -> Literal:
     """The numbers as `bool`, `int` or `float`; floats become integers by dropping the fraction."""
-    return _each(_CASTS[kind], x)
+    return _singly(_CASTS[kind], x)
 
 
 _CASTS: dict[str, Callable[[Number], Number]] = {
@@ -307,6 +309,18 @@ _KINDS = {
 }
 
 
+def _singly(function: Callable[[Number], Number], x: Literal) -> Literal:
+    return [function(number) for number in x] if isinstance(x, list) else function(x)
+
+
+def _pairwise(function: Callable[[Number, Number], Number], x: Literal, y: Literal) -> Literal:
+    return _each(function, x, y)
+
+
+def _chosen(holds: Number, one: Number, other: Number) -> Number:
+    return one if holds else other
+
+
 def _each(function: Callable[..., Number], *operands: Literal) -> Literal:
     """A function on numbers, element by element; single numbers, and lists of one, are repeated."""
     lists = [operand for operand in operands if isinstance(operand, list)]
@@ -314,7 +328,11 @@ def _each(function: Callable[..., Number], *operands: Literal) -> Literal:
         return function(*operands)
     length = max(len(one) for one in lists) if all(lists) else 0
     rows = [
-        operand * length if isinstance(operand, list) and len(operand) == 1 else operand if isinstance(operand, list) else [operand] * length
+        operand * length
+        if isinstance(operand, list) and len(operand) == 1
+        else operand
+        if isinstance(operand, list)
+        else [operand] * length
         for operand in operands
     ]
     return [function(*numbers) for numbers in zip(*rows, strict=True)]
@@ -324,6 +342,14 @@ def _reduced(function: Callable[[Number, Number], Number], x: Literal, keepdims:
     numbers = x if isinstance(x, list) else [x]
     found = _fold(function, numbers) if numbers else empty
     return [found] if keepdims and isinstance(x, list) else found
+
+
+def _least(*numbers: Number) -> Number:
+    return _fold(lambda a, b: a if a < b else b, numbers)
+
+
+def _most(*numbers: Number) -> Number:
+    return _fold(lambda a, b: b if a < b else a, numbers)
 
 
 def _fold(function: Callable[[Number, Number], Number], numbers: Sequence[Number]) -> Number:
@@ -352,4 +378,4 @@ def _clamped(index: int, count: int, low: int, high: int) -> int:
 
 
 def _single(value: Literal) -> int:
-    return value[0] if isinstance(value, list) else value
+    return cast_type("int", value[0] if isinstance(value, list) else value)

@@ -87,5 +87,7 @@ def _refuse_strings(program: Program) -> None:
     for value in (*program.graph.inputs, *program.graph.outputs):
         if value.dtype is onnx_ir.DataType.STRING:
             raise UnsupportedModelError(
-                "torch has no tensors of strings.", place=value.name, remedy="Leave the text processing outside of the part that is trained."
+                "torch has no tensors of strings.",
+                place=value.name,
+                remedy="Leave the text processing outside of the part that is trained.",
             )

@@ -15,7 +15,6 @@ from typing import cast
 import numpy as np
 import onnx_ir
 
-from netwright.backends.torch.host import HOST_OPS
 from netwright.backends.torch.table import OpEntry, find_entry
 from netwright.ir.program import Program, constant
 
@@ -37,7 +36,9 @@ QUANTIZED = frozenset(
 )
 """Types of integer weights."""
 
-_ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where", "Mod", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"})
+_ELEMENTWISE = frozenset(
+    {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where", "Mod", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"}
+)
 _MASKED = -1e4
 
 
@@ -109,7 +110,7 @@ def _takes_setting(node: onnx_ir.Node, index: int, tensor: onnx_ir.TensorProtoco
     if entry is None:
         return False
     name = parameter_name(entry, index)
-    return name in entry.frozen or name in entry.host or (not node.domain and node.op_type == "Shape" and "Shape" not in HOST_OPS)
+    return name in entry.frozen or name in entry.host
 
 
 def _masks(tensor: onnx_ir.TensorProtocol) -> bool:
