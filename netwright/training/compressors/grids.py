@@ -2,7 +2,7 @@
 
     bits      integers                        scale
     ternary   -1, 0, 1                        mean |w| over |w| > 0.7 mean |w| (Li & Liu, Ternary Weight Networks, arXiv 1605.04711)
-    2         -3, -1, 1, 3                    least squares: four levels, no zero, 37 % less error on Gaussian weights than three
+    2         -3, -1, 1, 3                    least squares: four levels, no zero, 38 % less error on Gaussian weights than three
     3, 4      -(2ᵇ⁻¹-1) … 2ᵇ⁻¹-1              least squares
     5 … 8     the same                        largest |w| over 2ᵇ⁻¹-1
 
@@ -71,16 +71,21 @@ def to_grid(weight: Tensor, bits: Bits, rows: tuple[int, ...], *, fit: Fit = "au
         fit: least squares or the largest element; `auto` as the table above says.
     """
     with torch.no_grad():
-        data = weight.detach()
+        data = weight.detach() if weight.dtype == torch.float64 else weight.detach().float()
         others = tuple(axis for axis in range(data.dim()) if axis not in rows)
         if bits == "ternary":
-            return _ternary(data, others)
+            return _as(weight, _ternary(data, others))
         peak = data.abs().amax(dim=others, keepdim=True) if others else data.abs()
         squares = fit == "mse" or (fit == "auto" and bits <= 4)
         step = _least_squares(data, bits, others) if squares else _peak_step(peak, bits)
-        step = torch.where((peak > 0) & (step > 0), step, torch.ones_like(step))
+        step = torch.where((peak > 0) & (step > 0), step, torch.ones_like(step)).to(weight.dtype).to(data.dtype)
         values = torch.where(peak > 0, _rounded(data, step, bits), torch.zeros_like(data))
-        return Codes(values, step, step * (top_of(bits) + (1.0 if bits == 2 else 0.5)))
+        return _as(weight, Codes(values, step, step * (top_of(bits) + (1.0 if bits == 2 else 0.5))))
+
+
+def _as(weight: Tensor, codes: Codes) -> Codes:
+    """In the weight's own type: half floats are computed in single ones."""
+    return Codes(codes.values.to(weight.dtype), codes.scale.to(weight.dtype), codes.reach.to(weight.dtype))
 
 
 def _ternary(data: Tensor, others: tuple[int, ...]) -> Codes:
