@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -115,5 +116,7 @@ def _spatial_rank(x: torch.Tensor, op_type: str) -> int:
     return rank
 
 
-_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+_CONVOLUTIONS: Mapping[int, Callable[..., torch.Tensor]] = MappingProxyType({1: F.conv1d, 2: F.conv2d, 3: F.conv3d})
+_TRANSPOSED: Mapping[int, Callable[..., torch.Tensor]] = MappingProxyType(
+    {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+)

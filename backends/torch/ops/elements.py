@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 
@@ -38,6 +38,11 @@ def whole_number(value: float) -> int:
 def listed(value: int | Sequence[int]) -> list[int]:
     """A list of what stands alone or in a list."""
     return list(value) if isinstance(value, Sequence) else [value]
+
+
+def p_norm(x: torch.Tensor, p: int, axes: Sequence[int]) -> torch.Tensor:
+    """(Σ |x|^p)^(1/p) over axes, which stay with size 1."""
+    return cast("torch.Tensor", torch.linalg.vector_norm(x, p, list(axes), keepdim=True))
 
 
 def movable(x: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import torch
 import torch.nn.functional as F
 
+from netwright.backends.torch.ops.elements import p_norm
 from netwright.backends.torch.table import torch_op
 
 OneOrAll: TypeAlias = "torch.Tensor | tuple[torch.Tensor, torch.Tensor, torch.Tensor]"
@@ -110,7 +111,7 @@ def layer_norm(
 def rms_norm(
     x: torch.Tensor, scale: torch.Tensor, *, axis: int = -1, epsilon: float = 1e-5, stash_type: torch.dtype | None = torch.float32
 ) -> torch.Tensor:
-    """x / √(mean(x²) + ε) · scale over the axes from `axis` on (Zhang & Sennrich, arXiv 1910.07467).
+    """The axes from `axis` on divided by their root mean square: x / √(mean(x²) + ε) · scale (arXiv 1910.07467).
 
     torch computes the first step in float32 or wider whatever the input is. The result has the type of `scale`.
     """
@@ -148,7 +149,7 @@ def group_norm_by_group(
 
 @torch_op("LRN")
 def local_response_norm(x: torch.Tensor, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0) -> torch.Tensor:
-    """x / (bias + α / size · Σ x²)^β, the sum over `size` neighbouring channels."""
+    """Each channel subdued by its neighbours: x / (bias + α / size · Σ x²)^β, the sum over `size` neighbouring channels."""
     if size % 2:
         return F.local_response_norm(x, size, alpha, beta, bias)
     before = (size - 1) // 2
@@ -158,6 +159,6 @@ def local_response_norm(x: torch.Tensor, *, size: int, alpha: float = 1e-4, beta
 
 @torch_op("LpNormalization")
 def lp_normalize(x: torch.Tensor, *, axis: int = -1, p: int = 2) -> torch.Tensor:
-    """x divided by its p-norm along an axis; zeros stay zeros."""
-    norm = torch.linalg.vector_norm(x, p, dim=axis, keepdim=True)
+    """The tensor divided by its p-norm along an axis; zeros stay zeros."""
+    norm = p_norm(x, p, [axis])
     return x / torch.where(norm == 0, torch.ones_like(norm), norm)

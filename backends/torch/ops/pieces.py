@@ -22,9 +22,9 @@ def split(
 ) -> tuple[torch.Tensor, ...]:
     """Pieces along an axis: of the sizes given, else equal ones, the last smaller where they do not divide."""
     if split is not None:
-        return data.split(list(split), dim=axis)
+        return cut(data, list(split), axis)
     count = num_outputs or len(wanted)
-    return data.split(-(-data.shape[axis] // count), dim=axis)
+    return cut(data, -(-data.shape[axis] // count), axis)
 
 
 @torch_op("Slice", host=("starts", "ends", "axes", "steps"), moves=("data",))
@@ -66,6 +66,11 @@ def reverse_sequence(data: torch.Tensor, sequence_lens: torch.Tensor, *, batch_a
     lengths = axis_view(sequence_lens, batch_axis, data.ndim)
     places = torch.where(steps < lengths, lengths - 1 - steps, steps)
     return movable(data).gather(time_axis, places.expand(data.shape)).view(data.dtype)
+
+
+def cut(data: torch.Tensor, sizes: int | list[int], axis: int) -> tuple[torch.Tensor, ...]:
+    """`torch.split`, with its types."""
+    return tuple(torch.split(data, sizes, axis))
 
 
 def _reversed(start: int, end: int, step: int, size: int) -> slice:

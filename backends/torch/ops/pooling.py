@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 
-from netwright.backends.torch.ops.elements import axis_view
+from netwright.backends.torch.ops.elements import axis_view, p_norm
 from netwright.backends.torch.ops.spatial import Window, around, window_of, windows_of
 from netwright.backends.torch.table import torch_op
 from netwright.ir.errors import UnsupportedModelError
@@ -87,10 +88,10 @@ def max_pool(
         after = _sum(window.after, window.overhang(x.shape[2:])) if ceil_mode else window.after
         plain = F.pad(plain, around(window.before, after), value=-math.inf)
         padding, rounding = (0,) * rank, False
-    found = _MAXIMA[rank](plain, window.kernel, window.strides, padding, window.dilations, ceil_mode=rounding, return_indices=indices)
+    settings = (window.kernel, window.strides, padding, window.dilations, rounding)
     if not indices:
-        return found if x.is_floating_point() else found.to(x.dtype)
-    largest, places = found
+        return _MAXIMA[rank](plain, *settings).to(x.dtype)
+    largest, places = _MAXIMA_AND_PLACES[rank](plain, *settings)
     shift = (0,) * rank if padding == window.before else window.before
     return largest.to(x.dtype), _whole_places(places, x.shape, plain.shape[2:], shift, storage_order)
 
@@ -127,7 +128,7 @@ def global_max_pool(x: torch.Tensor) -> torch.Tensor:
 @torch_op("GlobalLpPool")
 def global_lp_pool(x: torch.Tensor, *, p: int = 2) -> torch.Tensor:
     """The p-norm of each channel."""
-    return torch.linalg.vector_norm(x, p, dim=list(range(2, x.ndim)), keepdim=True)
+    return p_norm(x, p, range(2, x.ndim))
 
 
 @torch_op("MaxUnpool", host=("output_shape",), moves=("x",))
@@ -191,5 +192,8 @@ def _sum(left: Ints, right: Ints) -> tuple[int, ...]:
     return tuple(one + other for one, other in zip(left, right, strict=True))
 
 
-_AVERAGES = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
-_MAXIMA = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+_AVERAGES: Mapping[int, Callable[..., torch.Tensor]] = MappingProxyType({1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d})
+_MAXIMA: Mapping[int, Callable[..., torch.Tensor]] = MappingProxyType({1: torch.max_pool1d, 2: torch.max_pool2d, 3: torch.max_pool3d})
+_MAXIMA_AND_PLACES: Mapping[int, Callable[..., tuple[torch.Tensor, torch.Tensor]]] = MappingProxyType(
+    {1: F.max_pool1d_with_indices, 2: F.max_pool2d_with_indices, 3: F.max_pool3d_with_indices}
+)

@@ -65,7 +65,7 @@ def tensor_scatter(
 
 
 def _combined(data: torch.Tensor, axis: int, places: torch.Tensor, updates: torch.Tensor, reduction: str) -> torch.Tensor:
-    """torch's scatter_reduce; types that it lacks are combined as int64."""
+    """What `scatter_reduce` gives; types that it lacks are combined as int64."""
     if data.dtype in MOVED_AS:
         data, updates, dtype = data.to(torch.int64), updates.to(torch.int64), data.dtype
     else:

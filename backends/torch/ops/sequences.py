@@ -7,11 +7,13 @@ from typing import TypeVar
 
 import torch
 
-from netwright.backends.torch.ops.elements import listed, single
+from netwright.backends.torch.ops.elements import single
+from netwright.backends.torch.ops.pieces import cut
 from netwright.backends.torch.table import torch_op
 from netwright.ir.errors import RunError
 
 Element = TypeVar("Element", bound="torch.Tensor | list[torch.Tensor]")
+"""What an optional may hold."""
 
 
 @torch_op("SequenceConstruct")
@@ -57,9 +59,10 @@ def split_to_sequence(
     data: torch.Tensor, split: int | Sequence[int] | None = None, *, axis: int = 0, keepdims: int = 1
 ) -> list[torch.Tensor]:
     """Pieces along an axis: of the sizes given, of one size (the last may be smaller), or single elements."""
-    if split is None:
-        return list(data.split(1, dim=axis) if keepdims else data.unbind(axis))
-    return list(data.split(listed(split) if isinstance(split, Sequence) else split, dim=axis))
+    if split is None and not keepdims:
+        return list(data.unbind(axis))
+    sizes = 1 if split is None else split
+    return list(cut(data, list(sizes) if isinstance(sizes, Sequence) else sizes, axis))
 
 
 @torch_op("ConcatFromSequence")
@@ -75,7 +78,7 @@ def optional(element: Element | None = None, *, type: object = None) -> Element 
 
 
 @torch_op("OptionalHasElement")
-def optional_has_element(element: Element | None = None, *, device: torch.device | None = None) -> torch.Tensor:
+def optional_has_element(element: torch.Tensor | list[torch.Tensor] | None = None, *, device: torch.device | None = None) -> torch.Tensor:
     """Whether there is an element."""
     return torch.tensor(element is not None, device=device)
 
