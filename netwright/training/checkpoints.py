@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import TypeAlias, cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from netwright.training.errors import CheckpointError
+from netwright.training.tensor_files import read_tensors, write_tensors
 
-Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 Tensors: TypeAlias = Mapping[str, torch.Tensor]
 
 _STATE = "state.json"
@@ -115,9 +114,12 @@ class CheckpointFolder:
             ) from error
 
     def clear_unfinished(self) -> None:
-        """Remove what a killed process left half-written."""
+        """Tidy up after a killed process: what was half-written goes; what was about to be replaced, and was not, comes back."""
         for one in self.path.iterdir():
-            if one.name.startswith((_UNFINISHED, _REPLACED)):
+            replaced = self.path / one.name.removeprefix(_REPLACED)
+            if one.name.startswith(_REPLACED) and not replaced.exists():
+                one.rename(replaced)
+            elif one.name.startswith((_UNFINISHED, _REPLACED)):
                 shutil.rmtree(one, ignore_errors=True)
 
     def _place(self, step: int) -> Path:
@@ -132,7 +134,7 @@ def _write(folder: Path, snapshot: Snapshot) -> None:
     checksums: dict[str, int] = {}
     for name, tensors in snapshot.tensors.items():
         file = folder / f"{name}.safetensors"
-        save_file(_separate(tensors), file)
+        write_tensors(file, tensors)
         checksums[file.name] = _checksum(file)
         _sync(file)
     facts = json.dumps(snapshot.facts, sort_keys=True)
@@ -150,22 +152,10 @@ def _read(folder: Path, step: int) -> Snapshot:
         changed = [name for name, checksum in files.items() if _checksum(folder / name) != checksum]
         if not whole or changed:
             raise _DamagedError(f"{', '.join(changed) or _STATE} has changed since it was written")
-        tensors = {Path(name).stem: load_file(folder / name) for name in files}
+        tensors = {Path(name).stem: read_tensors(folder / name) for name in files}
         return Snapshot(step, cast("dict[str, Json]", json.loads(facts)), tensors)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _DamagedError(f"{type(error).__name__}, {error}") from error
-
-
-def _separate(tensors: Tensors) -> dict[str, torch.Tensor]:
-    """On the CPU, contiguous, and none in the memory of another, as the format asks."""
-    seen: set[int] = set()
-    found: dict[str, torch.Tensor] = {}
-    for name, tensor in tensors.items():
-        plain = tensor.detach().cpu().contiguous()
-        place = plain.untyped_storage().data_ptr()
-        found[name] = plain.clone() if place in seen else plain
-        seen.add(place)
-    return found
 
 
 def _checksum(file: Path) -> int:

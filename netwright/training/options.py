@@ -50,6 +50,7 @@ class TrainOptions:
         seed: of everything random: order, dropout.
         threads: threads of torch on the CPU during the run.
         device: `auto` takes a GPU where there is one.
+        shard: split weights, gradients and the optimizer's state over the processes (FSDP), where one's memory is too small.
         progress: show a progress bar on a terminal.
     """
 
@@ -72,6 +73,7 @@ class TrainOptions:
     seed: int = 0
     threads: int | None = None
     device: Device = "auto"
+    shard: bool = False
     progress: bool = False
 
     def __post_init__(self) -> None:
@@ -94,11 +96,13 @@ class TrainOptions:
                 raise _bad(name, getattr(self, name), f"one of {', '.join(choices)}")
         if isinstance(self.schedule, str) and self.schedule not in SCHEDULES:
             raise _bad("schedule", self.schedule, f"one of {', '.join(SCHEDULES)}, or a function of (step, steps)")
+        if self.seed < 0:
+            raise _bad("seed", self.seed, "a whole number from 0")
         if self.checkpoint is None and (self.resume or self.checkpoint_every is not None):
             name = "resume" if self.resume else "checkpoint_every"
             raise TrainingError(f"{name} needs a folder of checkpoints.", place=name, remedy="Give checkpoint=FOLDER.")
 
-    def trajectory(self) -> dict[str, object]:
+    def trajectory(self) -> dict[str, str | float | None]:
         """The options that decide where a run goes, as JSON: a checkpoint fits only a run that has the same."""
         return {
             "epochs": None if self.steps is not None else self.epochs,
@@ -114,6 +118,7 @@ class TrainOptions:
             "precision": self.precision,
             "patience": self.patience,
             "seed": self.seed,
+            "shard": self.shard,
         }
 
 
