@@ -14,6 +14,7 @@ import torch
 
 from netwright.backends.torch.binding import Latent
 from netwright.backends.torch.dtypes import to_tensor
+from netwright.backends.torch.ops.quantized import requantize
 from netwright.ir.opinfo import int_attr
 
 
@@ -32,28 +33,25 @@ def requantize_latent(
     x: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor | None, *, axis: int, block_size: int, low: int, high: int
 ) -> torch.Tensor:
     """Latent weights in real units as integers: clip(round(x / scale) + zero_point, low, high)."""
-    from netwright.backends.torch.ops.quantized import requantize
-
     return requantize(x, scale, zero_point, axis=axis, block_size=block_size, low=low, high=high)
 
 
-def latent_of(value: onnx_ir.Value, reader: tuple[onnx_ir.Node, int]) -> tuple[Latent, torch.Tensor]:
+def latent_of(value: onnx_ir.Value, reader: onnx_ir.Node) -> tuple[Latent, torch.Tensor]:
     """How an integer weight comes from floats, and those floats as they are now.
 
     Args:
         value: the integer initializer.
-        reader: a node that takes it, and at which input.
+        reader: a node that takes it.
     """
     tensor = value.const_value
     assert tensor is not None, "roles gives only initializers with values"
     low, high = integer_range(tensor.dtype)
-    node, _ = reader
     whole = tensor.numpy().astype(np.float32)
-    scale = node.inputs[1] if node.op_type == "DequantizeLinear" and not node.domain else None
-    zero = node.inputs[2] if scale is not None and len(node.inputs) > 2 else None
+    scale = reader.inputs[1] if reader.op_type == "DequantizeLinear" and not reader.domain else None
+    zero = reader.inputs[2] if scale is not None and len(reader.inputs) > 2 else None
     if scale is None or scale.const_value is None or (zero is not None and zero.const_value is None):
         return Latent(low, high), torch.from_numpy(whole)
-    axis, block = int_attr(node, "axis", 1), int_attr(node, "block_size", 0)
+    axis, block = int_attr(reader, "axis", 1), int_attr(reader, "block_size", 0)
     latent = Latent(low, high, scale.name, None if zero is None else zero.name, axis, block)
     factor = spread(to_tensor(np.array(scale.const_value.numpy())).float(), whole.shape, axis, block)
     shift = (

@@ -134,6 +134,8 @@ def _call_definition(program: Program, node: onnx_ir.Node) -> None:
     assert proto is not None, "asked only of nodes that have one"
     proto.domain, proto.name = _BODIES, f"{node.op_type}_{len(program.model.functions)}"
     function = onnx_ir.serde.deserialize_function(proto)
+    versions = program.model.opset_imports
+    function.opset_imports.update({domain: versions[domain] for domain in function.opset_imports if domain in versions})
     program.model.functions[function.identifier()] = function
     program.model.opset_imports.setdefault(_BODIES, 1)
     node.domain, node.op_type, node.overload = _BODIES, proto.name, ""

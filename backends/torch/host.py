@@ -27,6 +27,9 @@ HOST_OPS: dict[str, Callable[..., object]] = {}
 LARGEST = 64
 """Constants of more elements stay tensors."""
 
+LONGEST_FILL = 4096
+"""One number repeated more often than this stays a tensor."""
+
 
 def host_op(*op_types: str) -> Callable[[F], F]:
     """Register a function for operators."""
@@ -40,7 +43,7 @@ def host_op(*op_types: str) -> Callable[[F], F]:
 
 def shape_of(x: torch.Tensor, start: int = 0, end: int | None = None) -> list[int]:
     """Sizes of a tensor's axes from `start` to before `end`, as `Shape` takes them."""
-    return list(x.shape[start:end])
+    return list(x.shape)[start:end]
 
 
 def size_of(x: torch.Tensor) -> int:
@@ -48,9 +51,16 @@ def size_of(x: torch.Tensor) -> int:
     return x.numel()
 
 
+def device_of(x: object) -> torch.device:
+    """Where a tensor is, or the first tensor of a sequence; the CPU for an empty one."""
+    if isinstance(x, torch.Tensor):
+        return x.device
+    return device_of(cast_type("list[object]", x)[0]) if isinstance(x, list) and x else torch.device("cpu")
+
+
 def to_host(x: torch.Tensor) -> Literal:
     """The numbers in a tensor of rank 0 or 1: what data decides, which a compiled graph cannot follow."""
-    return x.tolist()
+    return cast_type("Literal", x.tolist())
 
 
 def from_host(value: Literal, *, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
@@ -120,6 +130,13 @@ def split(x: Sequence[Number], sizes: Sequence[int] | None = None, *, axis: int 
 def constant_of_shape(shape: Sequence[int], *, value: Number = 0.0) -> Literal:
     """A number, so many times over."""
     return [value] * shape[0] if shape else value
+
+
+@host_op("Expand")
+def expand(x: Literal, shape: Sequence[int]) -> Literal:
+    """A number repeated, or a list of one; a longer list as it is."""
+    numbers = x if isinstance(x, list) else [x]
+    return numbers * shape[0] if shape and len(numbers) == 1 else numbers if shape else x
 
 
 @host_op("Where")

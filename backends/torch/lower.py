@@ -10,9 +10,10 @@ from torch import fx
 from netwright.backends.torch import ops
 from netwright.backends.torch.bank import Bank
 from netwright.backends.torch.binding import KEY, Binding
-from netwright.backends.torch.builder import GraphBuilder, Settings
+from netwright.backends.torch.builder import GraphBuilder
 from netwright.backends.torch.expand import expand
 from netwright.backends.torch.fuse import fusions
+from netwright.backends.torch.settings import Settings
 from netwright.ir.errors import NetwrightError, UnsupportedModelError
 from netwright.ir.program import Program
 

@@ -3,7 +3,7 @@
 A graph does not say what is a weight. A module that was traced does: its parameters are parameters, its buffers buffers.
 Of other constants, floats count as weights unless every reader takes them as a setting (a bound, an exponent, a running
 mean), they are a single number beside an elementwise operator (a scale, an epsilon), or they mask (hold infinities or
-numbers below -1e4).
+numbers below -1e4). In a traced program they are settings, too, where they repeat one number and no parameter.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ def role_of(value: onnx_ir.Value, program: Program) -> Role:
         return Role.PARAMETER
     if name in _known(program, "torch.buffers"):
         return Role.BUFFER
+    if "torch.parameters" in program.resources and _is_uniform(tensor):
+        return Role.BUFFER
     return Role.BUFFER if _is_setting(value, tensor, program) else Role.PARAMETER
 
 
@@ -111,6 +113,12 @@ def _takes_setting(node: onnx_ir.Node, index: int, tensor: onnx_ir.TensorProtoco
         return False
     name = parameter_name(entry, index)
     return name in entry.frozen or name in entry.host
+
+
+def _is_uniform(tensor: onnx_ir.TensorProtocol) -> bool:
+    """True for one number repeated: what torch's exporter writes, such as the zeros of a bias that the module does not have."""
+    array = tensor.numpy().reshape(-1)
+    return bool(array.size) and bool((array == array[0]).all())
 
 
 def _masks(tensor: onnx_ir.TensorProtocol) -> bool:

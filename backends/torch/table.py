@@ -8,6 +8,7 @@ keyword-only parameter, for:
 - `device`: where tensors are to be made, for operators that make some out of nothing;
 - `training`: the module's own flag, at run time;
 - `wanted`: a tuple of booleans, which of the declared outputs somebody reads;
+- `result`: the element type (`torch.dtype`) of its first output, where the graph says it, for operators whose inputs are all numbers;
 - `opset`: the version of the operator's domain that the program uses;
 - `carried`: whether its integer results are to be carried in floats. In a quantized program that is trained, integers are
   rounded floats, so that gradients pass straight through the rounding (Bengio et al., arXiv 1308.3432); an input named in
@@ -29,7 +30,7 @@ from netwright.ir.errors import NetwrightError
 
 F = TypeVar("F", bound=Callable[..., object])
 
-REQUESTS = frozenset({"device", "training", "wanted", "opset", "carried"})
+REQUESTS = frozenset({"device", "training", "wanted", "opset", "result", "carried"})
 """Keyword-only parameters that are no attributes."""
 
 

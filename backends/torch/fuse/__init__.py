@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx_ir
 
-    from netwright.backends.torch.builder import Fused
+    from netwright.backends.torch.settings import Fused
     from netwright.ir.program import Program
 
 

@@ -1,0 +1,46 @@
+"""A node's attributes as an entry takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import onnx_ir
+
+from netwright.backends.torch.table import OpEntry
+from netwright.ir.errors import UnsupportedModelError
+from netwright.ir.opinfo import default_of, site
+
+Plain = bool | int | float | str | tuple[object, ...] | None
+
+
+def plain(attribute: onnx_ir.Attr) -> Plain:
+    """An attribute's value in Python's types, lists as tuples."""
+    value: object = attribute.value
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(cast("Sequence[object]", value))
+    return cast("Plain", value)
+
+
+def require_default(node: onnx_ir.Node, attribute: onnx_ir.Attr, opset: int) -> None:
+    """Refuse an attribute that an entry does not take, unless it says nothing.
+
+    Raises:
+        UnsupportedModelError: its value is not the default.
+    """
+    value, default = plain(attribute), default_of(node, attribute.name, opset)
+    listed = tuple(cast("Sequence[object]", default)) if isinstance(default, Sequence) and not isinstance(default, str) else default
+    if value == listed or value in ((), ""):
+        return
+    raise UnsupportedModelError(
+        f"The torch backend's {node.op_type} does not take the attribute {attribute.name}={value!r}.",
+        place=site(node),
+        remedy=f'Register an entry that does: @torch_op("{node.op_type}").',
+    )
+
+
+def is_taken(entry: OpEntry, attribute: onnx_ir.Attr) -> bool:
+    """True for an attribute that an entry declares."""
+    return attribute.name in entry.attributes
