@@ -8,6 +8,8 @@ the case's own tolerance where that is wider), of the same type and shape. Every
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import re
 import warnings
@@ -80,7 +82,7 @@ def outcome(case: TestCase, run: Run, *, expected_errors: tuple[type[Exception],
         return Outcome(case.name, equal=False, reason="the case has no data")
     torch.manual_seed(0)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             found = run(case)
             compare(case, found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import onnx_ir
 import torch
@@ -114,6 +114,55 @@ def scan(
     return (*values, *stacked)
 
 
+def sequence_map(values: Sequence[object], body: Branch, captured: Sequence[object]) -> tuple[list[torch.Tensor], ...]:
+    """ONNX's SequenceMap: the body for each element of the first sequence, beside those of the others; tensors go to each."""
+    first = values[0]
+    assert isinstance(first, list), "the first input is a sequence"
+    made = [
+        body(*(value[place] if isinstance(value, list) else value for value in values), *captured)
+        for place in range(len(cast("list[object]", first)))
+    ]
+    return tuple(list(column) for column in zip(*made, strict=True))
+
+
+def flex_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    score_mod: Branch | None,
+    score_captured: Sequence[object],
+    prob_mod: Branch | None,
+    prob_captured: Sequence[object],
+    *,
+    scale: float | None,
+    precision: torch.dtype | None,
+) -> torch.Tensor:
+    """Attention whose scores, and the probabilities made of them, pass through functions.
+
+    Args:
+        query: [batch, heads, length, width].
+        key: [batch, groups, keys, width]; each group serves heads / groups heads side by side.
+        value: [batch, groups, keys, value width].
+        score_mod: what scores [batch, heads, length, keys] pass through.
+        score_captured: what it takes besides.
+        prob_mod: what probabilities pass through.
+        prob_captured: what it takes besides.
+        scale: of the scores; 1/√width where not given.
+        precision: of scores and softmax; float32 where not given, or float64 for that.
+    """
+    repeats = query.shape[1] // key.shape[1]
+    keys, values = (part.repeat_interleave(repeats, dim=1) if repeats > 1 else part for part in (key, value))
+    wide = precision or (torch.float64 if query.dtype == torch.float64 else torch.float32)
+    factor = query.shape[-1] ** -0.5 if scale is None else scale
+    scores = query.to(wide) @ keys.to(wide).transpose(-1, -2) * factor
+    if score_mod is not None:
+        (scores,) = score_mod(scores, *score_captured)
+    weights = scores.softmax(-1)
+    if prob_mod is not None:
+        (weights,) = prob_mod(weights, *prob_captured)
+    return (weights.to(wide) @ values.to(wide)).to(query.dtype)
+
+
 # ---- at lowering -------------------------------------------------------------------------------------------------
 
 
@@ -173,8 +222,38 @@ def lower_scan(builder: GraphBuilder, node: onnx_ir.Node) -> None:
     builder.bind_outputs(node, made, _as_tensor, several=True)
 
 
-CONTROL: Mapping[str, Callable[[GraphBuilder, onnx_ir.Node], None]] = {"If": lower_if, "Loop": lower_loop, "Scan": lower_scan}
-"""How operators with subgraphs are lowered."""
+def lower_sequence_map(builder: GraphBuilder, node: onnx_ir.Node) -> None:
+    """Lower a SequenceMap."""
+    module, captured = _subgraph(builder, node.attributes["body"].as_graph(), f"{site(node)}_body")
+    values = [builder.tensor(value) for value in node.inputs if value is not None]
+    made = builder.call(sequence_map, (values, module, captured), {}, name=f"{site(node)}_all")
+    builder.bind_outputs(node, made, _as_tensor, several=True)
+
+
+def lower_flex_attention(builder: GraphBuilder, node: onnx_ir.Node) -> None:
+    """Lower a FlexAttention, whose scores and probabilities pass through subgraphs."""
+    modules: list[Argument] = []
+    for name in ("score_mod", "prob_mod"):
+        graph = node.attributes[name].as_graph() if name in node.attributes else None
+        modules.extend(_subgraph(builder, graph, f"{site(node)}_{name}") if graph is not None else (None, []))
+    query, key, value = (builder.tensor(value) for value in node.inputs if value is not None)
+    precision = int_attr(node, "softmax_precision", 0)
+    keywords = {
+        "scale": node.attributes["scale"].as_float() if "scale" in node.attributes else None,
+        "precision": torch_dtype(precision) if precision else None,
+    }
+    made = builder.call(flex_attention, (query, key, value, *modules), keywords, name=site(node))
+    builder.bind_outputs(node, made, _as_tensor, several=False)
+
+
+CONTROL: Mapping[tuple[str, str], Callable[[GraphBuilder, onnx_ir.Node], None]] = {
+    ("", "If"): lower_if,
+    ("", "Loop"): lower_loop,
+    ("", "Scan"): lower_scan,
+    ("", "SequenceMap"): lower_sequence_map,
+    ("ai.onnx.preview", "FlexAttention"): lower_flex_attention,
+}
+"""How operators with subgraphs are lowered, by domain and name."""
 
 
 def _subgraph(builder: GraphBuilder, graph: onnx_ir.Graph, name: str) -> tuple[fx.Node, list[Argument]]:

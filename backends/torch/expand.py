@@ -74,7 +74,7 @@ def _without_entry(program: Program) -> list[onnx_ir.Node]:
 
 
 def _has_entry(node: onnx_ir.Node, program: Program) -> bool:
-    if not node.domain and node.op_type in (*CONTROL, "Constant", "Shape", "Size"):
+    if (node.domain, node.op_type) in CONTROL or (not node.domain and node.op_type == "Constant"):
         return True
     return entry_of(node, program) is not None
 

@@ -39,8 +39,8 @@ def lower_node(builder: GraphBuilder, node: onnx_ir.Node) -> None:
     Raises:
         UnsupportedModelError: its operator has no entry, or the entry does not take an input or attribute that it has.
     """
-    if not node.domain and node.op_type in CONTROL:
-        CONTROL[node.op_type](builder, node)
+    if (node.domain, node.op_type) in CONTROL:
+        CONTROL[node.domain, node.op_type](builder, node)
     elif not node.domain and node.op_type == "Constant":
         lower_constant_node(builder, node)
     elif not lower_on_host(builder, node):

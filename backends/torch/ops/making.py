@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import onnx_ir
 import torch
 
-from netwright.backends.torch.dtypes import torch_dtype
 from netwright.backends.torch.ops.wide import by_bits
 from netwright.backends.torch.table import torch_op
 
@@ -20,7 +19,7 @@ def arange(
     *,
     device: torch.device,
     stash_type: int = int(onnx_ir.DataType.FLOAT),
-    result_type: int = 0,
+    result: torch.dtype | None = None,
 ) -> torch.Tensor:
     """`start`, `start + delta`, … to before `limit`.
 
@@ -30,14 +29,11 @@ def arange(
         delta: as `start`.
         device: where the tensor is made.
         stash_type: in which type FLOAT16 and BFLOAT16 are computed: float32 (1) or their own.
-        result_type: code of the type of the numbers, which Python's do not know; without it INT64, or FLOAT for floats.
+        result: type of the numbers, which Python's do not know; without it INT64, or FLOAT for floats.
     """
     numbers = [one[0] if isinstance(one, Sequence) else one for one in (start, limit, delta)]
-    if not result_type:
-        return torch.arange(*numbers, device=device)
-    dtype = torch_dtype(result_type)
-    half = dtype in (torch.float16, torch.bfloat16) and stash_type
-    return torch.arange(*numbers, device=device, dtype=torch.float32 if half else dtype).to(dtype)
+    half = result in (torch.float16, torch.bfloat16) and stash_type
+    return torch.arange(*numbers, device=device, dtype=torch.float32 if half else result).to(result)
 
 
 @torch_op("ConstantOfShape", host=("shape",))
