@@ -29,7 +29,6 @@ _NORM_CLASS = re.compile(r"(Layer|RMS|Rms)_?Norm")
 _MOVES = frozenset({"Identity", "Reshape", "Squeeze", "Transpose"})
 _BETWEEN = frozenset({"Add", "Cast", "Div", "Identity", "Mul", "Sub", "Where", "Dropout"})
 
-RAW_MODE = 0
 BIASED_MODE = 2
 """`qk_matmul_output_mode` of Attention: what goes into its softmax, mask and all."""
 
@@ -106,9 +105,6 @@ def expose_scores(program: Program, sites: Sequence[AttentionSite]) -> tuple[Pro
     for name in fused:
         node = copy.value(name).producer()
         assert node is not None
-        if len(node.outputs) > 3 and node.outputs[3].name and int_attr(node, "qk_matmul_output_mode", RAW_MODE) == BIASED_MODE:
-            scores[name] = node.outputs[3].name
-            continue
         with copy.edit(at=node) as editor:
             attributes: dict[str, onnx_ir.Attr | int] = dict(node.attributes)
             attributes["qk_matmul_output_mode"] = BIASED_MODE
@@ -118,7 +114,7 @@ def expose_scores(program: Program, sites: Sequence[AttentionSite]) -> tuple[Pro
             for old, new in zip(node.outputs[:3], made, strict=False):
                 if old.name:
                     editor.replace(old, new)
-            scores[name] = made[3].name or ""
+            scores[name] = editor.op("Identity", [made[3]], name=f"{name}.compared").name or ""
     return copy, scores
 
 

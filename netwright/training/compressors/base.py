@@ -40,6 +40,11 @@ class Compressor(ABC):
             NetwrightError: options out of range.
         """
 
+    def adapt(self, program: Program, plan: Plan) -> Program:
+        """The program that is trained, where it is to have more nodes than the one given; itself otherwise."""
+        del plan
+        return program
+
     @abstractmethod
     def bind(self, program: Program, plan: Plan, context: Context) -> Compression:
         """The compression of these tensors, for training."""
