@@ -15,7 +15,7 @@ from netwright.data import as_batches
 from netwright.ir.cost import default_bindings
 from netwright.ir.errors import NetwrightError, PassCrash
 from netwright.ir.program import Program
-from netwright.passes.context import Context, Executor, Feeds
+from netwright.passes.context import Context, Executor, Feeds, Loss
 from netwright.passes.instruments import Instrument, OracleCheck
 from netwright.passes.manager import Outcome, run
 from netwright.passes.pipeline import Pipeline
@@ -24,6 +24,9 @@ from netwright.report import Limit, Report, Stats, measure_size
 from netwright.reproducer import attach_reproducer
 from netwright.samples import find_feeds
 from netwright.targets import Backend, backend_for
+from netwright.training.gradients import TorchGradients
+from netwright.training.sampling import TrainingData
+from netwright.training.trainer import TorchTrainer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +87,7 @@ def compile_program(
     calibration: DataLike | None,
     training: DataLike | None,
     metric: metrics.MetricLike | None,
-    loss: str | None,
+    loss: Loss | None,
     budget: Mapping[str, float] | None,
     check: bool | DataLike,
     seed: int,
@@ -102,7 +105,7 @@ def compile_program(
     program = program_or_source if isinstance(program_or_source, Program) else api.load(program_or_source)
     executor = backend.executor(threads)
     batches = None if calibration is None else as_batches(calibration, program)
-    labelled = None if training is None else as_batches(training, program)
+    labelled = None if training is None else TrainingData(training, program)
     given = dims or {}
     bindings = {**default_bindings(program), **given}
     score = None if metric is None else metrics.resolve(metric, program, batches if batches is not None else labelled, executor)
@@ -111,6 +114,7 @@ def compile_program(
         training=labelled,
         metric=score,
         loss=loss,
+        original=program,
         target=backend.target(),
         budget=budget,
         seed=seed,
@@ -118,6 +122,8 @@ def compile_program(
         dims=bindings,
         plans=plans or {},
         executor=executor,
+        gradients=TorchGradients(threads=threads),
+        trainer=TorchTrainer(seed=seed, threads=threads),
         samples=lambda one: [find_feeds(one, executor, seed=seed, dims=given, shapes=shapes)],
     )
     tools = list(instruments)

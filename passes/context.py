@@ -19,6 +19,8 @@ Feeds = Mapping[str, np.ndarray]
 """Arrays by input name, for one run."""
 Metric = Callable[[Program], float]
 """Scores a program; higher is better."""
+Loss = str | Callable[..., object]
+"""Name of a training loss, or a function of (outputs, batch) on the training backend's tensors."""
 
 
 class Executor(Protocol):
@@ -32,15 +34,19 @@ class Executor(Protocol):
 class Gradients(Protocol):
     """Gradients of a loss by value."""
 
-    def of(self, program: Program, batches: Iterable[Feeds], loss: str, values: Sequence[str]) -> dict[str, np.ndarray]:
-        """Mean gradient of the loss with respect to each value."""
+    def of(self, program: Program, batches: Iterable[Feeds], loss: Loss, values: Sequence[str]) -> dict[str, np.ndarray]:
+        """Mean gradient of the loss with respect to each value: a weight, or an inner value of the main graph."""
+        ...
+
+    def squares(self, program: Program, batches: Iterable[Feeds], loss: Loss, values: Sequence[str]) -> dict[str, np.ndarray]:
+        """Mean over batches of the squared gradient: with batches of one row, the diagonal of the empirical Fisher matrix."""
         ...
 
 
 class Trainer(Protocol):
     """Trains a program and returns the trained one."""
 
-    def train(self, program: Program, batches: Iterable[Feeds], *, loss: str, epochs: int, lr: float) -> Program:
+    def train(self, program: Program, batches: Iterable[Feeds], *, loss: Loss, epochs: int, lr: float | None = None) -> Program:
         """A program of the same structure with trained weights."""
         ...
 
@@ -74,7 +80,8 @@ class Context:
         calibration: unlabelled batches.
         training: labelled batches.
         metric: scores a program, higher is better.
-        loss: name of the training loss.
+        loss: the training loss: a name, or a function.
+        original: the program that the pipeline began with, which can teach what became of it.
         target: what the program is compiled for.
         budget: limits by quantity (`params`, `macs`, `bytes`, `latency_ms`, `metric_drop`).
         seed: the only source of randomness.
@@ -87,7 +94,8 @@ class Context:
     calibration: Iterable[Feeds] | None = None
     training: Iterable[Feeds] | None = None
     metric: Metric | None = None
-    loss: str | None = None
+    loss: Loss | None = None
+    original: Program | None = None
     target: Target | None = None
     budget: Mapping[str, float] | None = None
     seed: int = 0

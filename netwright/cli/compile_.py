@@ -55,7 +55,7 @@ def compile_(
             calibration=calibration,
             training=training,
             metric=cast("MetricLike | None", read_function(metric)),
-            loss=loss,
+            loss=read_function(loss),
             budget=limits,
             check=check,
             seed=seed,

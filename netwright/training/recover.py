@@ -1,0 +1,161 @@
+"""`recover`: training between passes, so that what they cost is won back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
+
+import onnx_ir
+
+from netwright.ir.program import Program
+from netwright.passes.base import Proposals, RewritePass
+from netwright.passes.context import Context
+from netwright.passes.numerics import Lossy, Numerics
+from netwright.passes.rewrite import Miss, Rewrite
+from netwright.training.errors import TrainingError
+from netwright.training.extra import require_extra
+from netwright.training.history import HISTORY, History
+from netwright.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    from netwright.data import DataLike
+    from netwright.ir.editor import Editor
+    from netwright.training.distill import Distill
+    from netwright.training.terms import LossLike
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recover(RewritePass):
+    """Train the program as it is now, to win back what earlier passes cost.
+
+    On labels (`training` data with labels and a `loss`), or, with `distill`, toward the outputs of the program that the pipeline began
+    with, for which inputs without labels are enough. All weights change in one action.
+    """
+
+    name: ClassVar[str] = "recover"
+    numerics: ClassVar[Numerics] = Lossy("metric")
+
+    epochs: int = 1
+    """How often to go through the training data."""
+    steps: int | None = None
+    """How many optimizer steps to make; where given, it decides and not `epochs`."""
+    lr: float | None = None
+    """Highest learning rate; the optimizer's own default where not given."""
+    optimizer: str = "adamw"
+    """adamw, adam, sgd or rmsprop."""
+    schedule: str = "cosine"
+    """How the learning rate goes: constant, linear or cosine."""
+    warmup: float = 0.05
+    """Steps in which the learning rate grows: below 1 a share of all, else a number."""
+    weight_decay: float | None = None
+    """Weight decay of tensors of rank 2 and more; the optimizer's default where not given."""
+    clip: float | None = 1.0
+    """Largest norm of the whole gradient."""
+    batch_size: int | None = None
+    """Rows to a batch; 32 for arrays that hold everything, batches as they are otherwise."""
+    accumulate: int = 1
+    """Batches to a step."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the computation; weights stay as they are."""
+    train_norms: bool = False
+    """Train BatchNormalization with the statistics of each batch."""
+    distill: bool | Mapping[str, object] = False
+    """Train toward the original program: True, or options of `Distill`, such as {'hidden': 'auto', 'temperature': 2.0}."""
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            TrainingError: one is out of range.
+        """
+        self.options(Context())
+        if isinstance(self.distill, Mapping):
+            read_distill(self.distill)
+
+    def needs(self) -> frozenset[str]:
+        """Training data, and a loss or the original program."""
+        return frozenset({"training", "original" if self.distill else "loss"})
+
+    def options(self, context: Context) -> TrainOptions:
+        """The options of the run."""
+        return TrainOptions(
+            epochs=self.epochs,
+            steps=self.steps,
+            lr=self.lr,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            warmup=self.warmup,
+            weight_decay=self.weight_decay,
+            clip=self.clip,
+            batch_size=self.batch_size,
+            accumulate=self.accumulate,
+            precision=self.precision,
+            seed=context.seed,
+            threads=context.threads,
+        )
+
+    def rewrites(self, program: Program, context: Context) -> Proposals:
+        """Train a copy, then propose all its weights at once."""
+        require_extra(self.name)
+        from netwright.training.training import train_with
+
+        trained = train_with(
+            program,
+            cast("DataLike", context.training),
+            self.options(context),
+            loss=cast("LossLike | None", context.loss),
+            teacher=context.original if self.distill else None,
+            distill=read_distill(self.distill) if isinstance(self.distill, Mapping) else None,
+            train_norms=self.train_norms,
+        )
+        changed = changed_weights(program, trained)
+        if not changed:
+            yield Miss("training changed no weight", program.outputs[0].name or "")
+            return
+        history = trained.resources[HISTORY]
+        assert isinstance(history, History)
+        yield Rewrite.edit(program.outputs[0].name or "", _why(history, len(changed)), lambda editor: set_weights(editor, changed))
+
+
+def read_distill(options: Mapping[str, object]) -> Distill:
+    """What to learn of a teacher, from options by name.
+
+    Raises:
+        TrainingError: an unknown option, or one out of range.
+    """
+    require_extra("distill")
+    from netwright.training.distill import Distill
+
+    known = [field.name for field in fields(Distill)]
+    for name in options:
+        if name not in known:
+            raise TrainingError(f"distill has no option {name}.", place="distill", remedy=f"Its options: {', '.join(known)}.")
+    return cast("Callable[..., Distill]", Distill)(**options)
+
+
+def changed_weights(program: Program, trained: Program) -> dict[str, onnx_ir.TensorProtocol]:
+    """The initializers of a trained copy that are no longer the program's own, by name.
+
+    Args:
+        program: as it was.
+        trained: a program of the same structure, of which untouched tensors are shared.
+    """
+    before = dict(_tensors(program))
+    return {name: tensor for name, tensor in _tensors(trained) if name in before and tensor is not before[name]}
+
+
+def set_weights(editor: Editor, tensors: Mapping[str, onnx_ir.TensorProtocol]) -> None:
+    """Give initializers new contents, by name."""
+    for value in editor.program.initializers():
+        if (tensor := tensors.get(value.name or "")) is not None:
+            editor.set_constant(value, tensor)
+
+
+def _tensors(program: Program) -> Iterable[tuple[str, onnx_ir.TensorProtocol]]:
+    return ((value.name or "", value.const_value) for value in program.initializers() if value.const_value is not None)
+
+
+def _why(history: History, count: int) -> str:
+    first, last = (sum(part) / len(part) for part in (history.losses[:16], history.losses[-16:]))
+    return f"{history.steps} steps of training set {count} tensors; loss {first:.4g} at first, {last:.4g} at last"
