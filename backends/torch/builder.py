@@ -19,6 +19,7 @@ from torch.fx.node import Argument as FxArgument
 from netwright.backends.torch import carrying, host
 from netwright.backends.torch.bank import Bank
 from netwright.backends.torch.binding import KEY
+from netwright.backends.torch.code import ReadableCode
 from netwright.backends.torch.constants import literal, lower_initializer
 from netwright.backends.torch.dtypes import torch_dtype
 from netwright.backends.torch.held import Carried, Held, InTensor, OnHost
@@ -47,6 +48,7 @@ class GraphBuilder:
         self.bank = bank
         self.settings = settings
         self.graph = fx.Graph()
+        self.graph.set_codegen(ReadableCode())
         self.captured: list[Held] = []
         """What the graph takes from around it, in the parent's form, in the order of its last arguments."""
         self._parent = parent
