@@ -69,7 +69,7 @@ def conv_transpose(
     """Transposed convolution over one to three axes.
 
     The whole result has stride · (size - 1) + span elements an axis; `pads` are cropped from it, or as much as leaves
-    `output_shape`, and `output_padding` is left at the end.
+    `output_shape`, and `output_padding` is left at the end; where more than the whole is wanted, zeros follow it.
 
     Args:
         x: [batch, channels, *sizes].
@@ -97,8 +97,9 @@ def conv_transpose(
     if sizes:
         whole = [(size - 1) * stride + span for size, stride, span in zip(x.shape[2:], window.strides, window.spans(), strict=True)]
         totals = [full + more - size for full, more, size in zip(whole, extra, sizes, strict=True)]
-        less, more = tuple(total // 2 for total in totals), tuple(total - total // 2 for total in totals)
-        before, after = (less, more) if auto_pad == "SAME_UPPER" else (more, less)
+        odd = 0 if auto_pad == "SAME_UPPER" else 1
+        before = tuple((max(total, 0) + odd) // 2 for total in totals)
+        after = tuple(total - first for total, first in zip(totals, before, strict=True))
     function = _TRANSPOSED[rank]
     left = tuple(first - last + more for first, last, more in zip(before, after, extra, strict=True))
     reach = [max(stride, dilation) for stride, dilation in zip(window.strides, window.dilations, strict=True)]

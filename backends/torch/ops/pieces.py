@@ -75,7 +75,7 @@ def cut(data: torch.Tensor, sizes: int | list[int], axis: int) -> tuple[torch.Te
 
 def _reversed(start: int, end: int, step: int, size: int) -> slice:
     """The forward slice that holds the same elements as a backward one."""
-    first = min(start + size if start < 0 else start, size - 1)
+    first = max(min(start + size if start < 0 else start, size - 1), 0)
     last = max(end + size if end < 0 else end, -1)
     count = max((first - last - step - 1) // -step, 0)
     return slice(first + (count - 1) * step, first + 1, -step) if count > 0 else slice(0, 0)

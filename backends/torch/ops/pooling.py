@@ -175,7 +175,7 @@ def _window_sums(x: torch.Tensor, window: Window, ceil_mode: int, *, padded: boo
 def _whole_places(places: torch.Tensor, shape: Ints, searched: Ints, shift: Ints, storage_order: int) -> torch.Tensor:
     """Places in one channel of a padded tensor as places in the whole tensor without its padding."""
     sizes = shape[2:]
-    if storage_order or any(shift):
+    if storage_order or tuple(searched) != tuple(sizes):
         coordinates: list[torch.Tensor] = []
         for size, before in zip(reversed(searched), reversed(shift), strict=True):
             coordinates.append(places % size - before)

@@ -231,9 +231,10 @@ def _nearest_kernel(stretches: Sequence[Stretch], coordinates: str, rounding: st
 def _resampled(x: torch.Tensor, stretches: Sequence[Stretch], how: Sampling) -> torch.Tensor:
     exact = how.mode == "nearest" or x.dtype in (torch.float32, torch.float64)
     y = x if exact else x.float()
+    precision = torch.float64 if x.dtype == torch.float64 else torch.float32
     outside: torch.Tensor | None = None
     for one in stretches:
-        coordinates = _COORDINATES[how.coordinates](torch.arange(one.result, device=x.device, dtype=torch.float64), one)
+        coordinates = _COORDINATES[how.coordinates](torch.arange(one.result, device=x.device, dtype=precision), one)
         if how.mode == "nearest":
             y = y.index_select(one.axis, _ROUNDED[how.nearest](coordinates).to(torch.int64).clamp(0, one.size - 1))
         else:
@@ -300,9 +301,9 @@ def _asymmetric(place: torch.Tensor, one: Stretch) -> torch.Tensor:
 
 def _cropped(place: torch.Tensor, one: Stretch) -> torch.Tensor:
     last = one.size - 1
-    if one.extent == 1:
+    if one.result == 1:
         return place * 0 + (one.start + one.end) * last / 2
-    return one.start * last + place * ((one.end - one.start) * last / (one.extent - 1))
+    return one.start * last + place * ((one.end - one.start) * last / (one.result - 1))
 
 
 _COORDINATES: Mapping[str, Callable[[torch.Tensor, Stretch], torch.Tensor]] = MappingProxyType(

@@ -139,7 +139,7 @@ def _transformed(x: torch.Tensor, length: int | None, axis: int, *, inverse: int
         return torch.view_as_real(_rfft(numbers, length, axis)).to(x.dtype)
     found = _ifft(numbers, length, axis) if inverse else _fft(numbers, length, axis)
     half = found.narrow(axis, 0, found.shape[axis] // 2 + 1) if onesided else found
-    return torch.view_as_real(half).to(x.dtype)
+    return torch.view_as_real(half.resolve_conj()).to(x.dtype)
 
 
 _Transform = Callable[[torch.Tensor, "int | None", int], torch.Tensor]
