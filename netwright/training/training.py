@@ -206,7 +206,7 @@ def choose_objective(
     if compressor is not None:
         from netwright.training.compress import compression_objective
 
-        return compression_objective(program, teacher, compressor, distill, loss, **common)
+        return compression_objective(program, compressor, teacher, distill, loss, **common)
     if distill is not None and teacher is None:
         raise TrainingError("There is nobody to learn from.", place="distill", remedy="Give teacher=.")
     if teacher is not None:
