@@ -148,8 +148,7 @@ class CompressionObjective:
             site = program.outputs[0].name or ""
             why = f"{len(changed)} tensors were trained ({', '.join(map(str, self.compressors))})"
             yield Rewrite.edit(site, why, lambda editor: _set(editor, changed))
-        for miss in self.misses:
-            yield miss
+        yield from self.misses
         for compression, before in zip(self._compressions, steps, strict=False):
             yield from compression.store(program, before)
 

@@ -52,8 +52,8 @@ def store_integers(editor: Editor, site: WeightSite, codes: np.ndarray, scale: n
     values = editor.constant(packed, f"{name}.{dtype}")
     scales = editor.constant(np.ascontiguousarray(steps), f"{name}.scale")
     _record(editor, values, weight, dtype, steps, axis, codes.shape, flat)
-    _look_ups(editor, site, values, scales, axis)
-    if not weight.uses():
+    done = _look_ups(editor, site, values, scales, axis)
+    if all(use.node in done for use in weight.uses()):
         return
     attributes = {} if axis is None else {"axis": axis}
     result = editor.op("DequantizeLinear", [values, scales], attributes, name=name)
@@ -62,6 +62,8 @@ def store_integers(editor: Editor, site: WeightSite, codes: np.ndarray, scale: n
         result = editor.op("Reshape", [result, shape], name=name)
     result.type, result.shape = weight.type, weight.shape
     editor.replace(weight, result)
+    if not weight.uses():
+        editor.remove_initializer(weight)
 
 
 def _packed(codes: np.ndarray, dtype: str) -> np.ndarray | onnx_ir.TensorProtocol:
@@ -86,8 +88,9 @@ def _record(
     editor.map(values.name or "", Mapped(shaped.then(cast), (weight.name or "",)))
 
 
-def _look_ups(editor: Editor, site: WeightSite, values: onnx_ir.Value, scales: onnx_ir.Value, axis: int | None) -> None:
-    """Let the Gathers that read the weight itself read integers."""
+def _look_ups(editor: Editor, site: WeightSite, values: onnx_ir.Value, scales: onnx_ir.Value, axis: int | None) -> set[onnx_ir.Node]:
+    """Let the Gathers that read the weight itself read integers; those replaced."""
+    done: set[onnx_ir.Node] = set()
     for reader in site.readers:
         node = reader.node
         if reader.kind != "table" or node.inputs[0] is not site.value or axis not in (None, 0):
@@ -102,3 +105,5 @@ def _look_ups(editor: Editor, site: WeightSite, values: onnx_ir.Value, scales: o
             last = editor.constant(np.array([-1], np.int64), f"{hint}.last")
             step = editor.op("Unsqueeze", [step, last], name=f"{hint}.scale")
         editor.replace(result, editor.op("Mul", [floats, step], name=hint, like=result))
+        done.add(node)
+    return done
