@@ -59,9 +59,9 @@ def cast(x: torch.Tensor, *, to: int, saturate: int = 1, round_mode: str = "up",
 
 
 @torch_op("CastLike", carries=("x",))
-def cast_like(x: torch.Tensor, like: torch.Tensor, *, saturate: int = 1, round_mode: str = "up", result_type: int = 0) -> torch.Tensor:
-    """Elements in the type of another tensor, as `cast` does it; `result_type` is its code, where known (bytes hold several types)."""
-    return cast(x, to=result_type or _CODES[like.dtype], saturate=saturate, round_mode=round_mode)
+def cast_like(x: torch.Tensor, like: torch.Tensor, *, saturate: int = 1, round_mode: str = "up") -> torch.Tensor:
+    """Elements in the type of another tensor, as `cast` does it; integers of 4 and 2 bits, which lie in bytes, count as bytes."""
+    return cast(x, to=_CODES[like.dtype], saturate=saturate, round_mode=round_mode)
 
 
 @torch_op("Identity", moves=("x",))

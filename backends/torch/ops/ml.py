@@ -36,10 +36,12 @@ def scale_features(x: torch.Tensor, *, offset: Sequence[float] = (0.0,), scale: 
 
 @torch_op("Normalizer", domain=_DOMAIN)
 def normalize_rows(x: torch.Tensor, *, norm: str = "MAX") -> torch.Tensor:
-    """Rows divided by their norm: `MAX`, `L1` or `L2`; rows of zeros stay; in float32."""
-    order = {"MAX": float("inf"), "L1": 1.0, "L2": 2.0}[norm]
+    """Rows divided by their largest element (`MAX`) or their norm (`L1`, `L2`), unless that is 0; in float32."""
     wide = x.to(torch.float32)
-    size = cast("torch.Tensor", torch.linalg.vector_norm(wide, ord=order, dim=-1, keepdim=True))
+    if norm == "MAX":
+        size = torch.amax(wide, dim=-1, keepdim=True)
+    else:
+        size = cast("torch.Tensor", torch.linalg.vector_norm(wide, ord=int(norm[1]), dim=-1, keepdim=True))
     return wide / torch.where(size == 0, 1.0, size)
 
 
@@ -142,8 +144,8 @@ def linear_classification(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The label of the best class and the scores of all: [batch], [batch, classes].
 
-    One row of coefficients for two labels scores the second, and its negative the first. `multi_class` says how the model was
-    fitted, which makes no difference.
+    One row of coefficients for two labels scores the second, and its negative the first, as in ONNX's reference implementation.
+    `multi_class` says how the model was fitted, which makes no difference.
 
     Raises:
         NetwrightError: labels are strings.

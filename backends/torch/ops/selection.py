@@ -68,12 +68,13 @@ def unique(x: torch.Tensor, *, axis: int | None = None, sorted: int = 1) -> tupl
 
     In ascending order, or without `sorted` in that of their first appearance.
     """
-    found = cast("tuple[torch.Tensor, ...]", torch.unique(x, sorted=True, return_inverse=True, return_counts=True, dim=axis))
-    values, inverse, counts = found[0], found[1].reshape(-1), found[2]
+    found = cast("tuple[torch.Tensor, ...]", torch.unique(x.detach(), sorted=True, return_inverse=True, return_counts=True, dim=axis))
+    inverse, counts = found[1].reshape(-1), found[2]
     places = torch.arange(inverse.numel(), device=x.device)
     first = torch.full_like(counts, inverse.numel()).scatter_reduce(0, inverse, places, "amin")
+    source = x.reshape(-1) if axis is None else x
     if sorted:
-        return values, first, inverse, counts
+        return torch.index_select(source, axis or 0, first), first, inverse, counts
     order = torch.argsort(first)
     rank = torch.empty_like(order).scatter(0, order, torch.arange(order.numel(), device=x.device))
-    return torch.index_select(values, axis or 0, order), first[order], rank[inverse], counts[order]
+    return torch.index_select(source, axis or 0, first[order]), first[order], rank[inverse], counts[order]

@@ -58,7 +58,9 @@ def by_order(function: Callable[..., torch.Tensor], *operands: torch.Tensor, **s
 
 
 def by_bits(function: Callable[..., torch.Tensor], *operands: torch.Tensor, **settings: object) -> torch.Tensor:
-    """A function of the bits of wide unsigned integers."""
+    """A function of the bits of wide unsigned integers, and of others as they are (a view as another type passes no gradient)."""
+    if operands[0].dtype not in WIDE:
+        return function(*operands, **settings)
     return function(*(as_bits(operand) for operand in operands), **settings).view(operands[0].dtype)
 
 
