@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from netwright.ir import NetwrightError, Program
     from netwright.passes import Pipeline, Plan
     from netwright.report import Report
+    from netwright.training.training import train
 
 __version__ = "0.1.0"
 
@@ -42,6 +43,7 @@ __all__ = [
     "save",
     "to_torch",
     "trace",
+    "train",
     "write_back",
 ]
 
@@ -53,11 +55,14 @@ _LAZY = {
     "Program": "netwright.ir",
     "Report": "netwright.report",
     "Result": "netwright.compiling",
+    "train": "netwright.training.training",
 }
 """Names resolved when first used, so that `import netwright` and `netwright --help` stay quick."""
 
 
 def __getattr__(name: str) -> object:
+    if name == "training":
+        return import_module("netwright.training")
     if name not in _LAZY:
         raise AttributeError(f"module 'netwright' has no attribute {name!r}")
     return getattr(import_module(_LAZY[name]), name)
