@@ -46,8 +46,13 @@ def p_norm(x: torch.Tensor, p: int, axes: Sequence[int]) -> torch.Tensor:
 
 
 def movable(x: torch.Tensor) -> torch.Tensor:
-    """The tensor's bits in a type that torch can move; `.view(x.dtype)` turns them back."""
+    """The tensor's bits in a type that torch can move; `moved` turns them back."""
     return x.view(MOVED_AS[x.dtype]) if x.dtype in MOVED_AS else x
+
+
+def moved(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """What `movable` gave, in its own type again. `Tensor.view` of a type drops gradients, even where it is the tensor's own."""
+    return x if x.dtype == dtype else x.view(dtype)
 
 
 def from_front(indices: torch.Tensor, size: int) -> torch.Tensor:

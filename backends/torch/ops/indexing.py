@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from netwright.backends.torch.ops.elements import axis_view, from_front, movable, single, whole_number
+from netwright.backends.torch.ops.elements import axis_view, from_front, movable, moved, single, whole_number
 from netwright.backends.torch.table import torch_op
 
 
@@ -28,7 +28,7 @@ def gather(data: torch.Tensor, indices: torch.Tensor, *, axis: int = 0) -> torch
 def gather_elements(data: torch.Tensor, indices: torch.Tensor, *, axis: int = 0) -> torch.Tensor:
     """The element at each index along an axis, at the same place in the others."""
     places = from_front(indices, data.shape[axis]).to(torch.int64)
-    return movable(data).gather(axis, places).view(data.dtype)
+    return moved(movable(data).gather(axis, places), data.dtype)
 
 
 @torch_op("GatherND", moves=("data",))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from netwright.backends.torch.ops.elements import axis_view, movable
+from netwright.backends.torch.ops.elements import axis_view, movable, moved
 from netwright.backends.torch.table import torch_op
 
 
@@ -65,7 +65,7 @@ def reverse_sequence(data: torch.Tensor, sequence_lens: torch.Tensor, *, batch_a
     steps = axis_view(torch.arange(data.shape[time_axis], device=data.device), time_axis, data.ndim)
     lengths = axis_view(sequence_lens, batch_axis, data.ndim)
     places = torch.where(steps < lengths, lengths - 1 - steps, steps)
-    return movable(data).gather(time_axis, places.expand(data.shape)).view(data.dtype)
+    return moved(movable(data).gather(time_axis, places.expand(data.shape)), data.dtype)
 
 
 def cut(data: torch.Tensor, sizes: int | list[int], axis: int) -> tuple[torch.Tensor, ...]:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import torch
 
-from netwright.backends.torch.ops.elements import MOVED_AS, axis_view, from_front, movable
+from netwright.backends.torch.ops.elements import MOVED_AS, axis_view, from_front, movable, moved
 from netwright.backends.torch.table import torch_op
 
 REDUCTIONS: Mapping[str, str] = MappingProxyType({"add": "sum", "mul": "prod", "min": "amin", "max": "amax"})
@@ -22,7 +22,7 @@ def scatter_elements(
     """The data with `updates` written to, or combined with, the element at each index along an axis."""
     places = from_front(indices, data.shape[axis]).to(torch.int64)
     if reduction == "none":
-        return movable(data).scatter(axis, places, movable(updates)).view(data.dtype)
+        return moved(movable(data).scatter(axis, places, movable(updates)), data.dtype)
     return _combined(data, axis, places, updates, reduction)
 
 
@@ -31,7 +31,7 @@ def scatter_nd(data: torch.Tensor, indices: torch.Tensor, updates: torch.Tensor,
     """The data with `updates` written to, or combined with, the slices at the coordinates in the last axis of `indices`."""
     coordinates = indices.unbind(-1)
     if reduction == "none":
-        return movable(data).index_put(coordinates, movable(updates)).view(data.dtype)
+        return moved(movable(data).index_put(coordinates, movable(updates)), data.dtype)
     if reduction == "add" and data.dtype not in MOVED_AS:
         return data.index_put(coordinates, updates, accumulate=True)
     rows = torch.zeros_like(coordinates[0])
@@ -61,7 +61,7 @@ def tensor_scatter(
         places = places + axis_view(write_indices, 0, update.ndim)
     if mode == "circular":
         places = places % past_cache.shape[sequence]
-    return movable(past_cache).scatter(sequence, places.expand(update.shape), movable(update)).view(past_cache.dtype)
+    return moved(movable(past_cache).scatter(sequence, places.expand(update.shape), movable(update)), past_cache.dtype)
 
 
 def _combined(data: torch.Tensor, axis: int, places: torch.Tensor, updates: torch.Tensor, reduction: str) -> torch.Tensor:
