@@ -154,7 +154,8 @@ class CompressionObjective:
 
     def bytes(self) -> WeightBytes:
         """What the weights take before, at their nominal bits, and in the product."""
-        return WeightBytes(_weight_bytes(self.program), self._nominal_bytes(), _weight_bytes(self.product()))
+        stored = _weight_bytes(self.product())
+        return WeightBytes(_weight_bytes(self.program), min(self._nominal_bytes(), stored), stored)
 
     def _nominal_bytes(self) -> int:
         total = 0.0

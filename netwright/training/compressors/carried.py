@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from netwright.backends.onnxruntime import OrtExecutor
 from netwright.ir.errors import NetwrightError
 from netwright.ir.fingerprint import fingerprint
 from netwright.ir.ledger import Ledger, Miss
@@ -19,6 +20,7 @@ from netwright.passes.context import Context
 from netwright.passes.manager import run
 from netwright.passes.plan import Decision, Plan
 from netwright.training.compressors.base import Compression, Compressor, Tensors
+from netwright.training.compressors.probing import probe
 from netwright.training.compressors.straight import straight_through
 from netwright.training.compressors.through import Seen, see_through
 
@@ -61,7 +63,7 @@ class PassCompressor(Compressor):
             raise NetwrightError(
                 f"{len(refused)} weights cannot be seen through {self.made}: {reason}.",
                 place=name,
-                remedy="Use a pass whose value maps lead back, or one of the compressors with gradients of their own.",
+                remedy="Use a pass whose value maps lead back, or quantize(bits=…), lowrank, prune, share.",
             )
         changed = [name for name, array in seen.arrays.items() if array.tobytes() != weights[name].tobytes()]
         if not changed:
@@ -148,7 +150,9 @@ def _run(made: Pass, inner: Plan | None, program: Program, weights: Mapping[str,
     done = run(work, [made], replace(context, plans=plans), copy=False).program
     since = Ledger(done.ledger.actions[len(program.ledger.actions) :])
     current = {value.name or "": value.const_value.numpy() for value in done.initializers() if value.const_value is not None}
-    return see_through(since, current, {name: array.shape for name, array in weights.items()})
+    seen = see_through(since, current, {name: array.shape for name, array in weights.items()})
+    probed = probe(program, done, seen.refused, context.executor or OrtExecutor()) if seen.refused else {}
+    return Seen({**seen.arrays, **probed}, {name: reason for name, reason in seen.refused.items() if name not in probed})
 
 
 def _fitted(plan: Plan, program: Program) -> Plan:

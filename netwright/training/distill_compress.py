@@ -1,0 +1,132 @@
+"""`distill_compress`: three-model compression as a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
+
+from netwright.ir.program import Program
+from netwright.passes.base import Proposals, RewritePass
+from netwright.passes.context import Context
+from netwright.passes.numerics import Lossy, Numerics
+from netwright.training.errors import TrainingError
+from netwright.training.extra import require_extra
+from netwright.training.options import TrainOptions
+from netwright.training.recover import read_distill
+
+if TYPE_CHECKING:
+    from netwright.data import DataLike
+    from netwright.training.terms import LossLike
+
+_COMPRESSOR = "quantize(bits=8)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillCompress(RewritePass):
+    """Compress while training toward the program as it is: the compressed model runs, full-precision weights learn.
+
+    Three models (TernaryBERT, arXiv 2009.12812): the teacher, which stays; latent weights in full precision; and, at every step, the
+    latent weights compressed, whose outputs are compared with the teacher's. The result is the compressed model. It needs inputs only;
+    with a loss, labels count too.
+    """
+
+    name: ClassVar[str] = "distill_compress"
+    numerics: ClassVar[Numerics] = Lossy("metric")
+    breaks: ClassVar[frozenset[str]] = frozenset({"Trainable"})
+
+    compressor: str = _COMPRESSOR
+    """What compresses: quantize(bits=2 … 8 or 'ternary'), lowrank(ratio=…), prune(sparsity=…), share, or any compressing pass."""
+    teacher: Literal["program", "original"] = "program"
+    """Who teaches: the program as it stands here in the pipeline, or the one that the pipeline began with."""
+    distill: Mapping[str, object] = field(default_factory=dict[str, object])
+    """Options of `Distill`, such as {'hidden': 'auto', 'attention': 'auto', 'temperature': 2.0}."""
+    labels: bool = True
+    """Count the loss on labels too, where a loss is given."""
+    epochs: int = 1
+    """How often to go through the training data."""
+    steps: int | None = None
+    """How many optimizer steps to make; where given, it decides and not `epochs`."""
+    lr: float | None = None
+    """Highest learning rate; the optimizer's own default where not given."""
+    optimizer: str = "adamw"
+    """adamw, adam, sgd or rmsprop."""
+    schedule: str = "cosine"
+    """How the learning rate goes: constant, linear or cosine."""
+    warmup: float = 0.05
+    """Steps in which the learning rate grows: below 1 a share of all, else a number."""
+    weight_decay: float | None = None
+    """Weight decay of tensors of rank 2 and more; the optimizer's default where not given."""
+    clip: float | None = 1.0
+    """Largest norm of the whole gradient."""
+    batch_size: int | None = None
+    """Rows to a batch; 32 for arrays that hold everything, batches as they are otherwise."""
+    accumulate: int = 1
+    """Batches to a step."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the computation; weights stay as they are."""
+    train_norms: bool = False
+    """Train BatchNormalization with the statistics of each batch."""
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            TrainingError: one is out of range.
+        """
+        self.options(Context())
+        if self.teacher not in ("program", "original"):
+            raise TrainingError(f"teacher is {self.teacher!r}.", place="teacher", remedy="Give 'program' or 'original'.")
+        if self.distill:
+            read_distill(self.distill)
+
+    def needs(self) -> frozenset[str]:
+        """Training data, labelled or not; the original program where it teaches.
+
+        Raises:
+            PipelineError: the compressor does not exist, or does not have these options.
+        """
+        if self.compressor != _COMPRESSOR:
+            require_extra(self.name)
+            from netwright.training.compressors import parse_compressor
+
+            parse_compressor(self.compressor)
+        return frozenset({"training", "original"} if self.teacher == "original" else {"training"})
+
+    def options(self, context: Context) -> TrainOptions:
+        """The options of the run."""
+        return TrainOptions(
+            epochs=self.epochs,
+            steps=self.steps,
+            lr=self.lr,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            warmup=self.warmup,
+            weight_decay=self.weight_decay,
+            clip=self.clip,
+            batch_size=self.batch_size,
+            accumulate=self.accumulate,
+            precision=self.precision,
+            seed=context.seed,
+            threads=context.threads,
+        )
+
+    def rewrites(self, program: Program, context: Context) -> Proposals:
+        """Train a copy, then propose its weights, and for each compressed tensor what stores it."""
+        require_extra(self.name)
+        from netwright.training.compress import compression_objective
+        from netwright.training.loop import fit
+
+        objective = compression_objective(
+            program.clone(),
+            self.compressor,
+            teacher=context.original if self.teacher == "original" else None,
+            distill=read_distill(self.distill) if self.distill else None,
+            loss=cast("LossLike | None", context.loss) if self.labels else None,
+            train_norms=self.train_norms,
+            seed=context.seed,
+            threads=context.threads,
+            context=context,
+        )
+        fit(objective, cast("DataLike", context.training), self.options(context))
+        yield from objective.rewrites(program)
