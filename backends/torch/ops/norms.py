@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import torch
@@ -162,3 +163,10 @@ def lp_normalize(x: torch.Tensor, *, axis: int = -1, p: int = 2) -> torch.Tensor
     """The tensor divided by its p-norm along an axis; zeros stay zeros."""
     norm = p_norm(x, p, [axis])
     return x / torch.where(norm == 0, torch.ones_like(norm), norm)
+
+
+@torch_op("MeanVarianceNormalization")
+def mean_variance_normalize(x: torch.Tensor, *, axes: Sequence[int] = (0, 2, 3)) -> torch.Tensor:
+    """(x - mean) / (σ + 1e-9) over axes, σ being the population's."""
+    var, mean = torch.var_mean(x, dim=list(axes), correction=0, keepdim=True)
+    return (x - mean) / (var.sqrt() + 1e-9)
