@@ -6,6 +6,7 @@ import onnx_ir
 import torch
 
 from netwright.backends.torch.dtypes import torch_dtype
+from netwright.backends.torch.ops.casts import TYPES
 from netwright.backends.torch.ops.wide import WIDE, by_bits
 from netwright.backends.torch.table import torch_op
 
@@ -60,7 +61,7 @@ def bit_cast(x: torch.Tensor, *, to: int) -> torch.Tensor:
     if to in _NARROW_SIGNED:
         top = 1 << (_NARROW_SIGNED[to] - 1)
         return x.view(torch.int8).bitwise_and(2 * top - 1).bitwise_xor(top) - top
-    return x.view(torch_dtype(to))
+    return x.view(TYPES[to] if to in TYPES else torch_dtype(to))
 
 
 def _logical_right_shift(bits: torch.Tensor, count: torch.Tensor) -> torch.Tensor:

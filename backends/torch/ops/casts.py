@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 _Onnx = onnx_ir.DataType
 
-_TYPES: Mapping[int, torch.dtype] = MappingProxyType({int(code): dtype for code, dtype in DTYPES.items()})
+TYPES: Mapping[int, torch.dtype] = MappingProxyType({int(code): dtype for code, dtype in DTYPES.items()})
+"""torch's type by the number of ONNX's: an enumeration's members as keys would not compile."""
+
 _NARROW: Mapping[int, tuple[int, int]] = MappingProxyType(
     {int(_Onnx.INT4): (-8, 16), int(_Onnx.UINT4): (0, 16), int(_Onnx.INT2): (-2, 4), int(_Onnx.UINT2): (0, 4)}
 )
@@ -44,7 +46,7 @@ def cast(x: torch.Tensor, *, to: int, saturate: int = 1, round_mode: str = "up",
     Raises:
         NetwrightError: torch has no such type.
     """
-    dtype = _TYPES.get(to)
+    dtype = TYPES.get(to)
     if dtype is None:
         return x.to(torch_dtype(to))
     if carried and dtype in _INTEGERS and x.is_floating_point():
@@ -70,7 +72,7 @@ def identity(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-_CODES: Mapping[torch.dtype, int] = MappingProxyType({dtype: code for code, dtype in _TYPES.items() if code not in _NARROW})
+_CODES: Mapping[torch.dtype, int] = MappingProxyType({dtype: code for code, dtype in TYPES.items() if code not in _NARROW})
 
 
 def _whole(x: torch.Tensor, to: int) -> torch.Tensor:
@@ -78,7 +80,7 @@ def _whole(x: torch.Tensor, to: int) -> torch.Tensor:
     whole = torch.trunc(x)
     if to in _NARROW:
         return _wrapped(whole, to)
-    limits = torch.iinfo(_TYPES[to])
+    limits = torch.iinfo(TYPES[to])
     return whole if limits.bits > 16 else torch.remainder(whole - limits.min, 1 << limits.bits) + limits.min
 
 
