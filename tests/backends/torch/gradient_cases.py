@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -49,7 +50,8 @@ def positive(*shape: int) -> np.ndarray:
 
 def apart(*shape: int) -> np.ndarray:
     """Numbers of which no two are close to each other or to zero: nothing changes places while differences are taken."""
-    values = (np.arange(float(np.prod(shape))) - 0.5 * float(np.prod(shape)) + 0.37) * 0.13
+    count = math.prod(shape)
+    values = (np.arange(count, dtype=np.float64) - count / 2 + 0.37) * 0.13
     _draw.shuffle(values)
     return values.reshape(shape)
 
