@@ -41,7 +41,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev $(VENV)/.zoo $(SENTENCES)
+bench: $(VENV)/.dev $(VENV)/.zoo $(VENV)/.peers $(SENTENCES)
 	@for script in $(SCRIPTS); do echo "== $$script"; $(BIN)/python -m $$script || exit 1; done
 
 setup: $(VENV)/.dev $(VENV)/.zoo-small
@@ -57,11 +57,11 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.python
-	$(INSTALL) $(PINS) -e '.[torch,zoo]'
+	$(INSTALL) $(PINS) -e '.[torch,train,zoo]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.python
-	$(INSTALL) $(PINS) -e '.[torch,zoo,dev,bench]'
+	$(INSTALL) $(PINS) -e '.[torch,train,zoo,dev,bench]'
 	@touch $(VENV)/.run $@
 
 $(VENV)/.zoo-small: requirements/zoo-small.txt | $(VENV)/.python
@@ -69,6 +69,10 @@ $(VENV)/.zoo-small: requirements/zoo-small.txt | $(VENV)/.python
 	@touch $@
 
 $(VENV)/.zoo-demo: requirements/zoo-demo.txt | $(VENV)/.python
+	$(INSTALL) --no-deps -r $<
+	@touch $@
+
+$(VENV)/.peers: requirements/peers.txt | $(VENV)/.python
 	$(INSTALL) --no-deps -r $<
 	@touch $@
 
