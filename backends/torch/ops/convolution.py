@@ -45,6 +45,9 @@ def conv(
         UnsupportedModelError: more than three spatial axes.
     """
     function = _CONVOLUTIONS[_spatial_rank(x, "Conv")]
+    half = len(pads) // 2
+    if auto_pad == "NOTSET" and pads[:half] == pads[half:]:
+        return function(x, w, b, strides or 1, pads[:half] or 0, dilations or 1, group)
     window = window_of(x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad)
     if window.is_symmetric:
         return function(x, w, b, window.strides, window.before, window.dilations, group)

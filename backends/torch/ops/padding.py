@@ -44,7 +44,7 @@ def pad(
         raise NetwrightError(f"Pad has no mode {mode!r}.", place="Pad", remedy=f"Modes are constant, {', '.join(_PLACES)}.")
     cropped = F.pad(data, for_torch([(min(before, 0), min(after, 0)) for before, after in pairs]))
     added = [(max(before, 0), max(after, 0)) for before, after in pairs]
-    trailing = max((data.ndim - axis for axis, pair in enumerate(added) if pair != (0, 0)), default=0)
+    trailing = max([0, *(data.ndim - axis for axis, pair in enumerate(added) if pair != (0, 0))])
     if _torch_pads(cropped, added, trailing, mode):
         return F.pad(cropped, for_torch(added[-trailing:]), mode=_TORCH_MODES[mode])
     for axis, (before, after) in enumerate(added):

@@ -54,8 +54,9 @@ def grid_sample(
     if _MODES[mode] == "nearest":
         places = [place.round() for place in places]
     outside = _OUTSIDE[padding_mode]
-    places = [outside(place, size, align_corners) for place, size in zip(places, sizes, strict=True)]
     taps = cubic_taps if _MODES[mode] == "bicubic" else linear_taps
+    if taps is linear_taps:
+        places = [outside(place, size, align_corners) for place, size in zip(places, sizes, strict=True)]
     found = sample(x, places, taps, lambda place, size: outside(place, size, align_corners))
     return found.reshape([*x.shape[:2], *grid.shape[1:-1]])
 
