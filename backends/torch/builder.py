@@ -134,6 +134,11 @@ class GraphBuilder:
         found = known.value[0] if isinstance(known.value, list) else known.value
         return bool(found) if known.is_literal else cast("fx.Node", found)
 
+    def number(self, value: onnx_ir.Value) -> bool | int | float | None:
+        """A value of rank 0 as a number, if it is known at lowering."""
+        known = self.known(value)
+        return known.value if known is not None and isinstance(known.value, bool | int | float) else None
+
     def number_or_tensor(self, value: onnx_ir.Value) -> Argument:
         """A count: Python's where it is known there, else a tensor."""
         known = self.known(value)

@@ -43,7 +43,7 @@ def lower_node(builder: GraphBuilder, node: onnx_ir.Node) -> None:
         CONTROL[node.domain, node.op_type](builder, node)
     elif not node.domain and node.op_type == "Constant":
         lower_constant_node(builder, node)
-    elif not lower_on_host(builder, node):
+    elif not lower_on_host(builder, node) and not _cast_to_known_type(builder, node):
         entry = entry_of(node, builder.program)
         if entry is None:
             raise UnsupportedModelError(f"The torch backend has no entry for {node.op_type}.", place=site(node))
@@ -76,6 +76,23 @@ def _lower_call(builder: GraphBuilder, node: onnx_ir.Node, entry: OpEntry) -> No
     builder.bind_outputs(node, made, form, several=several, exact=not several or returns_only_tuples(entry))
 
 
+def _cast_to_known_type(builder: GraphBuilder, node: onnx_ir.Node) -> bool:
+    """Lower a CastLike whose type the graph knows as the Cast that it is: 4-bit integers lie in bytes, which do not tell."""
+    like = node.inputs[1] if not node.domain and node.op_type == "CastLike" else None
+    if like is None or like.dtype is None:
+        return False
+    attributes = [*node.attributes.values(), onnx_ir.AttrInt64("to", int(like.dtype))]
+    cast = onnx_ir.Node(
+        "", "Cast", [node.inputs[0]], attributes, outputs=[onnx_ir.Value(name=node.outputs[0].name, type=node.outputs[0].type)]
+    )
+    entry = find_entry("Cast", "", builder.program.opset)
+    assert entry is not None, "the table has Cast"
+    _lower_call(builder, cast, entry)
+    builder.bind(node.outputs[0], builder.held(cast.outputs[0]))
+    cast.replace_input_with(0, None)  # it was no node of the graph: its input is to forget it
+    return True
+
+
 def _for_training(builder: GraphBuilder, node: onnx_ir.Node, entry: OpEntry) -> OpEntry:
     """The entry that stands in for a norm with running statistics where these are to be trained."""
     if not builder.settings.train_norms or node.domain:
@@ -98,6 +115,8 @@ def _arguments(builder: GraphBuilder, node: onnx_ir.Node, entry: OpEntry, *, mov
             args.append(None)
         elif name in entry.host:
             args.append(builder.numbers(value))
+        elif name in entry.numbers and (number := builder.number(value)) is not None:
+            args.append(number)
         elif name in entry.carries or (name in entry.moves and moved):
             args.append(builder.carried(value))
         else:

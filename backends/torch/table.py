@@ -52,6 +52,7 @@ class OpEntry:
         frozen: names of inputs that are settings rather than weights: never trained when constant.
         moves: names of inputs whose elements it only moves around: integers that are carried in floats come out carried.
         carries: names of inputs that may be integers carried in floats.
+        numbers: names of inputs that it takes as a Python number where a constant of rank 0 gives one, else as a tensor.
     """
 
     op_type: str
@@ -67,6 +68,7 @@ class OpEntry:
     frozen: frozenset[str] = field(default=frozenset())
     moves: frozenset[str] = field(default=frozenset())
     carries: frozenset[str] = field(default=frozenset())
+    numbers: frozenset[str] = field(default=frozenset())
 
 
 TORCH_OPS: dict[tuple[str, str], list[OpEntry]] = {}
@@ -83,6 +85,7 @@ def torch_op(
     frozen: tuple[str, ...] = (),
     moves: tuple[str, ...] = (),
     carries: tuple[str, ...] = (),
+    numbers: tuple[str, ...] = (),
 ) -> Callable[[F], F]:
     """Register a function for an operator; a decorator. See the module's docstring for what the function looks like.
 
@@ -97,9 +100,10 @@ def torch_op(
         frozen: inputs that are never trained.
         moves: inputs whose elements are only moved around.
         carries: inputs that may be integers carried in floats.
+        numbers: inputs wanted as a Python number where a constant gives one.
 
     Raises:
-        NetwrightError: a name in `host`, `frozen`, `moves` or `carries` is no input of the function, or one in `dtypes` no attribute.
+        NetwrightError: a name in `host`, `frozen`, `moves`, `carries` or `numbers` is no input of the function, or one in `dtypes` no attribute.
 
     Example:
         >>> @torch_op("Swish", since=24)
@@ -108,7 +112,7 @@ def torch_op(
     """
 
     def register(function: F) -> F:
-        marks = Marks(frozenset(host), frozenset(dtypes), frozenset(frozen), frozenset(moves), frozenset(carries))
+        marks = Marks(frozenset(host), frozenset(dtypes), frozenset(frozen), frozenset(moves), frozenset(carries), frozenset(numbers))
         entry = _entry(op_type, domain, since, function, marks)
         entries = TORCH_OPS.setdefault((domain, op_type), [])
         entries[:] = sorted([*(one for one in entries if one.since != since), entry], key=lambda one: one.since)
@@ -126,6 +130,7 @@ class Marks:
     frozen: frozenset[str] = frozenset()
     moves: frozenset[str] = frozenset()
     carries: frozenset[str] = frozenset()
+    numbers: frozenset[str] = frozenset()
 
 
 def find_entry(op_type: str, domain: str, version: int, table: Mapping[tuple[str, str], list[OpEntry]] = TORCH_OPS) -> OpEntry | None:
@@ -146,7 +151,9 @@ def _entry(op_type: str, domain: str, since: int, function: Callable[..., object
             inputs.append(name)
         else:
             inputs.append(name)
-    unknown = sorted((marks.host | marks.frozen | marks.moves | marks.carries) - set(inputs)) + sorted(marks.dtypes - set(keywords))
+    unknown = sorted((marks.host | marks.frozen | marks.moves | marks.carries | marks.numbers) - set(inputs)) + sorted(
+        marks.dtypes - set(keywords)
+    )
     if unknown:
         raise NetwrightError(
             f"{op_type}: {', '.join(unknown)} is no parameter of {function.__name__}.",
@@ -167,4 +174,5 @@ def _entry(op_type: str, domain: str, since: int, function: Callable[..., object
         frozen=marks.frozen,
         moves=marks.moves,
         carries=marks.carries,
+        numbers=marks.numbers,
     )

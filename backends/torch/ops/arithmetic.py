@@ -49,7 +49,7 @@ def modulo(x: torch.Tensor, y: torch.Tensor, *, fmod: int = 0) -> torch.Tensor:
     return torch.fmod(x, y) if fmod else torch.remainder(x, y)
 
 
-@torch_op("Pow", frozen=("exponent",))
+@torch_op("Pow", frozen=("exponent",), numbers=("exponent",))
 def power(x: torch.Tensor, exponent: torch.Tensor | float) -> torch.Tensor:
     """`x ^ exponent`, which may be of another type or a number; the result has the type of `x`."""
     if isinstance(exponent, torch.Tensor):
@@ -84,7 +84,7 @@ def mean_of_tensors(*tensors: torch.Tensor) -> torch.Tensor:
     return reduce(torch.add, tensors) / len(tensors)
 
 
-@torch_op("Clip", frozen=("low", "high"), moves=("x",))
+@torch_op("Clip", frozen=("low", "high"), numbers=("low", "high"), moves=("x",))
 def clip(x: torch.Tensor, low: torch.Tensor | float | None = None, high: torch.Tensor | float | None = None) -> torch.Tensor:
     """Values within bounds; all are `high` where `low` exceeds it.
 
