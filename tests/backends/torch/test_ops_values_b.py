@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from netwright.backends.torch.dtypes import to_array
 from netwright.backends.torch.ops import (
     blocks,
     convolution,
@@ -28,7 +27,7 @@ from netwright.backends.torch.ops import (
     text,
 )
 from netwright.ir.errors import NetwrightError, RunError, UnsupportedModelError
-from tests.backends.torch.single import Array, by_runtime, by_torch, entry
+from tests.backends.torch.single import Array, assert_same
 
 LOWEST, HIGHEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
@@ -50,20 +49,12 @@ def agree(
     outputs: int = 1,
     **more: object,
 ) -> None:
-    """ONNX Runtime and the torch entry give the same; shapes and counts go to the entry as Python numbers."""
+    """ONNX Runtime and the torch entry give the same."""
     attributes = {**(settings or {}), **more}
     given = list(inputs)
     while given[-1] is None:
         given.pop()
-    found = entry(op_type, opset=opset)
-    host = [place for place in range(len(given)) if found.inputs[min(place, len(found.inputs) - 1)] in found.host]
-    numbers = [array.tolist() if array is not None and place in host else array for place, array in enumerate(given)]
-    wanted = (True,) * outputs
-    expected = by_runtime(op_type, given, attributes, outputs=wanted, opset=opset)
-    for one, other in zip(by_torch(op_type, numbers, attributes, outputs=wanted, opset=opset), expected, strict=True):
-        array = to_array(one)
-        assert (array.shape, array.dtype) == (other.shape, other.dtype)
-        np.testing.assert_allclose(array.astype(np.float64), other.astype(np.float64), rtol=1e-4, atol=1e-5)
+    assert_same(op_type, given, attributes, outputs=(True,) * outputs, opset=opset)
 
 
 # ---- shapes and pieces -------------------------------------------------------------------------------------------
