@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from netwright.ir.program import Program
@@ -39,7 +39,7 @@ class DistillCompress(RewritePass):
     """What compresses: quantize(bits=2 … 8 or 'ternary'), lowrank(ratio=…), prune(sparsity=…), share, or any compressing pass."""
     teacher: Literal["program", "original"] = "program"
     """Who teaches: the program as it stands here in the pipeline, or the one that the pipeline began with."""
-    distill: Mapping[str, object] = field(default_factory=dict[str, object])
+    distill: Mapping[str, object] | None = None
     """Options of `Distill`, such as {'hidden': 'auto', 'attention': 'auto', 'temperature': 2.0}."""
     labels: bool = True
     """Count the loss on labels too, where a loss is given."""

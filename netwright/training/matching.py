@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import numpy as np
 import onnx_ir
 
 from netwright.ir.ledger import Ledger, Miss
@@ -128,9 +129,9 @@ class Relation:
     def __init__(self, student: Program, teacher: Program) -> None:
         self.student = student
         self.teacher = teacher
-        shared = _shared(student.ledger, teacher.ledger)
+        shared = len(student.ledger.actions) if _is_copy(student, teacher) else _shared(student.ledger, teacher.ledger)
         self._student_since = Ledger(student.ledger.actions[shared:])
-        self._teacher_since = Ledger(teacher.ledger.actions[shared:])
+        self._teacher_since = Ledger(teacher.ledger.actions[shared:])  # nothing of a copy, whose ledger is shorter
         self._values = _main_values(teacher)
         self._heirs = {source: name for name in self._values if (source := _origin_of(self._teacher_since, name)) is not None}
         self.stranger = self._why_strange()
@@ -175,6 +176,29 @@ def _shared(first: Ledger, second: Ledger) -> int:
         if one.identity != other.identity:
             return count
     return min(len(first.actions), len(second.actions))
+
+
+def _is_copy(student: Program, teacher: Program) -> bool:
+    """True where a teacher without a ledger (from a file) is a copy of the student as it is now, not of what the student came from.
+
+    It has the student's values by name, and some weight in the shape that it has now and that its maps would not give.
+    """
+    if teacher.ledger.actions or not student.ledger.actions or set(_main_values(student)) != set(_main_values(teacher)):
+        return False
+    own, theirs = _matrices(student), _matrices(teacher)
+    if own != theirs:
+        return False
+    return any(not _leads(lineage(student.ledger, name), theirs, shape) for name, shape in own.items())
+
+
+def _leads(mapped: Mapped, shapes: Mapping[str, tuple[int, ...]], shape: tuple[int, ...]) -> bool:
+    """True where a map makes the shape of the shapes of its sources."""
+    if isinstance(mapped.map, Same):
+        return True
+    try:
+        return mapped.map.apply(*(np.zeros(shapes[source], np.float32) for source in mapped.sources)).shape == shape
+    except (ValueError, KeyError, IndexError):
+        return False
 
 
 def _origin_of(since: Ledger, name: str) -> str | None:

@@ -42,8 +42,8 @@ class QuantizeWeights(Compressor):
     """Whether linear, convolutional and recurrent layers have a scale for each output channel ('row') or one ('tensor')."""
     fit: Fit = "auto"
     """How scales are found: 'mse' (least squares), 'max' (the largest element), or 'auto' (least squares up to 4 bits)."""
-    clip: str | float | None = None
-    """Where gradients stop: None nowhere, 'range' outside of what the grid represents, a number at that magnitude, to which weights are
+    clip: str | float | None = "range"
+    """Where gradients stop: 'range' outside of what the grid represents, None nowhere, a number at that magnitude, to which weights are
     clipped then."""
     head: bool = False
     """Compress the head as well."""
