@@ -35,9 +35,7 @@ def contained(nodes: Collection[onnx_ir.Node], root: onnx_ir.Node, keep: Collect
     """True where nothing but the nodes themselves reads what they make, the root's result left out, and all are of one graph."""
     covered = {*nodes, root}
     return all(
-        node.graph is root.graph
-        and (node is root or all(read_within(value, covered, keep) for value in node.outputs))
-        for node in covered
+        node.graph is root.graph and (node is root or all(read_within(value, covered, keep) for value in node.outputs)) for node in covered
     )
 
 

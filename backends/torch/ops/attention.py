@@ -97,7 +97,9 @@ def attention(
 
 
 @torch_op("TensorScatter", since=24)
-def tensor_scatter(past_cache: Tensor, update: Tensor, write_indices: Tensor | None = None, *, axis: int = -2, mode: str = "linear") -> Tensor:
+def tensor_scatter(
+    past_cache: Tensor, update: Tensor, write_indices: Tensor | None = None, *, axis: int = -2, mode: str = "linear"
+) -> Tensor:
     """A cache with an update written along an axis, from an index for each sample of the batch on.
 
     Args:

@@ -39,8 +39,7 @@ def matmul_integer(
     Returns:
         [..., M, N] in int32, or in floats.
     """
-    work = sum_type(a, b, products=a.shape[-1], carried=carried)
-    found = torch.matmul(centred(a, per_row(a_zero_point, a), work), centred(b, b_zero_point, work))
+    found = product_of_integers(a, b, a_zero_point, b_zero_point, carried=carried)
     return found if carried else to_int32(found)
 
 
@@ -116,7 +115,7 @@ def qlinear_matmul(
         y_zero_point: as y_scale.
         carried: the result is to be floats, through which gradients pass, to the scales too.
     """
-    total = matmul_integer(a, b, a_zero_point, b_zero_point, carried=True) if carried else _exact_product(a, b, a_zero_point, b_zero_point)
+    total = product_of_integers(a, b, a_zero_point, b_zero_point, carried=carried)
     factor = per_row(a_scale, a) * b_scale / per_row(y_scale, a)
     return _requantized(total, factor, per_row(y_zero_point, a), carried=carried)
 
@@ -193,9 +192,9 @@ def centred(x: Tensor, zero_point: Tensor | None, dtype: torch.dtype) -> Tensor:
     return wide if zero_point is None else wide - zero_point.to(dtype)
 
 
-def per_row(x: Tensor | None, matrix: Tensor) -> Tensor | None:
+def per_row(x: Tensor, matrix: Tensor) -> Tensor:
     """One number a row [M] as a column, to broadcast against [..., M, K]."""
-    return x.unsqueeze(-1) if x is not None and x.dim() == 1 and x.shape[0] > 1 and matrix.dim() > 1 else x
+    return x.unsqueeze(-1) if x.dim() == 1 and x.shape[0] > 1 and matrix.dim() > 1 else x
 
 
 def per_filter(x: Tensor | None, w: Tensor) -> Tensor | None:
@@ -208,9 +207,11 @@ def to_int32(x: Tensor) -> Tensor:
     return x.to(torch.int64).to(torch.int32)
 
 
-def _exact_product(a: Tensor, b: Tensor, a_zero_point: Tensor | None, b_zero_point: Tensor | None) -> Tensor:
-    work = sum_type(a, b, products=a.shape[-1], carried=False)
-    return torch.matmul(centred(a, per_row(a_zero_point, a), work), centred(b, b_zero_point, work))
+def product_of_integers(a: Tensor, b: Tensor, a_zero_point: Tensor | None, b_zero_point: Tensor | None, *, carried: bool) -> Tensor:
+    """The product of integers less their zero points, in floats; see MatMulInteger."""
+    work = sum_type(a, b, products=a.shape[-1], carried=carried)
+    left = centred(a, None if a_zero_point is None else per_row(a_zero_point, a), work)
+    return torch.matmul(left, centred(b, b_zero_point, work))
 
 
 def _requantized(total: Tensor, factor: Tensor, zero_point: Tensor, *, carried: bool) -> Tensor:

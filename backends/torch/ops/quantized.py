@@ -77,8 +77,6 @@ def dequantize_linear(
 def dynamic_quantize_linear(x: Tensor, *, carried: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """x in uint8, its range from its own least and greatest number (and 0).
 
-    Gradients take scale and zero point for constants: nothing is clipped, so they pass everywhere.
-
     Args:
         x: any shape.
         carried: the integers are to be floats, through which gradients pass.
@@ -86,9 +84,19 @@ def dynamic_quantize_linear(x: Tensor, *, carried: bool = False) -> tuple[Tensor
     Returns:
         The integers, the scale and the zero point.
     """
-    scale, zero = dynamic_range(x.detach())
-    y = to_integers(x / scale, zero, low=0, high=255, carried=carried)
+    y, scale, zero = rounded_by_range(x)
     return (y, scale, zero) if carried else (y.to(torch.uint8), scale, zero.to(torch.uint8))
+
+
+def rounded_by_range(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """x in 0 to 255 by its own range, the scale and the zero point, all in floats.
+
+    Gradients take scale and zero point for constants, and pass everywhere: all of x is within its range.
+    """
+    scale, zero = dynamic_range(x.detach())
+    ratio = x / scale
+    exact = to_integers(ratio.detach(), zero, low=0, high=255, carried=False)
+    return (ratio + (exact - ratio.detach()) if ratio.requires_grad else exact), scale, zero
 
 
 def dynamic_range(x: Tensor, dims: tuple[int, ...] | None = None) -> tuple[Tensor, Tensor]:

@@ -56,7 +56,14 @@ class Layer:
 
 
 def arranged(
-    x: Tensor, w: Tensor, r: Tensor, b: Tensor | None, lengths: Tensor | None, initial: tuple[Tensor | None, ...], direction: str, layout: int
+    x: Tensor,
+    w: Tensor,
+    r: Tensor,
+    b: Tensor | None,
+    lengths: Tensor | None,
+    initial: tuple[Tensor | None, ...],
+    direction: str,
+    layout: int,
 ) -> Layer:
     """A layer from an operator's inputs: time first, absent initial states zero."""
     if layout:

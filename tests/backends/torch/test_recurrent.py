@@ -18,7 +18,9 @@ DIRECTIONS = ("forward", "reverse", "bidirectional")
 LENGTHS = np.array([5, 2, 4], np.int32)
 
 
-def operands(op_type: str, direction: str, *, lengths: bool = False, initial: bool = True, biases: bool = True, peepholes: bool = False) -> list[Array]:
+def operands(
+    op_type: str, direction: str, *, lengths: bool = False, initial: bool = True, biases: bool = True, peepholes: bool = False
+) -> list[Array]:
     """Random inputs of a recurrent operator in layout 0."""
     draw = np.random.default_rng(7)
     ways, gates = 2 if direction == "bidirectional" else 1, GATES[op_type]
@@ -90,7 +92,10 @@ def test_peepholes_give_the_values_of_onnx_runtime(lengths: bool, direction: str
 @pytest.mark.parametrize("op_type", ["LSTM", "GRU", "RNN"])
 def test_layout_1_puts_the_batch_first(op_type: str) -> None:
     inputs = operands(op_type, "bidirectional", lengths=True)
-    first = [np.ascontiguousarray(array.swapaxes(0, 1)) if index in (0, 5, 6) and array is not None else array for index, array in enumerate(inputs)]
+    first = [
+        np.ascontiguousarray(array.swapaxes(0, 1)) if index in (0, 5, 6) and array is not None else array
+        for index, array in enumerate(inputs)
+    ]
     attributes: dict[str, object] = {"direction": "bidirectional", "hidden_size": HIDDEN}
     expected = by_torch(op_type, inputs, attributes, outputs=outputs_of(op_type))
     found = by_torch(op_type, first, {**attributes, "layout": 1}, outputs=outputs_of(op_type))
@@ -122,7 +127,12 @@ def test_an_unknown_activation_is_refused_by_name() -> None:
 
 
 GRADIENTS: list[tuple[str, dict[str, object], bool, bool]] = [
-    *((op_type, {"direction": way}, lengths, False) for op_type in ("LSTM", "GRU", "RNN") for way in DIRECTIONS for lengths in (False, True)),
+    *(
+        (op_type, {"direction": way}, lengths, False)
+        for op_type in ("LSTM", "GRU", "RNN")
+        for way in DIRECTIONS
+        for lengths in (False, True)
+    ),
     *(("GRU", {"direction": way, "linear_before_reset": 1}, lengths, False) for way in DIRECTIONS for lengths in (False, True)),
     ("LSTM", {"direction": "bidirectional"}, True, True),
     ("LSTM", {"clip": 0.9, "input_forget": 1}, False, True),
@@ -135,7 +145,10 @@ GRADIENTS: list[tuple[str, dict[str, object], bool, bool]] = [
 def test_gradients_reach_every_operand(op_type: str, attributes: dict[str, object], lengths: bool, peepholes: bool) -> None:
     inputs = operands(op_type, str(attributes.get("direction", "forward")), lengths=lengths, peepholes=peepholes)
     if attributes.get("layout"):
-        inputs = [np.ascontiguousarray(array.swapaxes(0, 1)) if index in (0, 5, 6) and array is not None else array for index, array in enumerate(inputs)]
+        inputs = [
+            np.ascontiguousarray(array.swapaxes(0, 1)) if index in (0, 5, 6) and array is not None else array
+            for index, array in enumerate(inputs)
+        ]
     places = [index for index, array in enumerate(inputs) if array is not None and array.dtype == np.float32]
     leaves = [torch.tensor(inputs[index], dtype=torch.float64, requires_grad=True) for index in places]
 
