@@ -23,7 +23,7 @@ from netwright.training.run_state import RunState, check_same_run
 from netwright.training.sampling import Part, Share, TrainingData
 from netwright.training.saving import restore, snapshot
 from netwright.training.schedules import learning_factor
-from netwright.training.sharding import make_whole, shard, whole_parameters
+from netwright.training.sharding import make_whole, set_tensors, shard, whole_parameters
 from netwright.training.stepper import Stepper
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class _Run:
             module.train(was_training)
         make_whole(module)
         if self.state.stale():
-            module.load_state_dict(dict(self.state.best_weights))
+            set_tensors(module, self.state.best_weights)
         product = self.objective.product()
         product.resources[HISTORY] = self.state.history()
         return product
@@ -187,7 +187,7 @@ class _Run:
 
     def _step(self, parts: tuple[Part, ...]) -> None:
         factor = learning_factor(self.options.schedule, self.state.step, self.total, self.options.warmup)
-        result = self.stepper.step(parts, self.state.step, factor, stop=self.stop.asked)
+        result = self.stepper.step(parts, self.state.step, factor, self.stop)
         self.state.count(result.loss, result.parts)
         self.shown.step(self.state.step, result.loss)
         if result.stop:

@@ -13,9 +13,8 @@ from netwright.training.schedules import SCHEDULES, ScheduleLike
 if TYPE_CHECKING:
     import torch
 
-    OptimizerLike: TypeAlias = str | Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
-    """A name in `OPTIMIZERS`, or a function that makes an optimizer of parameters."""
-
+OptimizerLike: TypeAlias = "str | Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]"
+"""A name in `OPTIMIZERS`, or a function that makes an optimizer of a list of parameters."""
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
 Device: TypeAlias = Literal["auto", "cpu"]
 

@@ -45,6 +45,13 @@ def make_whole(module: torch.nn.Module) -> None:
             _put(module, name, torch.nn.Parameter(whole(parameter).detach(), parameter.requires_grad))
 
 
+@torch.no_grad()
+def set_tensors(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Give whole parameters and buffers new contents (`load_state_dict` wants split ones where they once were split)."""
+    for name, held in module.state_dict().items():
+        held.copy_(tensors[name])
+
+
 def split_state(state: Mapping[str, object], optimizer: torch.optim.Optimizer) -> dict[str, object]:
     """An optimizer's state of whole tensors, its tensors split as the parameters are that they belong to."""
     parameters = [parameter for group in optimizer.param_groups for parameter in cast("list[torch.nn.Parameter]", group["params"])]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from netwright.data.items import Batch
+    from netwright.training.interrupts import StopRequest
     from netwright.training.objective import Objective, TorchBatch
     from netwright.training.options import TrainOptions
     from netwright.training.sampling import Part
@@ -73,14 +74,14 @@ class Stepper:
     accelerator: Accelerator
     options: TrainOptions
 
-    def step(self, parts: tuple[Part, ...], number: int, factor: float, *, stop: bool) -> StepResult:
+    def step(self, parts: tuple[Part, ...], number: int, factor: float, stop: StopRequest) -> StepResult:
         """Make one step.
 
         Args:
             parts: the batches that are accumulated.
             number: how many steps were made before.
             factor: of the learning rate.
-            stop: whether this process was asked to stop.
+            stop: whether this process is asked to stop, also while the step is made.
 
         Raises:
             TrainingError: the loss or its gradient is not finite; weights are as before the step.
@@ -92,7 +93,7 @@ class Stepper:
         names = list(micros[0].parts)
         sums = [torch.stack([micro.parts[name].float() for micro in micros]).sum() for name in names]
         total = torch.stack([micro.total.float() for micro in micros]).sum()
-        asked = torch.tensor(float(stop), device=total.device)
+        asked = torch.tensor(float(stop.asked), device=total.device)
         means = mean_over_processes(torch.stack([total, asked, *sums]), self.accelerator)
         loss, any_asked, *own = cast("list[float]", means.tolist())
         if not math.isfinite(loss):
