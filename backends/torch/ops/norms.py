@@ -39,7 +39,7 @@ def batch_norm(
     if not any(wanted[1:]):
         return y
     batch_var, batch_mean = torch.var_mean(x, dim=[axis for axis in range(x.ndim) if axis != 1], correction=0)
-    return y, torch.lerp(batch_mean, mean, momentum), torch.lerp(batch_var, var, momentum)
+    return y, torch.lerp(batch_mean.to(mean.dtype), mean, momentum), torch.lerp(batch_var.to(var.dtype), var, momentum)
 
 
 @torch_op("BatchNormalization", domain="netwright.training", frozen=("mean", "var"))
