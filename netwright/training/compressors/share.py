@@ -115,11 +115,14 @@ def _join(editor: Editor, site: WeightSite, kept: WeightSite) -> None:
     editor.remove_initializer(site.value)
 
 
+_NUMBERED = re.compile(r"\d+\W*.*[A-Za-z]")
+"""A number with letters after it: the layer's place in `layers.0.q`, but not the exporter's count in `val_31`."""
+
+
 def _by_kind(sites: Sequence[WeightSite]) -> dict[str, list[WeightSite]]:
     groups: dict[tuple[str, tuple[int, ...], str], list[WeightSite]] = {}
     for site in sites:
-        named = site.name if re.search(r"\d", site.name) and "." in site.name else ""
-        path = named or (site.modules[0] if site.modules else "") or site.name
-        kind = re.sub(r"\d+", "*", path)
+        path = next((name for name in (site.name, *site.modules[:1]) if _NUMBERED.search(name)), None)
+        kind = site.name if path is None else re.sub(r"\d+", "*", path)
         groups.setdefault((kind, site.shape, site.kind), []).append(site)
-    return {f"{kind} {shape} {what}": group for (kind, shape, what), group in groups.items()}
+    return {f"{kind} {what}": group for (kind, _, what), group in groups.items()}
