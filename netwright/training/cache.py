@@ -2,8 +2,8 @@
 
 A folder holds one folder for each teacher (named by its fingerprint and by what is wanted of it) with safetensors files of rows. Where the
 teacher treats rows of a batch one by one, as models in eval mode do and a trial on the first batch shows, each row is a key of its
-own, so that any order and any batch size finds it; otherwise a batch is. Files are written beside their place and renamed; several
-processes may fill one folder.
+own, so that any order and any batch size finds it; otherwise a batch is. What a batch needed is written at once, beside its place and
+renamed, so that a run that was killed finds what it had; several processes may fill one folder.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol, cast
@@ -25,9 +25,6 @@ from safetensors import numpy as files
 from netwright.ir.fingerprint import fingerprint
 from netwright.ir.program import Program
 from netwright.training.errors import TrainingError
-
-FLUSH_BYTES = 1 << 22
-"""Rows gathered in memory before a file is written."""
 
 _OPEN_FILES = 64
 _KEY_BYTES = 16
@@ -49,19 +46,10 @@ class _Handle(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a row lies: in a file, or still in memory."""
+    """Where a row lies."""
 
     file: str
     row: int
-
-
-@dataclass(slots=True)
-class _Pending:
-    """Rows of one shape that wait to be written."""
-
-    keys: list[bytes] = field(default_factory=list[bytes])
-    rows: list[dict[str, np.ndarray]] = field(default_factory=list[dict[str, np.ndarray]])
-    size: int = 0
 
 
 class OutputCache:
@@ -86,8 +74,6 @@ class OutputCache:
         """Rows (or batches) that were there."""
         self._wanted = tuple(wanted)
         self._index: dict[bytes, _Place] = {}
-        self._pending: dict[tuple[object, ...], _Pending] = {}
-        self._memory: dict[bytes, dict[str, np.ndarray]] = {}
         self._open: OrderedDict[str, _Handle] = OrderedDict()
         self._by_row: bool | None = None
         try:
@@ -112,43 +98,28 @@ class OutputCache:
         if rows is None:
             return self._whole(inputs, compute)
         keys = [_digest({name: array[row] for name, array in inputs.items()}) for row in range(rows)]
-        missing = [row for row, key in enumerate(keys) if not self._has(key)]
-        unique = list({keys[row]: row for row in missing}.values())
-        if unique:
-            fresh = compute({name: array[unique] for name, array in inputs.items()})
-            for place, row in enumerate(unique):
-                self._put(keys[row], {name: fresh[name][place] for name in self._wanted})
-        self.computed += len(unique)
-        self.found += rows - len(missing)
+        missing = {key: row for row, key in reversed(list(enumerate(keys))) if key not in self._index}
+        if missing:
+            chosen = list(missing.values())
+            self._write(list(missing), compute({name: array[chosen] for name, array in inputs.items()}))
+        self.computed += len(missing)
+        self.found += sum(key not in missing for key in keys)
         found = [self._get(key) for key in keys]
-        self._flush(FLUSH_BYTES)
         return {name: np.stack([row[name] for row in found]) for name in self._wanted}
-
-    def flush(self) -> None:
-        """Write what is still in memory."""
-        self._flush(1)
 
     # ---- reading ---------------------------------------------------------------------------------------------------
 
     def _whole(self, inputs: Arrays, compute: Compute) -> dict[str, np.ndarray]:
         key = _digest(inputs)
-        if self._has(key):
+        if key in self._index:
             self.found += 1
         else:
             fresh = compute(inputs)
-            self._put(key, {name: fresh[name] for name in self._wanted})
+            self._write([key], {name: fresh[name][None] for name in self._wanted})
             self.computed += 1
-        found = self._get(key)
-        self._flush(FLUSH_BYTES)
-        return found
-
-    def _has(self, key: bytes) -> bool:
-        return key in self._index or key in self._memory
+        return self._get(key)
 
     def _get(self, key: bytes) -> dict[str, np.ndarray]:
-        held = self._memory.get(key)
-        if held is not None:
-            return held
         place = self._index[key]
         handle = self._handle(place.file)
         return {name: handle.get_slice(f"value{position}")[place.row : place.row + 1][0] for position, name in enumerate(self._wanted)}
@@ -176,31 +147,13 @@ class OutputCache:
 
     # ---- writing ---------------------------------------------------------------------------------------------------
 
-    def _put(self, key: bytes, row: dict[str, np.ndarray]) -> None:
-        if self._has(key):
-            return
-        owned = {name: np.array(array) for name, array in row.items()}
-        shape = tuple((array.shape, str(array.dtype)) for array in owned.values())
-        pending = self._pending.setdefault(shape, _Pending())
-        pending.keys.append(key)
-        pending.rows.append(owned)
-        pending.size += sum(array.nbytes for array in owned.values())
-        self._memory[key] = owned
-
-    def _flush(self, least: int) -> None:
-        for shape, pending in list(self._pending.items()):
-            if pending.size >= least or (least == 1 and pending.keys):
-                self._write(pending)
-                del self._pending[shape]
-
-    def _write(self, pending: _Pending) -> None:
-        name = f"{blake2b(b''.join(pending.keys), digest_size=8).hexdigest()}.safetensors"
-        tensors = {f"value{position}": np.stack([row[wanted] for row in pending.rows]) for position, wanted in enumerate(self._wanted)}
-        tensors[_KEYS] = np.frombuffer(b"".join(pending.keys), np.uint8).reshape(-1, _KEY_BYTES)
+    def _write(self, keys: list[bytes], rows: Arrays) -> None:
+        name = f"{blake2b(b''.join(keys), digest_size=8).hexdigest()}.safetensors"
+        tensors = {f"value{position}": rows[wanted] for position, wanted in enumerate(self._wanted)}
+        tensors[_KEYS] = np.frombuffer(b"".join(keys), np.uint8).reshape(-1, _KEY_BYTES)
         _write_atomically(self.path / name, lambda place: _save(tensors, place))
-        for row, key in enumerate(pending.keys):
-            self._index[key] = _Place(name, row)
-            self._memory.pop(key, None)
+        self._open.pop(name, None)
+        self._index.update((key, _Place(name, row)) for row, key in enumerate(keys))
 
     # ---- rows or batches -------------------------------------------------------------------------------------------
 

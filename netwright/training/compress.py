@@ -130,7 +130,6 @@ class CompressionObjective:
 
     def product(self) -> Program:
         """compress(f2): integers, factors, shared tensors, as the compressor has it."""
-        self._likeness.teacher.close()
         return run(self.program, [_Store(objective=self)], Context(seed=self.context.seed, threads=self.context.threads)).program
 
     def rewrites(self, program: Program) -> Proposals:

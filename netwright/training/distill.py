@@ -191,7 +191,6 @@ class DistilledObjective:
 
     def product(self) -> Program:
         """The program with the module's weights of now."""
-        self.likeness.teacher.close()
         return write_back(self.program, self.module.model)
 
 

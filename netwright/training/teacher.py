@@ -79,11 +79,6 @@ class Teacher:
         values = self._values(self._feeds(batch), device)
         return {pair.student: to_tensor(_mapped(pair, values)).to(device) for pair in self._pairs}
 
-    def close(self) -> None:
-        """Write what the cache still has in memory."""
-        if self._cache is not None:
-            self._cache.flush()
-
     def _values(self, feeds: dict[str, torch.Tensor], device: torch.device) -> dict[str, np.ndarray]:
         if self._runner is None:
             on_torch = self._runtime == "torch" or (self._runtime == "auto" and device.type != "cpu")
