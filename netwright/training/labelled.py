@@ -9,6 +9,7 @@ import torch
 from torch import fx
 
 from netwright.backends.torch import binding_of, lower_to_torch, write_back
+from netwright.ir.ledger import Miss
 from netwright.ir.program import Program
 from netwright.training.objective import Loss, TorchBatch
 from netwright.training.terms import LossLike, Outputs, batch_loss, describe_loss
@@ -33,6 +34,11 @@ class LabelledObjective:
         self._description = f"{describe_loss(loss)}{', norms trained' if train_norms else ''}"
         self.module: fx.GraphModule = lower_to_torch(program, train_norms=train_norms)
         self._binding = binding_of(self.module)
+
+    @property
+    def misses(self) -> tuple[Miss, ...]:
+        """Nothing is left out."""
+        return ()
 
     def describe(self) -> str:
         """The loss, in words."""

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 import torch
 
+from netwright.ir.ledger import Miss
 from netwright.ir.program import Program
 
 TorchBatch: TypeAlias = Mapping[str, torch.Tensor]
@@ -43,6 +44,11 @@ class Objective(Protocol):
     @property
     def program(self) -> Program:
         """The Program that it started from, whose inputs the data must fit; unchanged by training."""
+        ...
+
+    @property
+    def misses(self) -> tuple[Miss, ...]:
+        """What is left out of the loss, with reasons; empty where nothing is."""
         ...
 
     def describe(self) -> str:

@@ -98,17 +98,21 @@ class Recover(RewritePass):
     def rewrites(self, program: Program, context: Context) -> Proposals:
         """Train a copy, then propose all its weights at once."""
         require_extra(self.name)
-        from netwright.training.training import train_with
+        from netwright.training.loop import fit
+        from netwright.training.training import choose_objective
 
-        trained = train_with(
+        options = self.options(context)
+        objective = choose_objective(
             program,
-            cast("DataLike", context.training),
-            self.options(context),
             loss=cast("LossLike | None", context.loss),
             teacher=context.original if self.distill else None,
             distill=read_distill(self.distill) if isinstance(self.distill, Mapping) else None,
+            compressor=None,
             train_norms=self.train_norms,
+            options=options,
         )
+        yield from objective.misses
+        trained = fit(objective, cast("DataLike", context.training), options)
         changed = changed_weights(program, trained)
         if not changed:
             yield Miss("training changed no weight", program.outputs[0].name or "")

@@ -102,7 +102,8 @@ def train(
         progress: show a progress bar on a terminal.
 
     Returns:
-        The trained program; `resources["training.history"]` is its `History`.
+        The trained program; `resources["training.history"]` is its `History`, and its ledger's misses tell what could not be compared
+        with a teacher or compressed.
 
     Raises:
         TrainingError: an option out of range; nothing to train; a loss that is not finite.
@@ -138,7 +139,7 @@ def train(
     if stages is not None:
         from netwright.training.staged import run_stages
 
-        return run_stages(stages, options, program=program, data=data, metric=metric, validation=validation)
+        return run_stages(stages, options, program=program, data=data, metric=metric, validation=validation)[-1].program
     if data is None:
         raise DataError("There is no data to train on.", place="data", remedy="Give data=, or stages= with data of their own.")
     return train_with(
@@ -176,7 +177,9 @@ def train_with(
         program, loss=loss, teacher=teacher, distill=distill, compressor=compressor, train_norms=train_norms, options=options
     )
     score = make_score(objective, teacher or program, metric, validation, options)
-    return fit(objective, data, options, score=score)
+    trained = fit(objective, data, options, score=score)
+    trained.ledger.misses.extend(objective.misses)
+    return trained
 
 
 class _Common(TypedDict):

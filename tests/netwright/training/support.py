@@ -15,13 +15,13 @@ from tests.passes.programs import program_of
 FEATURES, HIDDEN, CLASSES = 8, 16, 3
 
 
-def classifier(*, ending: str = "logits = Identity (z)", dropout: bool = False, batch: str = "N", seed: int = 0) -> Program:
-    """Two linear layers; the last node and dropout by choice."""
-    rng = np.random.default_rng(seed)
+def classifier(*, ending: str = "logits = Identity (z)", dropout: bool = False, batch: str = "N", hidden: int = HIDDEN) -> Program:
+    """Two linear layers; the last node, dropout, the batch and the hidden size by choice."""
+    rng = np.random.default_rng(0)
     weights = {
-        "w1": _normal(rng, FEATURES, HIDDEN),
-        "b1": np.zeros(HIDDEN, np.float32),
-        "w2": _normal(rng, HIDDEN, CLASSES),
+        "w1": _normal(rng, FEATURES, hidden),
+        "b1": np.zeros(hidden, np.float32),
+        "w2": _normal(rng, hidden, CLASSES),
         "b2": np.zeros(CLASSES, np.float32),
         "ratio": np.array(0.3, np.float32),
         "on": np.array(True),
