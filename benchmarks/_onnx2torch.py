@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Generator
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -17,16 +19,15 @@ def convert(model: onnx.ModelProto) -> torch.nn.Module:
     Raises:
         ImportError: onnx2torch is not installed (`make bench` installs it without its dependencies).
     """
-    _stand_in_for_torchvision()
-    from onnx2torch import convert as convert_model
+    with _stand_in_for_torchvision():
+        from onnx2torch import convert as convert_model
 
     return convert_model(model)
 
 
-def _stand_in_for_torchvision() -> None:
-    """Modules of the names that onnx2torch imports at its start."""
-    if "torchvision" in sys.modules:
-        return
+@contextlib.contextmanager
+def _stand_in_for_torchvision() -> Generator[None]:
+    """Modules of the names that onnx2torch imports at its start; afterwards they are gone, as others ask whether there is torchvision."""
     outer, inner = ModuleType("torchvision"), ModuleType("torchvision.ops")
 
     def absent(*args: object, **keywords: object) -> object:
@@ -35,4 +36,10 @@ def _stand_in_for_torchvision() -> None:
     for name in ("nms", "box_convert", "roi_align"):
         setattr(inner, name, absent)
     outer.ops = inner  # pyright: ignore[reportAttributeAccessIssue]
-    sys.modules.update({"torchvision": outer, "torchvision.ops": inner})
+    stand_ins = {"torchvision": outer, "torchvision.ops": inner}
+    sys.modules.update(stand_ins)
+    try:
+        yield
+    finally:
+        for name in stand_ins:
+            del sys.modules[name]

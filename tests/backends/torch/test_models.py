@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from benchmarks._gradients import Gradients, difference, of_module, of_program, simplified
+from benchmarks._networks import NETWORKS, Network
+from netwright.frontends.torch import trace
 from netwright.ir.program import Program
 from tests.models import SMALL_MODELS, SmallModel, small_models, traced
 
@@ -43,3 +45,15 @@ def test_a_simplified_trainable_model_keeps_all_gradients(model: SmallModel) -> 
 def test_a_simplified_model_keeps_the_gradients_of_what_was_not_folded(model: SmallModel) -> None:
     missing = check(model, simplified(traced(model.name), trainable=False))
     assert all("weight" in name or "bias" in name for name in missing)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_the_gradients_of_the_benchmarks_networks_are_their_own(network: Network) -> None:
+    module, given = network.module(), network.example()
+    program = trace(module, kwargs=given, dynamic_shapes=network.dynamic)
+    for one in (program, simplified(program, trainable=True)):
+        found = difference(of_module(module, given), of_program(one, given))
+        assert found.output < 1e-5
+        assert found.gradient < 1e-4, found.worst
+        assert not found.missing
