@@ -1,12 +1,11 @@
 """The zoo's text models with weights of 8, 4, 2 bits and ternary ones: ways of training to them, at equal steps and three seeds.
 
-`python -m benchmarks.weight_bits [--models transformer gpt] [--bits 8 4 2 ternary] [--seeds N] [--steps N]`. The arms: rounding · straight-through with labels, no
-teacher · distil first, compress after · three models, outputs only · three models with hidden states and attention; those with a
-teacher with labels and without. Every arm but rounding starts from the trained model and takes the same steps on the same rows. The
-score is the zoo's metric of the product (accuracy, or bits per character), as ONNX Runtime runs its file; `recovered` is the share of
-rounding's drop that an arm wins back.
-Compressed are the embedding tables (a scale for each row) and the linear layers (a scale for each output channel); norms, biases,
-softmax and head stay float.
+`python -m benchmarks.weight_bits [--models transformer gpt] [--bits 8 4 2 ternary] [--seeds N] [--steps N]`. The arms: rounding ·
+straight-through with labels, no teacher · distil first, compress after · three models, outputs only · three models with hidden states
+and attention; those with a teacher with labels and without. Every arm but rounding starts from the trained model and takes the same
+steps on the same rows. The score is the zoo's metric of the product (accuracy, or bits per character), as ONNX Runtime runs its file;
+`recovered` is the share of rounding's drop that an arm wins back. Compressed are the embedding tables (a scale for each row) and the
+linear layers (a scale for each output channel); norms, biases, softmax and head stay float.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ class Setting:
     lr: float
     threads: int
     folder: Path
-    uncompressed: dict[tuple[Arm, int], Program] = field(default_factory=dict[tuple[Arm, int], Program])
+    uncompressed: dict[tuple[bool, int], Program] = field(default_factory=dict[tuple[bool, int], Program])
     """What was trained before it is compressed: the same for all numbers of bits."""
 
     def run(self, arm: Arm, bits: int | str, seed: int) -> Program:
@@ -85,9 +84,9 @@ class Setting:
             return CompressionObjective(self.program, compressor).product()
         if arm.compressing:
             return self.trained(arm, seed, compressor)
-        if (arm, seed) not in self.uncompressed:
-            self.uncompressed[arm, seed] = self.trained(arm, seed, None)
-        return CompressionObjective(self.uncompressed[arm, seed], compressor).product()
+        if (arm.labels, seed) not in self.uncompressed:
+            self.uncompressed[arm.labels, seed] = self.trained(arm, seed, None)
+        return CompressionObjective(self.uncompressed[arm.labels, seed], compressor).product()
 
     def trained(self, arm: Arm, seed: int, compressor: str | None) -> Program:
         """The model after an arm's steps."""
@@ -120,8 +119,8 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["transformer", "gpt"])
     parser.add_argument("--bits", nargs="+", default=["8", "4", "2", "ternary"])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()

@@ -11,6 +11,7 @@ from netwright.backends.torch.table import OpEntry
 from netwright.ir.errors import UnsupportedModelError
 from netwright.ir.opinfo import default_of, site
 
+_TYPES = frozenset({onnx_ir.AttributeType.TYPE_PROTO, onnx_ir.AttributeType.TYPE_PROTOS})
 Plain = bool | int | float | str | tuple[object, ...] | None
 
 
@@ -30,6 +31,8 @@ def require_default(node: onnx_ir.Node, attribute: onnx_ir.Attr, opset: int) -> 
     Raises:
         UnsupportedModelError: its value is not the default.
     """
+    if attribute.type in _TYPES:
+        return
     value, default = plain(attribute), default_of(node, attribute.name, opset)
     listed = tuple(cast("Sequence[object]", default)) if isinstance(default, Sequence) and not isinstance(default, str) else default
     if value == listed or value in ((), ""):
@@ -42,5 +45,5 @@ def require_default(node: onnx_ir.Node, attribute: onnx_ir.Attr, opset: int) -> 
 
 
 def is_taken(entry: OpEntry, attribute: onnx_ir.Attr) -> bool:
-    """True for an attribute that an entry declares."""
-    return attribute.name in entry.attributes
+    """True for an attribute that an entry declares; one that holds a type says nothing that tensors do not."""
+    return attribute.name in entry.attributes and attribute.type not in _TYPES

@@ -88,7 +88,7 @@ def slice_(data: Sequence[Number], starts: Literal, ends: Literal, axes: Literal
     """The elements from `starts` to before `ends`."""
     start, end, step = _single(starts), _single(ends), 1 if steps is None else _single(steps)
     count = len(data)
-    first = _clamped(start, count, 0 if step > 0 else -1, count if step > 0 else count - 1)
+    first = _clamped(start, count, 0, count if step > 0 else count - 1)
     last = _clamped(end, count, 0 if step > 0 else -1, count if step > 0 else count - 1)
     return [data[index] for index in range(first, last, step)]
 
