@@ -75,7 +75,8 @@ class AttentionMatch:
     @property
     def inputs(self) -> tuple[onnx_ir.Value | None, ...]:
         """What `fused_attention` takes as tensors, in order."""
-        return (self.q, self.key, self.v, self.mask, self.keep, self.bias)
+        given = (self.q, self.key, self.v, self.mask, self.keep, self.bias)
+        return given[: max(place for place, value in enumerate(given) if value is not None) + 1]
 
     @property
     def keywords(self) -> Mapping[str, bool | float]:
@@ -267,7 +268,7 @@ _STEPS = {
 
 def _hides(fill: float, dtype: onnx_ir.DataType | None) -> bool:
     """Whether scores vanish beside a fill value, so that adding it is the same as putting it in their place."""
-    return dtype in _PRECISION and fill * _PRECISION[dtype] <= -_ABSORBED / 2
+    return dtype is not None and dtype in _PRECISION and fill * _PRECISION[dtype] <= -_ABSORBED / 2
 
 
 # ---- operands ------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir
 
-from netwright.ir.dims import as_dim
+from netwright.ir.dims import as_dim, shape_of
 from netwright.ir.opinfo import has_references, int_attr
 from netwright.ir.program import constant
 
@@ -37,7 +37,7 @@ def number(value: onnx_ir.Value | None, beside: onnx_ir.Value | None = None) -> 
 
 def _fits(value: onnx_ir.Value, beside: onnx_ir.Value | None) -> bool:
     tensor = constant(value)
-    dims = tensor.shape if tensor is not None else value.shape
+    dims = shape_of(value) if tensor is None else (tensor.size,) * len(tensor.shape)
     if dims is None or any(as_dim(dim) != 1 for dim in dims):
         return False
     return beside is None or len(dims) == 0 or (beside.shape is not None and len(beside.shape) >= len(dims))
@@ -59,13 +59,10 @@ def _numbers(value: onnx_ir.Value | None, depth: int) -> list[Number] | None:
 
 
 def _sizes(node: onnx_ir.Node, depth: int) -> list[Number] | None:
-    source = node.inputs[0]
-    if source is None or source.shape is None:
+    dims = shape_of(node.inputs[0])
+    if dims is None:
         return None
-    sizes: list[Number] = []
-    for dim in source.shape:
-        size = as_dim(dim)
-        sizes.append(float(size) if isinstance(size, int) else None)
+    sizes: list[Number] = [float(dim) if isinstance(dim, int) else None for dim in map(as_dim, dims)]
     end = node.attributes["end"].as_int() if "end" in node.attributes else None
     return sizes[int_attr(node, "start", 0) : end]
 

@@ -69,9 +69,12 @@ def attention_with_projection(
     Raises:
         UnsupportedModelError: rotary positions or shared buffers, which ONNX Runtime's CPU provider does not run either.
     """
-    _refuse("Attention", do_rotary=do_rotary, past_present_share_buffer=past_present_share_buffer)
-    if past_sequence_length is not None:
-        _refuse("Attention", past_sequence_length=1)
+    _refuse(
+        "Attention",
+        do_rotary=do_rotary,
+        past_present_share_buffer=past_present_share_buffer,
+        past_sequence_length=past_sequence_length is not None,
+    )
     projected = torch.matmul(x, weights)
     return _self_attention(
         projected if bias is None else projected + bias,
@@ -141,7 +144,7 @@ def _self_attention(
     causal: bool,
     with_present: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    parts = projected.split(list(widths), dim=-1) if widths else projected.chunk(3, dim=-1)
+    parts = torch.split(projected, list(widths), dim=-1) if widths else torch.chunk(projected, 3, dim=-1)
     q, k, v = (split_heads(part, heads) for part in parts)
     if past is not None:
         k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
@@ -197,10 +200,11 @@ def multi_head_attention(
     Raises:
         UnsupportedModelError: shared buffers or beam search.
     """
-    if past_sequence_length is not None or cache_indirection is not None:
-        _refuse(
-            "MultiHeadAttention", past_sequence_length=past_sequence_length is not None, cache_indirection=cache_indirection is not None
-        )
+    _refuse(
+        "MultiHeadAttention",
+        past_sequence_length=past_sequence_length is not None,
+        cache_indirection=cache_indirection is not None,
+    )
     q, k, v = _biased(query, key, value, bias, num_heads)
     if past_key is not None and past_value is not None:
         k, v = torch.cat([past_key, k], dim=2), torch.cat([past_value, v], dim=2)
@@ -219,14 +223,20 @@ def _biased(query: Tensor, key: Tensor | None, value: Tensor | None, bias: Tenso
     elif key is not None and key.dim() == 5:
         q, (k, v) = query, (part.flatten(2) for part in key.unbind(dim=3))
     else:
-        assert key is not None and value is not None, "the operator's schema asks for them"
-        q, k, v = query, key, value
+        q, k, v = query, _given(key), _given(value)
     if bias is not None:
         width = q.shape[-1]
         q = q + bias[:width]
         k = k if k.dim() == 4 else k + bias[width : 2 * width]
         v = v if v.dim() == 4 else v + bias[2 * width :]
-    return split_heads(q, heads), *(part if part.dim() == 4 else split_heads(part, heads) for part in (k, v))
+    k, v = (part if part.dim() == 4 else split_heads(part, heads) for part in (k, v))
+    return split_heads(q, heads), k, v
+
+
+def _given(x: Tensor | None) -> Tensor:
+    if x is None:
+        raise UnsupportedModelError("MultiHeadAttention needs keys and values.", place="MultiHeadAttention", remedy="Give inputs 1 and 2.")
+    return x
 
 
 # ---- grouped queries -----------------------------------------------------------------------------------------------
@@ -364,7 +374,7 @@ def _grouped(query: Tensor, key: Tensor | None, value: Tensor | None, heads: int
     if key is not None and value is not None:
         return split_heads(query, heads), split_heads(key, groups), split_heads(value, groups)
     both_heads = split_heads(query, heads + 2 * groups)
-    q, k, v = both_heads.split([heads, groups, groups], dim=1)
+    q, k, v = torch.split(both_heads, [heads, groups, groups], dim=1)
     return q, k, v
 
 

@@ -145,7 +145,7 @@ def quick_gelu(x: Tensor, *, alpha: float = 1.702) -> Tensor:
 def inverse(x: Tensor) -> Tensor:
     """Inverses of square matrices [..., n, n]."""
     wide = x if x.dtype in (torch.float32, torch.float64) else x.to(torch.float32)
-    return torch.linalg.inv(wide).to(x.dtype)
+    return torch.inverse(wide).to(x.dtype)
 
 
 @torch_op("Pad", domain=CONTRIB_DOMAIN, host=("pads", "value"), moves=("data",))

@@ -100,7 +100,7 @@ def qlinear_leaky_relu(
     result: torch.dtype = torch.uint8,
     carried: bool = False,
 ) -> Tensor:
-    """x, times alpha where it is negative."""
+    """The same, times alpha where it is negative."""
     return integers(F.leaky_relu(real(x, x_scale, x_zero_point), alpha), y_scale, y_zero_point, result, carried=carried)
 
 
@@ -196,7 +196,7 @@ def qlinear_where(
     result: torch.dtype = torch.uint8,
     carried: bool = False,
 ) -> Tensor:
-    """x where the condition holds, else y, brought to one scale."""
+    """Where the condition holds x, else y, brought to one scale."""
     chosen = torch.where(condition, real(x, x_scale, x_zero_point), real(y, y_scale, y_zero_point))
     return integers(chosen, z_scale, z_zero_point, result, carried=carried)
 

@@ -75,7 +75,7 @@ def dequantize_linear(
 
 @torch_op("DynamicQuantizeLinear", since=11)
 def dynamic_quantize_linear(x: Tensor, *, carried: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """x in uint8, its range from its own least and greatest number (and 0).
+    """Integers of 8 bits for x, their range from its own least and greatest number (and 0).
 
     Args:
         x: any shape.
@@ -89,7 +89,7 @@ def dynamic_quantize_linear(x: Tensor, *, carried: bool = False) -> tuple[Tensor
 
 
 def rounded_by_range(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """x in 0 to 255 by its own range, the scale and the zero point, all in floats.
+    """Integers from 0 to 255 for x by its own range, the scale and the zero point, all in floats.
 
     Gradients take scale and zero point for constants, and pass everywhere: all of x is within its range.
     """

@@ -254,7 +254,7 @@ def _rnn_step(weight: Tensor, f: Activation, clip: float, given: Tensor, states:
 
 
 def clipped(x: Tensor, bound: float) -> Tensor:
-    """x within ±bound; as it is for a bound of 0."""
+    """A tensor within ±bound; as it is for a bound of 0."""
     return x.clamp(-bound, bound) if bound > 0 else x
 
 

@@ -162,7 +162,7 @@ def _whole(layer: Layer, kernel: str, weights: list[list[Tensor]]) -> tuple[Tens
     x = layer.x.flip(0) if only_backward else layer.x
     y, last = _run(kernel, x, layer.states, [tensor for one in weights for tensor in one], bidirectional=len(weights) == 2)
     y = y.flip(0) if only_backward else y
-    return y.unflatten(-1, (len(weights), -1)).transpose(1, 2), last
+    return y.reshape((*y.shape[:2], len(weights), y.shape[2] // len(weights))).transpose(1, 2), last
 
 
 def _weights(layer: Layer, index: int, order: tuple[int, ...]) -> list[Tensor]:

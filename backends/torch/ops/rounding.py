@@ -15,6 +15,8 @@ import onnx_ir
 import torch
 from torch import Tensor
 
+from netwright.backends.torch.ops.casts import cast
+
 _Onnx = onnx_ir.DataType
 
 RANGES: Mapping[int, tuple[int, int, torch.dtype]] = MappingProxyType(
@@ -47,12 +49,12 @@ CODES: Mapping[torch.dtype, int] = MappingProxyType(
 )
 """ONNX's code for the type of a zero point; integers of 4 and 2 bits lie in bytes and cannot be told from them."""
 
-SMALL_FLOATS: Mapping[int, torch.dtype] = MappingProxyType({code: dtype for dtype, code in CODES.items() if dtype.is_floating_point})
-"""8-bit floats by ONNX's code."""
+SMALL_FLOATS: frozenset[int] = frozenset(code for dtype, code in CODES.items() if dtype.is_floating_point)
+"""ONNX's codes of 8-bit floats."""
 
 
 def round_through(x: Tensor) -> Tensor:
-    """x rounded, halves to even; gradients pass as if it were not. Finite numbers only."""
+    """A tensor rounded, halves to even; gradients pass as if it were not. Finite numbers only."""
     return x + (torch.round(x) - x).detach()
 
 
@@ -85,9 +87,7 @@ def encoded(ratio: Tensor, zero_point: Tensor | None, code: int, *, carried: boo
         saturate: 8-bit floats become their largest rather than infinite or NaN.
     """
     if code in SMALL_FLOATS:
-        dtype = SMALL_FLOATS[code]
-        bound = torch.finfo(dtype).max
-        return (ratio.clamp(-bound, bound) if saturate else ratio).to(dtype)
+        return cast(ratio, to=code, saturate=int(saturate))
     low, high, dtype = RANGES[code]
     found = to_integers(ratio, zero_point, low=low, high=high, carried=carried)
     return found if carried else found.to(dtype)

@@ -94,7 +94,7 @@ def masked_softmax(scores: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def fuses(precision: torch.dtype | None, dtype: torch.dtype) -> bool:
-    """Whether torch's fused kernel computes its softmax at least as precisely as asked: float32 for narrower types, else the type itself."""
+    """Whether torch's fused kernel computes its softmax as precisely as asked: it takes float32, or the inputs' type if wider."""
     return precision is None or precision == dtype or precision in _LOW
 
 
@@ -174,7 +174,7 @@ def matched_rank(mask: Tensor | None) -> Tensor | None:
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """[B, L, H·E] → [B, H, L, E]."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return x.reshape((*x.shape[:2], heads, x.shape[2] // heads)).transpose(1, 2)
 
 
 def join_heads(x: Tensor) -> Tensor:

@@ -42,6 +42,14 @@ def operands(
     return inputs
 
 
+def batch_first(inputs: list[Array]) -> list[Array]:
+    """Inputs of layout 1 from those of layout 0."""
+    turned = {
+        place: np.ascontiguousarray(array.swapaxes(0, 1)) for place, array in enumerate(inputs) if place in (0, 5, 6) and array is not None
+    }
+    return [turned.get(place, array) for place, array in enumerate(inputs)]
+
+
 def outputs_of(op_type: str) -> tuple[bool, ...]:
     return (True, True, True) if op_type == "LSTM" else (True, True)
 
@@ -92,10 +100,7 @@ def test_peepholes_give_the_values_of_onnx_runtime(lengths: bool, direction: str
 @pytest.mark.parametrize("op_type", ["LSTM", "GRU", "RNN"])
 def test_layout_1_puts_the_batch_first(op_type: str) -> None:
     inputs = operands(op_type, "bidirectional", lengths=True)
-    first = [
-        np.ascontiguousarray(array.swapaxes(0, 1)) if index in (0, 5, 6) and array is not None else array
-        for index, array in enumerate(inputs)
-    ]
+    first = batch_first(inputs)
     attributes: dict[str, object] = {"direction": "bidirectional", "hidden_size": HIDDEN}
     expected = by_torch(op_type, inputs, attributes, outputs=outputs_of(op_type))
     found = by_torch(op_type, first, {**attributes, "layout": 1}, outputs=outputs_of(op_type))
@@ -145,10 +150,7 @@ GRADIENTS: list[tuple[str, dict[str, object], bool, bool]] = [
 def test_gradients_reach_every_operand(op_type: str, attributes: dict[str, object], lengths: bool, peepholes: bool) -> None:
     inputs = operands(op_type, str(attributes.get("direction", "forward")), lengths=lengths, peepholes=peepholes)
     if attributes.get("layout"):
-        inputs = [
-            np.ascontiguousarray(array.swapaxes(0, 1)) if index in (0, 5, 6) and array is not None else array
-            for index, array in enumerate(inputs)
-        ]
+        inputs = batch_first(inputs)
     places = [index for index, array in enumerate(inputs) if array is not None and array.dtype == np.float32]
     leaves = [torch.tensor(inputs[index], dtype=torch.float64, requires_grad=True) for index in places]
 
