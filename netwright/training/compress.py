@@ -135,7 +135,8 @@ class CompressionObjective:
     def rewrites(self, program: Program) -> Proposals:
         """The rewrites that make the product of the program that was given, or of a clone of it.
 
-        The first one puts all trained weights in, the compressed ones rounded already; each further one stores a tensor.
+        The first one puts all trained weights in, the compressed ones rounded already; each further one stores a tensor. `misses` are
+        not among them.
 
         Args:
             program: is rewritten meanwhile.
@@ -147,7 +148,6 @@ class CompressionObjective:
             site = program.outputs[0].name or ""
             why = f"{len(changed)} tensors were trained ({', '.join(map(str, self.compressors))})"
             yield Rewrite.edit(site, why, lambda editor: _set(editor, changed))
-        yield from self.misses
         for compression, before in zip(self._compressions, steps, strict=False):
             yield from compression.store(program, before)
 

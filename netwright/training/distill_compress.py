@@ -129,4 +129,5 @@ class DistillCompress(RewritePass):
             context=context,
         )
         fit(objective, cast("DataLike", context.training), self.options(context))
+        yield from objective.misses
         yield from objective.rewrites(program)

@@ -251,8 +251,9 @@ class _StageRun:
         )
         score = make_score(objective, teacher or model, metric, validation, self.options)
         trained = fit(objective, data, self.options, score=score)
-        found = cast("tuple[Miss, ...]", getattr(objective, "misses", ()))
-        return StageResult(name, trained, (*misses, *found))
+        left = (*misses, *objective.misses)
+        trained.ledger.misses.extend(left)
+        return StageResult(name, trained, left)
 
     def _meant(self, who: Program | str | None) -> Program | None:
         if who is None or isinstance(who, Program):
