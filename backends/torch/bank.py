@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from keyword import iskeyword
 
 import onnx_ir
 import torch
@@ -89,14 +90,14 @@ class Bank:
         parts = [part or "_" for part in name.split(".")]
         owner, path = self.root, ""
         for part in parts[:-1]:
-            while not isinstance(getattr(owner, part, nn.Module()), nn.Module) or _reserved(owner, part):
+            while iskeyword(part) or not isinstance(getattr(owner, part, nn.Module()), nn.Module) or _reserved(owner, part):
                 part += "_"
             if not _holds(owner, part):
                 owner.add_module(part, nn.Module())
             owner = owner.get_submodule(part)
             path += f"{part}."
         leaf = parts[-1]
-        while hasattr(owner, leaf) or hasattr(fx.GraphModule, leaf) or path + leaf in self._taken:
+        while iskeyword(leaf) or hasattr(owner, leaf) or hasattr(fx.GraphModule, leaf) or path + leaf in self._taken:
             leaf += "_"
         self._taken.add(path + leaf)
         return owner, leaf, path + leaf

@@ -138,4 +138,12 @@ def _call_definition(program: Program, node: onnx_ir.Node) -> None:
     function.opset_imports.update({domain: versions[domain] for domain in function.opset_imports if domain in versions})
     program.model.functions[function.identifier()] = function
     program.model.opset_imports.setdefault(_BODIES, 1)
+    _write_defaults_out(node, versions[node.domain])
     node.domain, node.op_type, node.overload = _BODIES, proto.name, ""
+
+
+def _write_defaults_out(node: onnx_ir.Node, version: int) -> None:
+    """Give a node the attributes that it leaves to their defaults: the schema knows these, a body that refers to them does not."""
+    for name, attribute in onnx.defs.get_schema(node.op_type, version, node.domain).attributes.items():
+        if name not in node.attributes and attribute.default_value.type != onnx.AttributeProto.UNDEFINED:
+            node.attributes.add(onnx_ir.serde.deserialize_attribute(attribute.default_value))
