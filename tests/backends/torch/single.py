@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import onnx
@@ -34,7 +35,8 @@ def by_runtime(
     """The declared outputs as ONNX Runtime computes them; inputs named in `constant` are initializers."""
     names = ["" if array is None else f"x{index}" for index, array in enumerate(inputs)]
     made = [f"y{index}" if wanted else "" for index, wanted in enumerate(outputs)]
-    node = helper.make_node(op_type, names, made, domain=domain, **(attributes or {}))
+    node = helper.make_node(op_type, names, made, domain=domain)
+    node.attribute.extend(helper.make_attribute(name, value) for name, value in (attributes or {}).items())
     arrays = {name: array for name, array in zip(names, inputs, strict=True) if array is not None}
     held = [names[index] for index in constant if names[index]]
     graph = helper.make_graph(
@@ -81,7 +83,7 @@ def by_torch(
     if "result" in found.requests and result is not None:
         keywords["result"] = result
     made = found.function(*(_on_host(found, place, one) for place, one in enumerate(tensors)), **keywords)
-    parts = made if isinstance(made, tuple) else (made,)
+    parts = cast("tuple[torch.Tensor, ...]", made if isinstance(made, tuple) else (made,))
     return [part for part, wanted in zip(parts, outputs, strict=False) if wanted]
 
 
@@ -111,13 +113,13 @@ def assert_same(
 
 def _on_host(found: OpEntry, place: int, value: torch.Tensor | None) -> object:
     name = found.inputs[min(place, len(found.inputs) - 1)]
-    return value.tolist() if name in found.host and value is not None else value
+    return cast("object", value.tolist()) if name in found.host and value is not None else value
 
 
 def _attribute(found: OpEntry, name: str, value: object) -> object:
     if name in found.dtypes and isinstance(value, int):
         return torch_dtype(value) if value else None
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(cast("list[object]", value)) if isinstance(value, list) else value
 
 
 def _code(array: np.ndarray) -> int:

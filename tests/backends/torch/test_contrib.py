@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -23,9 +23,9 @@ def draw(seed: int = 3) -> Callable[..., np.ndarray]:
     return lambda *shape: generator.normal(0, 0.7, shape).astype(np.float32)
 
 
-def whole(kind: type[np.generic], *shape: int, seed: int = 5) -> np.ndarray:
+def whole(kind: type[np.signedinteger | np.unsignedinteger], *shape: int, seed: int = 5) -> np.ndarray:
     """Integers over the whole range of a type."""
-    info = np.iinfo(kind)
+    info = np.iinfo(np.dtype(kind))
     return np.random.default_rng(seed).integers(info.min, info.max + 1, shape).astype(kind)
 
 
@@ -33,7 +33,7 @@ def f32(value: float) -> np.ndarray:
     return np.array(value, np.float32)
 
 
-def same(op_type: str, inputs: list[Array], attributes: dict[str, object] | None = None, **keywords: object) -> None:
+def same(op_type: str, inputs: Sequence[Array], attributes: dict[str, object] | None = None, **keywords: object) -> None:
     assert_same(op_type, inputs, attributes, domain=CONTRIB_DOMAIN, **keywords)  # pyright: ignore[reportArgumentType]
 
 
@@ -355,7 +355,7 @@ def test_lstm_with_integer_weights(direction: str, per_column: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int8])
-def test_quantized_elementwise(kind: type[np.generic]) -> None:
+def test_quantized_elementwise(kind: type[np.signedinteger | np.unsignedinteger]) -> None:
     a, b = whole(kind, 3, 4, 16), whole(kind, 4, 16, seed=8)
     zero = [np.array(value, kind) for value in (7, 11, 20)]
     scales = [f32(0.02), f32(0.03), f32(0.05)]

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from netwright.backends.onnxruntime.executor import OrtExecutor
-from netwright.backends.torch import lower_to_torch, ops
+from netwright.backends.torch import lower_to_torch
 from netwright.backends.torch.fuse.attention import AttentionMatch, find_attention
 from netwright.backends.torch.fuse.linear import find_linear
 from netwright.backends.torch.ops.fused import fused_attention, fused_linear
-from netwright.backends.torch.table import find_entry
 from netwright.frontends.torch import trace
 from netwright.ir.program import Program
+from tests.backends.torch.single import by_torch
 from tests.models import SMALL_MODELS, traced
 from tests.passes.programs import program_of
 
-assert ops
-
 NONE: frozenset[str] = frozenset()
+WITH_SCORES = (True, False, False, True)
 SIZES = {"B": 2, "L": 3, "S": 5}
 
 
@@ -55,8 +57,8 @@ def assert_same_values(given: Program, rtol: float = 1e-4, atol: float = 1e-5) -
     feeds = feeds_of(given)
     names = [value.name or "" for value in given.outputs]
     expected = OrtExecutor().run(given, feeds)
-    found = lower_to_torch(given, wanted=())(*(torch.from_numpy(feeds[value.name or ""]) for value in given.inputs))
-    for name, one in zip(names, found if isinstance(found, tuple) else (found,), strict=True):
+    found: object = lower_to_torch(given)(*(torch.from_numpy(feeds[value.name or ""]) for value in given.inputs))
+    for name, one in zip(names, cast("tuple[torch.Tensor, ...]", found if isinstance(found, tuple) else (found,)), strict=True):
         np.testing.assert_allclose(one.detach().numpy(), expected[name], rtol=rtol, atol=atol)
 
 
@@ -65,6 +67,19 @@ def single(given: Program, keep: frozenset[str] = NONE) -> AttentionMatch:
     found = find_attention(given, keep)
     assert len(found) == 1
     return found[0]
+
+
+def counted_kernel(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """The keyword arguments of every call of torch's fused attention from now on."""
+    calls: list[dict[str, object]] = []
+    kernel = cast("Callable[..., torch.Tensor]", F.scaled_dot_product_attention)
+
+    def counted(*args: object, **keywords: object) -> torch.Tensor:
+        calls.append(keywords)
+        return kernel(*args, **keywords)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", counted)
+    return calls
 
 
 TURN = "kt = Transpose <perm: ints = [0, 1, 3, 2]> (k) "
@@ -257,54 +272,42 @@ def test_a_scaled_query_with_another_reader_is_taken_scaled() -> None:
 # ---- models --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "opset", "attentions"),
-    [("encoder_separate_qkv", 20, 2), ("encoder_fused_qkv", 20, 2), ("encoder_fused_qkv", 23, 2), ("decoder", 20, 2)],
-)
-def test_every_attention_of_a_traced_model_is_found(name: str, opset: int, attentions: int) -> None:
+@pytest.mark.parametrize(("name", "opset"), [("encoder_separate_qkv", 20), ("encoder_fused_qkv", 23), ("decoder", 20)])
+def test_every_attention_of_a_traced_model_is_found(name: str, opset: int) -> None:
     given = traced(name, opset)
-    assert sum(node.op_type == "Softmax" for node in given.nodes()) == attentions
-    assert len(find_attention(given, NONE)) == attentions
+    assert sum(node.op_type == "Softmax" for node in given.nodes()) == 2
+    assert len(find_attention(given, NONE)) == 2
 
 
-@pytest.mark.parametrize("name", ["encoder_separate_qkv", "encoder_fused_qkv"])
-def test_attention_with_dropout_is_found_with_its_probability(name: str) -> None:
+@pytest.mark.parametrize("spelled", [False, True])
+def test_attention_with_dropout_is_found_with_its_probability(spelled: bool) -> None:
     class Dropped(torch.nn.Module):
         def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-            if name == "encoder_separate_qkv":
-                return F.scaled_dot_product_attention(q, k, v, dropout_p=0.25 if self.training else 0.0)
-            return F.dropout((q @ k.transpose(-1, -2) / 2.0).softmax(-1), 0.25, self.training) @ v
+            if spelled:
+                return F.dropout((q @ k.transpose(-1, -2) / 2.0).softmax(-1), 0.25, self.training) @ v
+            return F.scaled_dot_product_attention(q, k, v, dropout_p=0.25 if self.training else 0.0)
 
-    tensors = tuple(torch.randn(2, 2, 3, 4, generator=torch.Generator().manual_seed(seed)) for seed in range(3))
-    given = trace(Dropped().train(), tensors, dropout=True)
+    q, k, v = (torch.randn(2, 2, 3, 4, generator=torch.Generator().manual_seed(seed)) for seed in range(3))
+    given = trace(Dropped().train(), (q, k, v), dropout=True)
     match = single(given)
     assert match.dropout == pytest.approx(0.25)
     assert match.scale == pytest.approx(0.5)
     module = lower_to_torch(given)
-    torch.testing.assert_close(module(*tensors), F.scaled_dot_product_attention(*tensors))
+    torch.testing.assert_close(module(q, k, v), F.scaled_dot_product_attention(q, k, v))
     module.train()
     torch.manual_seed(0)
-    drawn = module(*tensors)
+    drawn = module(q, k, v)
     torch.manual_seed(0)
-    torch.testing.assert_close(drawn, F.scaled_dot_product_attention(*tensors, dropout_p=0.25))
+    torch.testing.assert_close(drawn, F.scaled_dot_product_attention(q, k, v, dropout_p=0.25))
 
 
-@pytest.mark.parametrize(
-    ("name", "opset"), [("encoder_separate_qkv", 23), ("encoder_separate_qkv", 20), ("encoder_fused_qkv", 23), ("decoder", 23)]
-)
+@pytest.mark.parametrize(("name", "opset"), [("encoder_separate_qkv", 23), ("encoder_separate_qkv", 20), ("encoder_fused_qkv", 23)])
 def test_both_forms_of_attention_run_through_the_fused_kernel(name: str, opset: int, monkeypatch: pytest.MonkeyPatch) -> None:
     given = traced(name, opset)
     has_operator = any(node.op_type == "Attention" for node in given.nodes())
     assert has_operator == (opset == 23 and name != "encoder_fused_qkv")
     module = lower_to_torch(given)
-    calls: list[tuple[int, ...]] = []
-    kernel = F.scaled_dot_product_attention
-
-    def counted(q: torch.Tensor, *args: object, **keywords: object) -> torch.Tensor:
-        calls.append(tuple(q.shape))
-        return kernel(q, *args, **keywords)  # pyright: ignore[reportArgumentType]
-
-    monkeypatch.setattr(F, "scaled_dot_product_attention", counted)
+    calls = counted_kernel(monkeypatch)
     feeds = SMALL_MODELS[name].feeds()
     found = module(**{key: torch.from_numpy(array) for key, array in feeds.items()})
     assert len(calls) == 2
@@ -317,58 +320,43 @@ def test_both_forms_of_attention_run_through_the_fused_kernel(name: str, opset: 
 def test_the_operator_runs_through_the_fused_kernel_unless_scores_are_wanted(
     causal: bool, grouped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[dict[str, object]] = []
-    kernel = F.scaled_dot_product_attention
-
-    def counted(*args: torch.Tensor, **keywords: object) -> torch.Tensor:
-        calls.append(keywords)
-        return kernel(*args, **keywords)  # pyright: ignore[reportArgumentType]
-
-    monkeypatch.setattr(F, "scaled_dot_product_attention", counted)
-    entry = find_entry("Attention", "", 23)
-    assert entry is not None
-    q, k, v = torch.randn(2, 4, 3, 8), torch.randn(2, 2 if grouped else 4, 3, 8), torch.randn(2, 2 if grouped else 4, 3, 8)
-    y = entry.function(q, k, v, is_causal=int(causal), wanted=(True,))[0]  # pyright: ignore[reportIndexIssue]
+    calls = counted_kernel(monkeypatch)
+    heads = 2 if grouped else 4
+    inputs = [torch.randn(2, 4, 3, 8), torch.randn(2, heads, 3, 8), torch.randn(2, heads, 3, 8)]
+    (y,) = by_torch("Attention", inputs, {"is_causal": int(causal)}, opset=23)
     assert len(calls) == 1
     assert calls[0]["is_causal"] is causal
     assert calls[0]["enable_gqa"] is grouped
     assert calls[0]["attn_mask"] is None
-    spelled = entry.function(q, k, v, is_causal=int(causal), wanted=(True, False, False, True))  # pyright: ignore[reportUnknownVariableType]
+    spelled, _ = by_torch("Attention", inputs, {"is_causal": int(causal)}, outputs=WITH_SCORES, opset=23)
     assert len(calls) == 1
-    torch.testing.assert_close(spelled[0], y)  # pyright: ignore[reportIndexIssue]
+    torch.testing.assert_close(spelled, y)
 
 
 @pytest.mark.parametrize("causal", [0, 1])
-def test_a_query_that_sees_no_key_gives_zeros_and_zero_gradients_either_way(causal: int) -> None:
-    entry = find_entry("Attention", "", 23)
-    assert entry is not None
+@pytest.mark.parametrize("outputs", [(True,), WITH_SCORES])
+def test_a_query_that_sees_no_key_gives_zeros_and_finite_gradients_either_way(causal: int, outputs: tuple[bool, ...]) -> None:
     mask = torch.ones(3, 5, dtype=torch.bool)
     mask[1] = False
-    for wanted in ((True,), (True, False, False, True)):
-        leaves = [torch.randn(1, 2, size, 4, dtype=torch.float64).requires_grad_() for size in (3, 5, 5)]
-        y = entry.function(*leaves, mask, is_causal=causal, wanted=wanted)[0]  # pyright: ignore[reportUnknownVariableType, reportIndexIssue]
-        assert isinstance(y, torch.Tensor)
-        assert (y[:, :, 1] == 0).all()
-        y.sum().backward()
-        for leaf in leaves:
-            assert leaf.grad is not None
-            assert leaf.grad.isfinite().all()
+    leaves = [torch.randn(1, 2, size, 4, dtype=torch.float64).requires_grad_() for size in (3, 5, 5)]
+    y = by_torch("Attention", [*leaves, mask], {"is_causal": causal}, outputs=outputs, opset=23)[0]
+    assert (y[:, :, 1] == 0).all()
+    y.sum().backward()
+    for leaf in leaves:
+        assert leaf.grad is not None
+        assert leaf.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("settings", [{}, {"softcap": 1.5}, {"is_causal": 1}, {"qk_matmul_output_mode": 3}])
 @pytest.mark.parametrize("masked", [False, True])
-def test_gradients_of_the_operator(settings: dict[str, float], masked: bool) -> None:
-    entry = find_entry("Attention", "", 24)
-    assert entry is not None
+def test_gradients_of_the_operator(settings: dict[str, object], masked: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     leaves = [torch.randn(1, heads, 3, 4, dtype=torch.float64, generator=generator).requires_grad_() for heads in (4, 2, 2)]
     mask = torch.randn(3, 3, dtype=torch.float64, generator=generator) if masked else None
-    wanted = (True, False, False, "qk_matmul_output_mode" in settings)
+    outputs = WITH_SCORES if "qk_matmul_output_mode" in settings else (True,)
 
     def run(*given: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        result = entry.function(*given, mask, **settings, wanted=wanted)  # pyright: ignore[reportUnknownVariableType]
-        assert isinstance(result, tuple)
-        return tuple(part for part, want in zip(result, wanted, strict=True) if want)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return tuple(by_torch("Attention", [*given, mask], settings, outputs=outputs, opset=24))
 
     assert torch.autograd.gradcheck(run, leaves, fast_mode=True)
 
@@ -379,9 +367,11 @@ def test_gradients_of_the_fused_call() -> None:
     bias = torch.randn(2, 3, 5, dtype=torch.float64, generator=generator).requires_grad_()
     keep = torch.ones(1, 1, 1, 5, dtype=torch.bool)
     keep[..., 4] = False
-    assert torch.autograd.gradcheck(
-        lambda q, k, v, b: fused_attention(q, k, v, b, keep, scale=0.5, fill=-1e30), [*leaves, bias], fast_mode=True
-    )
+
+    def run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return fused_attention(q, k, v, b, keep, scale=0.5, fill=-1e30)
+
+    assert torch.autograd.gradcheck(run, [*leaves, bias], fast_mode=True)
 
 
 # ---- linear layers -------------------------------------------------------------------------------------------------
@@ -452,7 +442,7 @@ def test_a_product_of_two_values_is_no_linear_layer() -> None:
     assert find_linear(given, NONE) == []
 
 
-@pytest.mark.parametrize("name", ["encoder_separate_qkv", "decoder", "lstm"])
+@pytest.mark.parametrize("name", ["encoder_separate_qkv", "lstm"])
 def test_no_product_with_a_weight_is_left_in_a_traced_model(name: str) -> None:
     module = lower_to_torch(traced(name))
     targets = [getattr(node.target, "__name__", "") for node in module.graph.nodes if node.op == "call_function"]
@@ -460,12 +450,12 @@ def test_no_product_with_a_weight_is_left_in_a_traced_model(name: str) -> None:
     assert targets.count("fused_linear") == len(find_linear(traced(name), NONE)) > 0
 
 
-def test_gradients_of_a_linear_layer() -> None:
+@pytest.mark.parametrize(("shape", "transposed"), [((4, 6), False), ((6, 4), True)])
+def test_gradients_of_a_linear_layer(shape: tuple[int, int], transposed: bool) -> None:
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(2, 3, 4, dtype=torch.float64, generator=generator).requires_grad_()
-    for shape, transposed in (((4, 6), False), ((6, 4), True)):
-        w = torch.randn(shape, dtype=torch.float64, generator=generator).requires_grad_()
-        b = torch.randn(6, dtype=torch.float64, generator=generator).requires_grad_()
-        assert torch.autograd.gradcheck(
-            lambda x, w, b, turned=transposed: fused_linear(x, w, b, transposed=turned), [x, w, b], fast_mode=True
-        )
+    leaves = [torch.randn(size, dtype=torch.float64, generator=generator).requires_grad_() for size in ((2, 3, 4), shape, (6,))]
+
+    def run(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return fused_linear(x, w, b, transposed=transposed)
+
+    assert torch.autograd.gradcheck(run, leaves, fast_mode=True)

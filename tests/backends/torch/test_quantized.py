@@ -21,12 +21,12 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 1.0, shape).astype(np.float32)
 
 
-def number(value: float, kind: type = np.float32) -> np.ndarray:
-    return np.array(value, kind)
+def number(value: float, kind: type[np.generic] = np.float32) -> np.ndarray:
+    return np.array(value, np.dtype(kind))
 
 
-def whole(low: int, high: int, kind: type, *shape: int, seed: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).integers(low, high + 1, shape).astype(kind)
+def whole(low: int, high: int, kind: type[np.generic], *shape: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).integers(low, high + 1, shape).astype(np.dtype(kind))
 
 
 # ---- values --------------------------------------------------------------------------------------------------------
@@ -35,7 +35,7 @@ KINDS = [(np.int8, -128, 127), (np.uint8, 0, 255), (np.int16, -32768, 32767), (n
 
 
 @pytest.mark.parametrize(("kind", "low", "high"), KINDS)
-def test_one_scale_for_all(kind: type, low: int, high: int) -> None:
+def test_one_scale_for_all(kind: type[np.generic], low: int, high: int) -> None:
     x, scale, zero = normal(4, 6) * 3, number(8.0 / (high - low)), number((low + high + 1) // 2 + 3, kind)
     assert_same("QuantizeLinear", [x, scale, zero])
     assert_same("DequantizeLinear", [whole(low, high, kind, 4, 6), scale, zero])
@@ -132,8 +132,8 @@ def test_convolution_of_integers(pads: Sequence[int]) -> None:
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int8])
-def test_quantized_product(kind: type) -> None:
-    low, high = np.iinfo(kind).min, np.iinfo(kind).max
+def test_quantized_product(kind: type[np.signedinteger | np.unsignedinteger]) -> None:
+    low, high = np.iinfo(np.dtype(kind)).min, np.iinfo(np.dtype(kind)).max
     a, b = whole(low, high, kind, 3, 40), whole(-128, 127, np.int8, 40, 5)
     scales = [number(0.02), number(0.01), number(0.3)]
     zeros = [number((low + high) // 2, kind), number(3, np.int8), number((low + high) // 2 + 5, kind)]
@@ -250,7 +250,11 @@ def test_gradients_of_carried_products_are_those_of_real_ones(op_type: str) -> N
     shapes = ((3, 5), (5, 2)) if op_type == "MatMulInteger" else ((1, 2, 4, 4), (3, 2, 3, 3))
     leaves = [torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_() for shape in shapes]
     zeros = [torch.tensor(3, dtype=UINT8), torch.tensor(1, dtype=torch.int8)]
-    assert torch.autograd.gradcheck(lambda a, b: by_torch(op_type, [a, b, *zeros], carried=True)[0], leaves, fast_mode=True)
+
+    def run(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return by_torch(op_type, [a, b, *zeros], carried=True)[0]
+
+    assert torch.autograd.gradcheck(run, leaves, fast_mode=True)
 
 
 def test_gradients_reach_operands_and_scales_of_a_quantized_product() -> None:
