@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from netwright.training.options import TrainOptions as TrainOptions
     from netwright.training.sampling import TrainingData as TrainingData
     from netwright.training.schedules import SCHEDULES as SCHEDULES
+    from netwright.training.staged import Stage as Stage
+    from netwright.training.staged import run_stages as run_stages
     from netwright.training.terms import Term as Term
     from netwright.training.training import train as train
 
@@ -41,6 +43,8 @@ _HOMES = {
     "TrainOptions": "options",
     "TrainingData": "sampling",
     "SCHEDULES": "schedules",
+    "Stage": "staged",
+    "run_stages": "staged",
     "Term": "terms",
     "train": "training",
 }

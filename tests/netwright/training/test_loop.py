@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
+import re
 import signal
+import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 
+from netwright.frontends.torch import trace
 from netwright.ir.errors import DataError, MissingExtraError
 from netwright.ir.program import Program
 from netwright.training import LabelledObjective, TrainOptions, fit, train
@@ -21,6 +25,7 @@ from netwright.training.errors import CheckpointError, TrainingError, TrainingIn
 from netwright.training.objective import TorchBatch
 from netwright.training.options import OptimizerLike
 from netwright.training.schedules import learning_factor
+from netwright.training.staged import Stage
 from netwright.training.terms import Outputs
 from tests.models import SMALL_MODELS, traced
 from tests.netwright.training.support import (
@@ -193,6 +198,35 @@ def test_several_outputs_train_with_their_own_losses_and_the_history_has_both() 
     assert [sum(values) for values in zip(*history.parts.values(), strict=True)] == pytest.approx(history.losses, rel=1e-5)
 
 
+class Terminal(io.StringIO):
+    """What a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_person_sees_loss_and_score_go_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {name: Terminal() for name in ("asked", "not asked")}
+    for name, screen in shown.items():
+        monkeypatch.setattr(sys, "stderr", screen)
+        train(classifier(), ROWS, loss="cross_entropy", epochs=2, metric="accuracy", validation=ROWS, progress=name == "asked")
+    assert re.search(r"loss \d\.\d+  score 0\.\d+.*\d+/16", shown["asked"].getvalue())
+    assert shown["not asked"].getvalue() == ""
+
+
+def test_what_is_given_decides_what_is_minimised() -> None:
+    unlabelled, wide = {"x": ROWS["x"]}, classifier(hidden=64)
+    teacher = train(wide, ROWS, loss="cross_entropy", epochs=12, lr=2e-2)
+    student = train(classifier(), unlabelled, teacher=teacher, epochs=12, lr=2e-2)
+    assert accuracy(student, ROWS) > accuracy(teacher, ROWS) - 0.1
+    compressed = train(teacher, unlabelled, compressor="quantize(bits=4)", steps=4)
+    assert "DequantizeLinear" in [node.op_type for node in compressed.nodes()]
+    stages = [Stage(loss="cross_entropy", lr=2e-2, epochs=6), Stage(teacher="previous", model=classifier(), lr=2e-2, epochs=12)]
+    staged = train(wide, ROWS, stages=stages)
+    assert weights_of(staged)["w1"].shape == (8, 16)
+    assert accuracy(staged, ROWS) > accuracy(classifier(), ROWS) + 0.2
+
+
 def test_a_loss_of_ones_own_sees_outputs_and_batch_by_name() -> None:
     def weighted(outputs: Outputs, batch: TorchBatch) -> torch.Tensor:
         each = torch.nn.functional.cross_entropy(outputs["logits"], batch["labels"], reduction="none")
@@ -227,6 +261,28 @@ def test_a_loss_that_is_not_finite_names_step_batch_and_the_first_bad_value(tmp_
     with np.load(tmp_path / "not-finite-00000000.npz") as saved:
         assert saved["x"].shape == (16, 8)
         assert saved["labels"].shape == (16, 3)
+
+
+class Rooted(torch.nn.Module):
+    """A square root of what may be negative, inside another module."""
+
+    class Root(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.sqrt(x)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(8, 3)
+        self.root = self.Root()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.root(self.linear(x)).sum(1)
+
+
+def test_the_bad_value_is_named_with_its_place_in_the_source() -> None:
+    program = trace(Rooted(), (torch.randn(4, 8),), dynamic_shapes={"x": {0: "batch"}})
+    with pytest.raises(TrainingError, match=r"first value that is not finite is %\S*sqrt\S*, Sqrt of root \S*test_loop.py:\d+, has NaN"):
+        train(program, {"x": ROWS["x"], "labels": NOUGHT[:, 0]}, loss="mse")
 
 
 def test_a_bad_row_in_the_data_is_told_from_a_bad_model(tmp_path: Path) -> None:

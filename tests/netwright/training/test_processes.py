@@ -64,6 +64,7 @@ def test_two_processes_make_the_steps_of_one_with_twice_the_batch(tmp_path: Path
     assert {"0.cpu", "1.cpu"} <= set(saved.tensors["generators"])
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_in_two_processes_and_writes_once(tmp_path: Path) -> None:
     nw.save(classifier(), tmp_path / "model.onnx")
     np.savez(tmp_path / "rows.npz", allow_pickle=False, **labelled_rows())
