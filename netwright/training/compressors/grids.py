@@ -84,8 +84,8 @@ def to_grid(weight: Tensor, bits: Bits, rows: tuple[int, ...], *, fit: Fit = "au
 
 
 def _as(weight: Tensor, codes: Codes) -> Codes:
-    """In the weight's own type: half floats are computed in single ones."""
-    return Codes(codes.values.to(weight.dtype), codes.scale.to(weight.dtype), codes.reach.to(weight.dtype))
+    """In the weight's own type, half floats being computed in single ones; without negative zeros, which integers do not have."""
+    return Codes((codes.values + 0.0).to(weight.dtype), codes.scale.to(weight.dtype), codes.reach.to(weight.dtype))
 
 
 def _ternary(data: Tensor, others: tuple[int, ...]) -> Codes:
