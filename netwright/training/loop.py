@@ -86,6 +86,7 @@ class _Run:
     stop: StopRequest
     state: RunState = field(default_factory=RunState)
     folder: CheckpointFolder | None = None
+    identity: Mapping[str, Json] = field(default_factory=dict[str, Json])
     optimizer: torch.optim.Optimizer = field(init=False)
     stepper: Stepper = field(init=False)
 
@@ -131,6 +132,7 @@ class _Run:
         if self.options.checkpoint is None:
             return None
         self.folder = CheckpointFolder(self.options.checkpoint, keep=self.options.checkpoint_keep)
+        self.identity = self._identity()
         if self.share.rank == 0:
             self.folder.clear_unfinished()
         self.accelerator.wait_for_everyone()
@@ -145,7 +147,7 @@ class _Run:
         saved = self.folder.load()
         if saved is not None:
             found = cast("Mapping[str, Json]", saved.facts["identity"])
-            check_same_run(self._identity(), found, str(self.folder.path))
+            check_same_run(self.identity, found, str(self.folder.path))
         return saved
 
     def _identity(self) -> dict[str, Json]:
@@ -223,7 +225,7 @@ class _Run:
         """Write a checkpoint if there is a folder for it, and say where."""
         if self.folder is None:
             return ""
-        taken = snapshot(self.state, self.objective.module, self.optimizer, self.accelerator, self._identity())
+        taken = snapshot(self.state, self.objective.module, self.optimizer, self.accelerator, self.identity)
         if self.share.rank == 0:
             self.folder.save(taken)
         self.accelerator.wait_for_everyone()
