@@ -18,6 +18,8 @@ from netwright.ir.schemas import CONTRIB_DOMAIN
 
 _FILTER = -10000.0
 """What ONNX Runtime adds to scores that a mask hides, unless told otherwise."""
+_WEIGHTS = 2
+"""GroupQueryAttention's `qk_output` for the softmax; 1 is for what enters it."""
 
 
 # ---- one product for queries, keys and values ----------------------------------------------------------------------
@@ -195,7 +197,7 @@ def multi_head_attention(
         wanted: which outputs are read.
 
     Returns:
-        [B, S, N·D], all keys, all values, and the weights after softmax [B, N, S, T] where wanted.
+        [B, S, N·D], all keys, all values, and the scores that enter the softmax [B, N, S, T] where wanted.
 
     Raises:
         UnsupportedModelError: shared buffers or beam search.
@@ -213,7 +215,7 @@ def multi_head_attention(
         return join_heads(masked_attention(q, k, v, mask, causal=bool(unidirectional), scale=scale or None)), k, v, None
     seen = _causal(q, k) if unidirectional else None
     found = spell_out(q, k, v, both(mask, seen), scale=scale or None)
-    return join_heads(found.output), k, v, found.weights
+    return join_heads(found.output), k, v, found.biased
 
 
 def _biased(query: Tensor, key: Tensor | None, value: Tensor | None, bias: Tensor | None, heads: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -364,10 +366,10 @@ def group_query_attention(
         return join_heads(attend(q, k, v, mask, scale=scale or None)), k, v, None
     if head_sink is None and smooth_softmax != 1:
         found = spell_out(q, k, v, mask, scale=scale or None, softcap=softcap)
-        return join_heads(found.output), k, v, found.weights if qk_output == 2 else found.biased
+        return join_heads(found.output), k, v, found.weights if qk_output == _WEIGHTS else _shown(found.biased, seen)
     sink = q.new_zeros(num_heads) if head_sink is None else head_sink.to(q.dtype)
     y, weights, scores = _with_sink(q, k, v, mask, sink, scale=scale or None, softcap=softcap)
-    return join_heads(y), k, v, weights if qk_output == 2 else scores
+    return join_heads(y), k, v, weights if qk_output == _WEIGHTS else _shown(scores, seen)
 
 
 def _grouped(query: Tensor, key: Tensor | None, value: Tensor | None, heads: int, groups: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -396,6 +398,11 @@ def _appended(past: Tensor, new: Tensor, start: Tensor, size: int) -> Tensor:
 def _fitted(bias: Tensor | None, total: int) -> Tensor | None:
     """A bias whose last axis may be longer or shorter than there are keys."""
     return None if bias is None else F.pad(bias, (0, total - bias.shape[-1]))
+
+
+def _shown(scores: Tensor, seen: Tensor | None) -> Tensor:
+    """Scores as an output: 0 where a key is not seen."""
+    return scores if seen is None else scores.masked_fill(~seen, 0.0)
 
 
 def _with_sink(

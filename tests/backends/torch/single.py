@@ -31,8 +31,12 @@ def by_runtime(
     domain: str = "",
     opset: int = 21,
     constant: Sequence[int] = (),
+    floats: bool = False,
 ) -> list[np.ndarray]:
-    """The declared outputs as ONNX Runtime computes them; inputs named in `constant` are initializers."""
+    """The declared outputs as ONNX Runtime computes them; inputs named in `constant` are initializers.
+
+    With `floats`, the outputs are declared to be float32, for operators from which that cannot be inferred.
+    """
     names = ["" if array is None else f"x{index}" for index, array in enumerate(inputs)]
     made = [f"y{index}" if wanted else "" for index, wanted in enumerate(outputs)]
     node = helper.make_node(op_type, names, made, domain=domain)
@@ -43,7 +47,7 @@ def by_runtime(
         [node],
         "single",
         [helper.make_tensor_value_info(name, _code(array), array.shape) for name, array in arrays.items() if name not in held],
-        [onnx.ValueInfoProto(name=name) for name in made if name],
+        [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) if floats else _untyped(name) for name in made if name],
         [_tensor(name, arrays[name]) for name in held],
     )
     imports = [helper.make_opsetid("", opset if not domain else 21)]
@@ -96,11 +100,12 @@ def assert_same(
     domain: str = "",
     opset: int = 21,
     constant: Sequence[int] = (),
+    floats: bool = False,
     rtol: float = 1e-4,
     atol: float = 1e-5,
 ) -> None:
     """Both give the same."""
-    expected = by_runtime(op_type, inputs, attributes, outputs=outputs, domain=domain, opset=opset, constant=constant)
+    expected = by_runtime(op_type, inputs, attributes, outputs=outputs, domain=domain, opset=opset, constant=constant, floats=floats)
     result = to_tensor(np.empty(0, expected[0].dtype)).dtype
     found = by_torch(op_type, inputs, attributes, outputs=outputs, domain=domain, opset=opset, result=result)
     assert len(found) == len(expected)
@@ -120,6 +125,10 @@ def _attribute(found: OpEntry, name: str, value: object) -> object:
     if name in found.dtypes and isinstance(value, int):
         return torch_dtype(value) if value else None
     return tuple(cast("list[object]", value)) if isinstance(value, list) else value
+
+
+def _untyped(name: str) -> onnx.ValueInfoProto:
+    return onnx.ValueInfoProto(name=name)
 
 
 def _code(array: np.ndarray) -> int:

@@ -260,6 +260,39 @@ def test_grouped_queries_with_a_sink_and_a_bias() -> None:
     same("GroupQueryAttention", [*inputs, None, random(N)], attributes, atol=1e-4)
 
 
+@pytest.mark.parametrize("which", [1, 2])
+@pytest.mark.parametrize("options", [{}, {"softcap": 1.5}, {"causal": 0}])
+def test_grouped_queries_show_their_scores(which: int, options: dict[str, object]) -> None:
+    random = draw()
+    inputs: list[Array] = [random(B, S, N * H), random(B, S, GROUPS * H), random(B, S, GROUPS * H), None, None]
+    inputs += [np.array([S - 1, S - 1], np.int32), np.array(S, np.int32)]
+    attributes = {"num_heads": N, "kv_num_heads": GROUPS, "qk_output": which, **options}
+    same("GroupQueryAttention", inputs, attributes, outputs=(True,) * 4, floats=True, atol=1e-4)
+
+
+def test_multi_head_attention_shows_its_scores() -> None:
+    random = draw()
+    inputs = [random(B, S, WIDTH), random(B, S, WIDTH), random(B, S, WIDTH), None, MASKS["tokens"]]
+    same("MultiHeadAttention", inputs, {"num_heads": N}, outputs=(True, False, False, True), floats=True, atol=1e-4)
+
+
+def test_grouped_queries_are_turned_by_given_positions_and_normalized() -> None:
+    random, wide = draw(), 16
+    angles = random(12, wide // 2)
+    inputs: list[Array] = [random(B, S, N * wide), random(B, S, GROUPS * wide), random(B, S, GROUPS * wide), None, None]
+    inputs += [np.array([S - 1, S - 1], np.int32), np.array(S, np.int32), np.cos(angles), np.sin(angles)]
+    places = np.tile(np.arange(3, 3 + S), (B, 1))
+    attributes: dict[str, object] = {"num_heads": N, "kv_num_heads": GROUPS, "do_rotary": 1}
+    same("GroupQueryAttention", [*inputs, places], attributes, floats=True, atol=1e-4)
+    plain = by_torch("GroupQueryAttention", inputs, attributes, domain=CONTRIB_DOMAIN)[0]
+    normal = [None] * 5 + [np.ones(wide, np.float32), np.ones(wide, np.float32)]
+    changed = by_torch("GroupQueryAttention", [*inputs, *normal], attributes, domain=CONTRIB_DOMAIN)[0]
+    scaled = [array * 7 if place < 2 and array is not None else array for place, array in enumerate(inputs)]
+    again = by_torch("GroupQueryAttention", [*scaled, *normal], attributes, domain=CONTRIB_DOMAIN)[0]
+    assert not torch.allclose(plain, changed)
+    torch.testing.assert_close(again, changed, rtol=1e-3, atol=1e-4)
+
+
 def test_a_quantized_cache_is_refused() -> None:
     random = draw()
     inputs: list[Array] = [random(B, S, N * H), random(B, S, GROUPS * H), random(B, S, GROUPS * H), None, None]
