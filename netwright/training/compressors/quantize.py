@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, cast
 
 import numpy as np
+import onnx_ir
 from torch import Tensor
 
 from netwright.ir.errors import PipelineError
@@ -17,6 +19,7 @@ from netwright.passes.base import Proposals
 from netwright.passes.context import Context
 from netwright.passes.plan import Decision, Plan
 from netwright.passes.rewrite import Rewrite
+from netwright.training.compressors.activations import activation_seats, quantize_activation, with_quantized_activations
 from netwright.training.compressors.base import Compression, Compressor, Tensors
 from netwright.training.compressors.grids import Bits, Codes, Fit, nominal_bits, to_grid, top_of
 from netwright.training.compressors.sites import WeightSite, find_weights
@@ -45,6 +48,8 @@ class QuantizeWeights(Compressor):
     clip: str | float | None = "range"
     """Where gradients stop: 'range' outside of what the grid represents, None nowhere, a number at that magnitude, to which weights are
     clipped then."""
+    activations: int | None = None
+    """8 to quantize what linear and convolutional layers read as well, as it comes; None leaves it float."""
     head: bool = False
     """Compress the head as well."""
     where: tuple[str, ...] = ()
@@ -59,6 +64,8 @@ class QuantizeWeights(Compressor):
             raise PipelineError(f"A scale is per 'row' or 'tensor', not {self.per!r}.", place="per")
         if self.fit not in ("auto", "mse", "max"):
             raise PipelineError(f"A scale is fitted by 'auto', 'mse' or 'max', not {self.fit!r}.", place="fit")
+        if self.activations not in (None, 8):
+            raise PipelineError(f"Activations have 8 bits or stay float (None), not {self.activations!r}.", place="activations")
         number = isinstance(self.clip, int | float) and self.clip > 0
         if self.clip not in (None, "range") and not number:
             raise PipelineError(f"clip is None, 'range' or a number above 0, not {self.clip!r}.", place="clip")
@@ -77,6 +84,12 @@ class QuantizeWeights(Compressor):
             decisions[site.name] = {"bits": self.bits, "rows": list(rows), "kind": site.kind}
         note = f"{weights.vectors} vectors (biases, norms) stay float" if weights.vectors else ""
         return Plan(pass_name=self.name, fingerprint=fingerprint(program), decisions=decisions, misses=tuple(misses), note=note)
+
+    def adapt(self, program: Program, plan: Plan) -> Program:
+        """With quantized activations in front of the layers, where they are wanted."""
+        if self.activations is None:
+            return program
+        return with_quantized_activations(program, _sites_of(program, plan))
 
     def bind(self, program: Program, plan: Plan, context: Context) -> Compression:
         """The grids at work."""
@@ -110,6 +123,7 @@ class QuantizedWeights(Compression):
     def store(self, program: Program, weights: Tensors) -> Proposals:
         """int8 or, where they fit, int4 tensors with DequantizeLinear."""
         sites = {site.name: site for site in find_weights(program, head=True).sites}
+        seats = activation_seats(_sites_of(program, self.plan))
         for name, (bits, _) in self._choices.items():
             site = sites.get(name)
             if site is None:
@@ -117,6 +131,8 @@ class QuantizedWeights(Compression):
                 continue
             codes = self._codes(name, weights[name])
             yield self._rewrite(program, site, codes, bits)
+        if self.options.activations is not None:
+            yield from _activations(seats)
 
     def _rewrite(self, program: Program, site: WeightSite, codes: Codes, bits: Bits) -> Rewrite:
         values, scale = _array(codes.values), _array(codes.scale)
@@ -140,6 +156,21 @@ class QuantizedWeights(Compression):
         if isinstance(clip, int | float):
             data = data.clamp(-clip, clip)
         return to_grid(data, bits, rows, fit=self.options.fit)
+
+
+def _sites_of(program: Program, plan: Plan) -> list[WeightSite]:
+    return [site for site in find_weights(program, head=True).sites if site.name in plan.decisions]
+
+
+def _activations(seats: Mapping[onnx_ir.Value, list[onnx_ir.Node]]) -> Proposals:
+    for value, readers in seats.items():
+        why = f"8-bit activations, quantized as they come, for {len(readers)} layers"
+        yield Rewrite.edit(
+            value.name or "",
+            why if len(readers) > 1 else why.removesuffix("s"),
+            lambda editor, value=value, readers=readers: quantize_activation(editor, value, readers),
+            anchor=readers[0],
+        )
 
 
 def _read(decision: Decision) -> tuple[Bits, tuple[int, ...]]:

@@ -391,6 +391,39 @@ def test_factors_stay_between_decompositions_and_in_checkpoints() -> None:
     assert not torch.equal(seen[0], seen[5])
 
 
+# ---- activations ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sample", ["encoder", "convolutions"])
+def test_activations_of_8_bits_run_in_training_as_in_the_product(sample: str) -> None:
+    program = encoder() if sample == "encoder" else _wide_conv_net()
+    objective = compression_objective(program, "quantize(bits=4, activations=8)")
+    product = objective.product()
+    verify(product)
+    feeds = {"ids": sentences(8)["ids"]} if sample == "encoder" else feeds_for(program)
+    output = program.outputs[0].name or ""
+    found = OrtExecutor().run(product, feeds)[output]
+    np.testing.assert_allclose(found, running(objective, feeds)[output], rtol=1e-3, atol=1e-4)
+    weights_only = compression_objective(program, "quantize(bits=4)")
+    assert np.abs(found - running(weights_only, feeds)[output]).max() > 1e-4
+    layers = len([one for one in objective.plans[0].decisions.values() if one["kind"] != "table"])
+    reads = {node.inputs[0] for node in product.nodes("MatMul", "Conv") if node.inputs[0] is not None}
+    quantized = {value for value in reads if (value.producer() is not None and value.producer().op_type == "DequantizeLinear")}  # type: ignore[union-attr]
+    assert 0 < len(quantized) <= layers
+
+
+def test_gradients_pass_quantized_activations_straight() -> None:
+    program, batch = encoder(), {name: torch.from_numpy(array[:16]) for name, array in sentences().items()}
+    grads: list[torch.Tensor] = []
+    for text in ("quantize(bits=8)", "quantize(bits=8, activations=8)"):
+        objective = compression_objective(program, text, distill=Distill(output_weight=0), loss="cross_entropy")
+        objective.loss(objective.module, batch, 0).total.backward()
+        grad = objective.module.model.get_parameter("l0_up").grad
+        assert grad is not None
+        grads.append(grad)
+    assert float(torch.nn.functional.cosine_similarity(grads[0].flatten(), grads[1].flatten(), dim=0)) > 0.95
+
+
 # ---- any pass ------------------------------------------------------------------------------------------------------
 
 
