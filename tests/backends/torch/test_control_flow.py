@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import onnx_ir
@@ -26,12 +27,16 @@ def same_as_runtime(text: str, feeds: Mapping[str, np.ndarray], opset: int = 21)
     expected = list(session.run(dict(feeds)).values())
     module = lower_to_torch(program)
     found = module(*(torch.from_numpy(feeds[value.name or ""]) for value in program.inputs))
-    parts = found if isinstance(found, tuple) else (found,)
+    parts = tensors_of(found)
     assert len(parts) == len(expected)
     for part, array in zip(parts, expected, strict=True):
         assert part.shape == array.shape
         np.testing.assert_allclose(part.detach().numpy(), array, rtol=1e-5, atol=1e-6)
     return module
+
+
+def tensors_of(found: object) -> tuple[torch.Tensor, ...]:
+    return cast("tuple[torch.Tensor, ...]", found if isinstance(found, tuple) else (found,))
 
 
 def gradients_flow(module: torch.fx.GraphModule, *given: object) -> None:
@@ -41,8 +46,7 @@ def gradients_flow(module: torch.fx.GraphModule, *given: object) -> None:
     leaves = [one.double().requires_grad_() if one.is_floating_point() else one for one in inputs]
 
     def run(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        found = module(*tensors)
-        return tuple(part for part in (found if isinstance(found, tuple) else (found,)) if part.requires_grad)
+        return tuple(part for part in tensors_of(module(*tensors)) if part.requires_grad)
 
     assert run(*leaves), "no output has a gradient"
     assert torch.autograd.gradcheck(run, leaves)
