@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from os import PathLike
 
     import numpy as np
@@ -78,7 +78,7 @@ def compile(
     calibration: DataLike | None = None,
     training: DataLike | None = None,
     metric: MetricLike | None = None,
-    loss: str | None = None,
+    loss: str | Callable[..., object] | None = None,
     budget: Mapping[str, float] | None = None,
     check: bool | DataLike = False,
     seed: int = 0,
@@ -98,7 +98,7 @@ def compile(
         calibration: unlabelled batches; any form that `netwright.data.as_batches` takes.
         training: labelled batches, likewise.
         metric: a function from `run(feeds) -> outputs` to a score (higher is better), or a built-in name.
-        loss: name of the training loss.
+        loss: name of the training loss, or a function; see `netwright.training.LossLike`.
         budget: limits by quantity: `params`, `macs`, `bytes`, `latency_ms`, `metric_drop`.
         check: compare every stage with the original on these feeds, or with `True` on inputs made up from the signature.
         seed: the only source of randomness.

@@ -223,7 +223,7 @@ def square_root(x: Literal) -> Literal:
 @host_op("Reciprocal")
 def reciprocal(x: Literal) -> Literal:
     """1 / x."""
-    return _singly(lambda a: _rounded(1.0 / a), x)
+    return _singly(lambda a: _quotient(1.0, a), x)
 
 
 @host_op("ReduceProd")
@@ -378,7 +378,7 @@ def _fold(function: Callable[[Number, Number], Number], numbers: Sequence[Number
 
 def _quotient(a: Number, b: Number) -> Number:
     if isinstance(a, float) or isinstance(b, float):
-        return _rounded(a / b)
+        return _rounded(a / b) if b else a * math.inf
     return a // b if (a >= 0) == (b > 0) else -(-a // b)
 
 

@@ -57,7 +57,7 @@ def write_back(program: Program, module: fx.GraphModule, into_module: bool = Fal
 
 
 def arrays_of(module: fx.GraphModule) -> dict[str, np.ndarray]:
-    """The module's tensors as arrays of the program's types, by the names that they have there; integer weights as integers.
+    """Copies of the module's tensors as arrays of the program's types, by the names that they have there; integer weights as integers.
 
     Args:
         module: made by `to_torch`.
@@ -69,7 +69,7 @@ def arrays_of(module: fx.GraphModule) -> dict[str, np.ndarray]:
     for key, bound in binding.tensors.items():
         if key not in state:
             raise NetwrightError(f"The module has lost the tensor {key}.", place=key, remedy="Give the module that to_torch returned.")
-        found[bound.value] = to_array(_plain(state[key], bound, by_value), binding.sources[bound.value])
+        found[bound.value] = to_array(_plain(state[key], bound, by_value), binding.sources[bound.value]).copy()
     return found
 
 

@@ -89,7 +89,8 @@ def train(
         teacher: a program whose values are to be matched.
         distill: what is matched, and how.
         compressor: a compressing pass, such as `"quantize(bits=2)"`.
-        stages: train in stages, each with its own model, teacher, data and loss; what is given besides holds for all of them.
+        stages: train in stages, each with its own model, teacher, data and loss; data, metric, validation and the run's options hold for
+            those that have none.
         checkpoint: a folder for checkpoints.
         checkpoint_every: steps between them; after each epoch where not given.
         checkpoint_keep: how many stay.
@@ -139,6 +140,7 @@ def train(
     if stages is not None:
         from netwright.training.staged import run_stages
 
+        _refuse_beside_stages(loss=loss, teacher=teacher, distill=distill, compressor=compressor)
         return run_stages(stages, options, program=program, data=data, metric=metric, validation=validation)[-1].program
     if data is None:
         raise DataError("There is no data to train on.", place="data", remedy="Give data=, or stages= with data of their own.")
@@ -180,6 +182,17 @@ def train_with(
     trained = fit(objective, data, options, score=score)
     trained.ledger.misses.extend(objective.misses)
     return trained
+
+
+def _refuse_beside_stages(**given: object) -> None:
+    """Say of what each stage has its own that it belongs there.
+
+    Raises:
+        TrainingError: it was given for the whole run.
+    """
+    for name, value in given.items():
+        if value is not None:
+            raise TrainingError(f"{name} was given beside stages, each of which has its own.", place=name, remedy=f"Give Stage({name}=…).")
 
 
 class _Common(TypedDict):

@@ -252,3 +252,8 @@ def _bytes(program: Program) -> bytes:
     import onnx_ir
 
     return onnx_ir.to_proto(program.model).SerializeToString()
+
+
+def test_what_each_stage_has_of_its_own_is_refused_beside_stages(reference: Program) -> None:
+    with pytest.raises(TrainingError, match=r"loss was given beside stages[\s\S]*Stage\(loss"):
+        nw.train(reference, sentences(32), stages=[Stage(model=reference, teacher=reference)], loss="cross_entropy")
