@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from netwright.backends.torch.ops.scaled_dot_product import matched_rank
+from netwright.backends.torch.ops.scaled_dot_product import for_kernel
 
 
 def fused_attention(
@@ -46,7 +46,7 @@ def fused_attention(
     if q.dim() != 3:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=_four(seen, q), dropout_p=drop, scale=scale)
     operands = (one.unsqueeze(0) for one in (q, k, v))
-    return F.scaled_dot_product_attention(*operands, attn_mask=matched_rank(seen), dropout_p=drop, scale=scale).squeeze(0)
+    return F.scaled_dot_product_attention(*operands, attn_mask=for_kernel(seen), dropout_p=drop, scale=scale).squeeze(0)
 
 
 def fused_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, transposed: bool) -> Tensor:
@@ -71,4 +71,4 @@ def _combined(mask: Tensor | None, keep: Tensor | None, like: Tensor, *, fill: f
 
 
 def _four(mask: Tensor | None, q: Tensor) -> Tensor | None:
-    return matched_rank(mask) if q.dim() == 4 else mask
+    return for_kernel(mask) if q.dim() == 4 else mask

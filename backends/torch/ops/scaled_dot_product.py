@@ -47,9 +47,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, scale
         scale: factor of the products; `1/√E` by default.
         is_causal: query i sees keys 0 to i; only without a mask.
     """
-    return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=matched_rank(mask), is_causal=is_causal, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
-    )
+    mask = for_kernel(mask)
+    if q.shape[1] == k.shape[1]:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal, scale=scale)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal, scale=scale, enable_gqa=True)
 
 
 def spell_out(
@@ -162,9 +163,17 @@ def padded(mask: Tensor | None, total: int) -> Tensor | None:
     return F.pad(mask, (0, total - mask.shape[-1]), value=False if mask.dtype == torch.bool else -torch.inf)
 
 
-def matched_rank(mask: Tensor | None) -> Tensor | None:
-    """A mask of rank 2 or 4, the ranks that torch's fused kernels take."""
-    if mask is None or mask.dim() in (2, 4):
+def for_kernel(mask: Tensor | None) -> Tensor | None:
+    """A mask as torch's fused kernels like it: of rank 2 or 4, and not repeated along any axis but the last.
+
+    Repetitions that are a view (as Expand makes them) are undone: a kernel would copy them all, and broadcasts by itself.
+    """
+    if mask is None:
+        return None
+    for axis in range(mask.dim() - 1):
+        if mask.stride(axis) == 0 and mask.shape[axis] > 1:
+            mask = mask.narrow(axis, 0, 1)
+    if mask.dim() in (2, 4):
         return mask
     return mask.reshape((1,) * ((2 if mask.dim() < 2 else 4) - mask.dim()) + tuple(mask.shape))
 

@@ -326,11 +326,23 @@ def test_the_operator_runs_through_the_fused_kernel_unless_scores_are_wanted(
     (y,) = by_torch("Attention", inputs, {"is_causal": int(causal)}, opset=23)
     assert len(calls) == 1
     assert calls[0]["is_causal"] is causal
-    assert calls[0]["enable_gqa"] is grouped
+    assert calls[0].get("enable_gqa", False) is grouped
     assert calls[0]["attn_mask"] is None
     spelled, _ = by_torch("Attention", inputs, {"is_causal": int(causal)}, outputs=WITH_SCORES, opset=23)
     assert len(calls) == 1
     torch.testing.assert_close(spelled, y)
+
+
+def test_a_mask_repeated_by_a_view_reaches_the_kernel_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = counted_kernel(monkeypatch)
+    inputs = [torch.randn(2, 4, 3, 8) for _ in range(3)]
+    mask = torch.tensor([[[[True, False, True]]], [[[True, True, True]]]])
+    (y,) = by_torch("Attention", [*inputs, mask.expand(2, 4, 3, 3)], opset=23)
+    seen = calls[0]["attn_mask"]
+    assert isinstance(seen, torch.Tensor)
+    assert seen.shape == (2, 1, 1, 3)
+    (whole,) = by_torch("Attention", [*inputs, mask.expand(2, 4, 3, 3).contiguous()], opset=23)
+    torch.testing.assert_close(y, whole)
 
 
 @pytest.mark.parametrize("causal", [0, 1])
