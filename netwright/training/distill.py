@@ -20,6 +20,8 @@ from netwright.training.student import StudentModule, run_student
 from netwright.training.teacher import Runtime, Teacher
 from netwright.training.terms import BatchLoss, LossLike, batch_loss, describe_loss
 
+_TITLES = {"output": "outputs", "hidden": "hidden", "attention": "attention"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Distill:
@@ -87,9 +89,9 @@ class Likeness:
             pair.student: output_term(student, pair.student, distill.outputs, loss) for pair in self.matching.of("output")
         }
         inputs = [value.name or "" for value in student.inputs]
-        self.teacher = Teacher(
-            self.matching.teacher, self.matching.pairs, inputs, runtime=distill.runtime, cache=distill.cache, threads=threads
-        )
+        self._weights = {"output": distill.output_weight, "hidden": distill.hidden_weight, "attention": distill.attention_weight}
+        self._pairs = tuple(pair for pair in self.matching.pairs if self._weights[pair.kind] > 0)
+        self.teacher = Teacher(self.matching.teacher, self._pairs, inputs, runtime=distill.runtime, cache=distill.cache, threads=threads)
 
     def parts(self, values: Mapping[str, torch.Tensor], batch: TorchBatch) -> dict[str, torch.Tensor]:
         """The weighted parts of the loss: outputs, hidden states, attention.
@@ -97,16 +99,13 @@ class Likeness:
         Raises:
             TrainingError: a student's value and its target differ in shape.
         """
-        distill = self.distill
+        if not self._pairs:
+            return {}
         targets = self.teacher.targets(batch)
-        weights = {"output": distill.output_weight, "hidden": distill.hidden_weight, "attention": distill.attention_weight}
-        titles = {"output": "outputs", "hidden": "hidden", "attention": "attention"}
         found: dict[str, torch.Tensor] = {}
-        for pair in self.matching.pairs:
-            if weights[pair.kind] == 0:
-                continue
-            part = self._part(pair, values[pair.student], targets[pair.student]) * weights[pair.kind]
-            title = titles[pair.kind]
+        for pair in self._pairs:
+            part = self._part(pair, values[pair.student], targets[pair.student]) * self._weights[pair.kind]
+            title = _TITLES[pair.kind]
             found[title] = found[title] + part if title in found else part
         return found
 

@@ -63,10 +63,11 @@ class StudentModule(nn.Module):
         return tuple(values)
 
     def compressed(self, step: int) -> dict[str, torch.Tensor]:
-        """The compressed weights by their keys in the model."""
+        """The compressed weights by their keys in the model; outside of training as the product has them."""
         weights = self.latent()
         for compression in self._stages():
-            weights = {**weights, **compression.compress(weights, step)}
+            found = compression.compress(weights, step) if self.training else compression.evaluate(weights)
+            weights = {**weights, **found}
         return {self._keys[name]: tensor for name, tensor in weights.items()}
 
     def latent(self) -> dict[str, torch.Tensor]:

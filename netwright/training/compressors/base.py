@@ -92,6 +92,11 @@ class Compression(nn.Module, ABC):
         """The compressed tensors as the product has them: schedules at their end, nothing stale."""
         return self.compress(weights, FINAL)
 
+    @torch.no_grad()
+    def evaluate(self, weights: Tensors) -> dict[str, Tensor]:
+        """The compressed tensors for a score between two steps; changes nothing that is kept from step to step."""
+        return self.settle(weights)
+
     @abstractmethod
     def store(self, program: Program, weights: Tensors) -> Proposals:
         """The rewrites that store the settled tensors.

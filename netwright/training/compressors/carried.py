@@ -106,7 +106,8 @@ class CarriedOut(Compression):
         """What the pass made of the weights last time."""
         found_at = int(self.found_at)
         if found_at < 0 or step >= found_at + self._refresh or step < found_at:
-            self._carry_out(weights)
+            for index, array in enumerate(self._carry_out(weights)):
+                self.get_buffer(f"value{index}").copy_(array)
             self.found_at.fill_(step)
         return {
             name: straight_through(weights[name], self.get_buffer(f"value{index}").to(weights[name]))
@@ -117,6 +118,11 @@ class CarriedOut(Compression):
     def settle(self, weights: Tensors) -> dict[str, Tensor]:
         """The weights themselves: the pass is carried out on them when they are stored."""
         return {name: weights[name].detach() for name in self.names}
+
+    @torch.no_grad()
+    def evaluate(self, weights: Tensors) -> dict[str, Tensor]:
+        """What the pass makes of the weights now."""
+        return {name: array.to(weights[name]) for name, array in zip(self.names, self._carry_out(weights), strict=True)}
 
     def store(self, program: Program, weights: Tensors) -> Proposals:
         """The pass's own rewrites."""
@@ -131,12 +137,11 @@ class CarriedOut(Compression):
         del name
         return float(width * np.prod(shape))
 
-    def _carry_out(self, weights: Tensors) -> None:
+    def _carry_out(self, weights: Tensors) -> list[Tensor]:
         given = _float_weights(self._program)
         given.update({name: weights[name].detach().cpu().numpy() for name in self.names})
         seen = _run(self._made, self._inner, self._program, given, self._context)
-        for index, name in enumerate(self.names):
-            self.get_buffer(f"value{index}").copy_(torch.from_numpy(np.array(seen.arrays[name])))
+        return [torch.from_numpy(np.array(seen.arrays[name])) for name in self.names]
 
 
 def _run(made: Pass, inner: Plan | None, program: Program, weights: Mapping[str, np.ndarray], context: Context) -> Seen:

@@ -15,8 +15,9 @@ import netwright as nw
 from netwright.backends.onnxruntime import OrtExecutor
 from netwright.cli import main
 from netwright.ir.errors import NetwrightError, PipelineError
-from netwright.ir.ledger import Ledger
+from netwright.ir.ledger import Action, Ledger
 from netwright.ir.lineage import lineage
+from netwright.ir.maps import Cast, Factor, Gone, Mapped, Split, Take
 from netwright.ir.program import Program
 from netwright.ir.verify import verify
 from netwright.passes import Context, Pipeline, run
@@ -28,12 +29,14 @@ from netwright.training.compressors.lowrank import project
 from netwright.training.compressors.prune import masked
 from netwright.training.compressors.sites import find_weights
 from netwright.training.compressors.straight import straight_through
+from netwright.training.compressors.through import see_through
 from netwright.training.distill import Distill
 from netwright.training.distill_compress import DistillCompress
 from netwright.training.errors import TrainingError
 from netwright.training.loop import fit
 from netwright.training.options import TrainOptions
 from tests.netwright.training.encoders import encoder, sentences
+from tests.netwright.training.test_matching import Narrow
 from tests.passes.programs import conv_net, embedding, feeds_for, lstm, program_of
 
 EVERYTHING = Distill(hidden="auto", attention="auto")
@@ -457,6 +460,56 @@ def test_any_pass_can_compress_and_its_weights_are_seen_through_it(wide: Program
     np.testing.assert_allclose(running(objective, {"x": x})["y"], product, atol=0.05)
     trained = fit(objective, {"x": x}, QUICK)
     assert any(node.op_type in ("MatMulInteger", "MatMulNBits") for node in trained.nodes())
+
+
+def test_slices_that_a_pass_takes_out_are_zero_while_training() -> None:
+    """What a structured pruner leaves computes the same as the masked original."""
+    program = encoder()
+    objective = compression_objective(program, [PassCompressor(made=Narrow(), refresh=1)])
+    assert set(objective.plans[0].decisions) == {"l0_up", "l0_down"}
+    seen = objective.module.compressed(0)
+    gone = list(range(1, 32, 2))
+    assert not seen["l0_up"][:, gone].any()
+    assert not seen["l0_down"][gone].any()
+    np.testing.assert_array_equal(seen["l0_up"].detach().numpy()[:, ::2], initializers(program)["l0_up"][:, ::2])
+    product = fit(objective, sentences(), QUICK)
+    assert initializers(product)["l0_up"].shape == (16, 16)
+    feeds = {"ids": sentences(8)["ids"]}
+    np.testing.assert_allclose(OrtExecutor().run(product, feeds)["logits"], running(objective, feeds)["logits"], rtol=1e-4, atol=1e-5)
+
+
+def test_factors_and_pieces_and_order_are_seen_through() -> None:
+    rng = np.random.default_rng(0)
+    low = (rng.normal(size=(6, 2)) @ rng.normal(size=(2, 5))).astype(np.float32)
+    wide, plain = rng.normal(size=(4, 6)).astype(np.float32), rng.normal(size=(4, 3)).astype(np.float32)
+    maps = {
+        "u": Mapped(Factor("u", 2), ("low",)),
+        "v": Mapped(Factor("v", 2), ("low",)),
+        "left": Mapped(Split(1, (2, 4), 0), ("wide",)),
+        "right": Mapped(Split(1, (2, 4), 1), ("wide",)),
+        "codes": Mapped(Take(0, (2, 0), 4).then(Cast("int8", "float32", 0.5)), ("plain",)),
+        "lost": Mapped(Gone("thrown away"), ("lost",)),
+    }
+    sources = {"u": low, "v": low, "left": wide, "right": wide, "codes": plain}
+    current = {name: maps[name].map.apply(array) for name, array in sources.items()}
+    ledger = Ledger([Action("0:toy#1", 0, "toy", "low", 0, "all at once", maps)])
+    seen = see_through(ledger, current, {"low": (6, 5), "wide": (4, 6), "plain": (4, 3), "lost": (2, 2)})
+    np.testing.assert_allclose(seen.arrays["low"], low, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(seen.arrays["wide"], wide)
+    assert not seen.arrays["plain"][[1, 3]].any()
+    np.testing.assert_allclose(seen.arrays["plain"][[0, 2]], plain[[0, 2]], atol=0.25)
+    assert seen.refused == {"lost": "%lost: thrown away (0:toy#1)"}
+
+
+def test_a_score_between_steps_sees_the_product_and_leaves_training_as_it_was() -> None:
+    objective = compression_objective(encoder(), "lowrank(ratio=0.3, refresh=5)")
+    module, batch = objective.module.train(), {"ids": torch.from_numpy(sentences(8)["ids"])}
+    objective.loss(module, batch, 3)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    objective.loss(module.eval(), batch, 0)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    ramped = compression_objective(encoder(), "prune(sparsity=0.75, ramp=100)").module
+    assert [round(float((ramped.train(mode).compressed(0)["l0_up"] == 0).float().mean()), 2) for mode in (True, False)] == [0.0, 0.75]
 
 
 def test_a_name_is_a_compressor_or_else_a_pass() -> None:
