@@ -55,7 +55,7 @@ def encoder(
     weights |= {"head_w": _normal(rng, width, CLASSES), "head_b": _normal(rng, CLASSES)}
     mask = np.zeros((1, 1, 1, LENGTH), np.float32)
     mask[..., -1] = -10000.0
-    weights["mask"] = np.broadcast_to(mask, (1, 1, LENGTH, LENGTH)).copy() if operator else mask
+    weights["mask"] = np.broadcast_to(mask, (1, 1, LENGTH, LENGTH)).copy()
     weights["mean_axis"] = np.array([1], np.int64)
     if not operator:
         weights["tenth"] = np.array(0.1, np.float32)
