@@ -20,7 +20,7 @@ KEY = "netwright"
 class Latent:
     """A float parameter that stands for an integer weight: how the integers come from it.
 
-    `q = clip(round(w / scale) + zero_point, low, high)`; without a scale, `q = clip(round(w), low, high)`.
+    `q = clip(round(w / scale) + zero_point, low, high)`; without a scale, `q = clip(round(w / unit), low, high)`.
 
     Attributes:
         low: the smallest integer.
@@ -29,6 +29,7 @@ class Latent:
         zero_point: name of the value that holds the zero point.
         axis: of the scale, where there is one for each index.
         block_size: rows that share a scale; 0 where all do.
+        unit: what a step of the integers is worth, where there is no scale: an optimizer's step is then as long as for a float weight.
     """
 
     low: int
@@ -37,6 +38,7 @@ class Latent:
     zero_point: str | None = None
     axis: int = 1
     block_size: int = 0
+    unit: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import torch
 from netwright.backends.torch.binding import Latent
 from netwright.backends.torch.dtypes import to_tensor
 from netwright.backends.torch.ops.quantized import requantize
+from netwright.backends.torch.ops.rounding import spread
 from netwright.ir.opinfo import int_attr
 
 
@@ -23,9 +24,9 @@ def restore(x: torch.Tensor, *, dtype: torch.dtype) -> torch.Tensor:
     return x.detach().round().to(dtype)
 
 
-def round_latent(x: torch.Tensor, *, low: int, high: int) -> torch.Tensor:
-    """Latent weights in units of the integers, rounded and clipped; gradients pass where not clipped."""
-    inside = x.clamp(low, high)
+def round_latent(x: torch.Tensor, *, unit: float, low: int, high: int) -> torch.Tensor:
+    """Latent weights in steps of `unit`, rounded and clipped; gradients pass where not clipped."""
+    inside = (x / unit).clamp(low, high)
     return inside + (inside.round() - inside).detach()
 
 
@@ -50,7 +51,8 @@ def latent_of(value: onnx_ir.Value, reader: onnx_ir.Node) -> tuple[Latent, torch
     scale = reader.inputs[1] if reader.op_type == "DequantizeLinear" and not reader.domain else None
     zero = reader.inputs[2] if scale is not None and len(reader.inputs) > 2 else None
     if scale is None or scale.const_value is None or (zero is not None and zero.const_value is None):
-        return Latent(low, high), torch.from_numpy(whole)
+        unit = _unit(value, reader) or 1.0 / max(abs(low), high)
+        return Latent(low, high, unit=unit), torch.from_numpy(whole) * unit
     axis, block = int_attr(reader, "axis", 1), int_attr(reader, "block_size", 0)
     latent = Latent(low, high, scale.name, None if zero is None else zero.name, axis, block)
     factor = spread(to_tensor(np.array(scale.const_value.numpy())).float(), whole.shape, axis, block)
@@ -62,11 +64,47 @@ def latent_of(value: onnx_ir.Value, reader: onnx_ir.Node) -> tuple[Latent, torch
     return latent, (torch.from_numpy(whole) - shift) * factor
 
 
+def _unit(value: onnx_ir.Value, reader: onnx_ir.Node) -> float | None:
+    """What a step of an integer weight is worth, where the scale is the reader's next input or what its result is multiplied by.
+
+    Args:
+        value: the integer weight.
+        reader: the node that takes it.
+    """
+    place = next(index for index, given in enumerate(reader.inputs) if given is value)
+    following = reader.inputs[place + 1] if place + 1 < len(reader.inputs) else None
+    scale = _mean_size(following) or _mean_factor(reader.outputs[0], steps=3)
+    return scale if scale and np.isfinite(scale) else None
+
+
+def _mean_factor(value: onnx_ir.Value, steps: int) -> float | None:
+    """The mean size of the constant that a value is multiplied by, directly or after a cast, alone or times another."""
+    uses = list(value.uses())
+    if steps == 0 or len(uses) != 1:
+        return None
+    node = uses[0].node
+    if node.op_type == "Cast":
+        return _mean_factor(node.outputs[0], steps - 1)
+    if node.op_type != "Mul":
+        return None
+    factors = [given for given in node.inputs if given is not None and given is not value]
+    makers = [factor.producer() for factor in factors]
+    factors += [given for maker in makers if maker is not None for given in maker.inputs if given is not None]
+    return next((size for size in map(_mean_size, factors) if size), None)
+
+
+def _mean_size(value: onnx_ir.Value | None) -> float | None:
+    tensor = None if value is None else value.const_value
+    if tensor is None or not tensor.dtype.is_floating_point() or tensor.size == 0:
+        return None
+    return float(np.abs(tensor.numpy().astype(np.float64)).mean())
+
+
 def integers(x: torch.Tensor, latent: Latent, scale: torch.Tensor | None, zero_point: torch.Tensor | None) -> torch.Tensor:
     """The integers that latent weights stand for now, in floats."""
     with torch.no_grad():
         if scale is None:
-            return round_latent(x, low=latent.low, high=latent.high)
+            return round_latent(x, unit=latent.unit, low=latent.low, high=latent.high)
         return requantize_latent(x, scale, zero_point, axis=latent.axis, block_size=latent.block_size, low=latent.low, high=latent.high)
 
 
@@ -75,19 +113,3 @@ def integer_range(dtype: onnx_ir.DataType) -> tuple[int, int]:
     kind = dtype.numpy()
     info = ml_dtypes.iinfo(kind) if kind.name in ("int4", "uint4", "int2", "uint2") else np.iinfo(kind)
     return int(info.min), int(info.max)
-
-
-def spread(x: torch.Tensor, shape: tuple[int, ...], axis: int, block_size: int) -> torch.Tensor:
-    """Scales or zero points so that they broadcast against a tensor of some shape.
-
-    Args:
-        x: of rank 0 (or one element): for all; of rank 1: for each index of `axis`; else one for each block of `axis`.
-        shape: the tensor's.
-        axis: see above.
-        block_size: length of a block; 0 where there are none.
-    """
-    if x.numel() == 1:
-        return x.reshape(())
-    if block_size:
-        return x.repeat_interleave(block_size, dim=axis).narrow(axis, 0, shape[axis])
-    return x.reshape([-1 if place == axis % len(shape) else 1 for place in range(len(shape))])

@@ -89,7 +89,7 @@ def _latent(builder: GraphBuilder, value: onnx_ir.Value) -> Held:
     node = builder.get(builder.bank.add(value, Role.LATENT, latent, real))
     name = f"{value.name}_rounded"
     if latent.scale is None:
-        made = builder.call(carrying.round_latent, (node,), {"low": latent.low, "high": latent.high}, name=name)
+        made = builder.call(carrying.round_latent, (node,), {"unit": latent.unit, "low": latent.low, "high": latent.high}, name=name)
         return Carried(made, value.const_value.dtype)
     scale, zero = use.node.inputs[1], use.node.inputs[2] if len(use.node.inputs) > 2 else None
     assert scale is not None, "a latent weight in real units has a scale"

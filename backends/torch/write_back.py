@@ -7,7 +7,8 @@ module, if asked. What has no way back is refused by name before anything is cha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from textwrap import shorten
 
 import numpy as np
 import onnx_ir
@@ -20,6 +21,7 @@ from netwright.backends.torch.dtypes import to_array, to_tensor
 from netwright.ir.errors import NetwrightError
 from netwright.ir.ledger import Action, Ledger
 from netwright.ir.lineage import Inverses, inverses, lineage
+from netwright.ir.maps import Gone
 from netwright.ir.program import Program
 
 
@@ -41,8 +43,9 @@ def write_back(program: Program, module: fx.GraphModule, into_module: bool = Fal
     binding = binding_of(module)
     trained = arrays_of(module)
     ledger = _since(program.ledger, binding.ledger)
-    found = _brought_back(program, trained, ledger)
-    into = _module_tensors(program, binding, trained) if into_module else {}
+    learned = [bound.value for bound in binding.tensors.values() if bound.kind != "buffer"]
+    found = _brought_back(program, trained, learned, ledger)
+    into = _module_tensors(program, binding, trained, learned) if into_module else {}
     with torch.no_grad():
         for target, values in into.items():
             target.copy_(to_tensor(values).reshape(target.shape).to(target.dtype))
@@ -114,17 +117,65 @@ def _key(action: Action) -> tuple[object, ...]:
     return (action.number, action.rule, action.site)
 
 
-def _brought_back(program: Program, trained: Mapping[str, np.ndarray], ledger: Ledger) -> dict[str, np.ndarray]:
-    """Arrays for the program's initializers."""
+def _brought_back(program: Program, trained: Mapping[str, np.ndarray], learned: Sequence[str], ledger: Ledger) -> dict[str, np.ndarray]:
+    """Arrays for the program's initializers; `learned` names what was trained among those of the module."""
     graph = _initializers(program)
     if not ledger.actions:
         return {name: array for name, array in trained.items() if _fits(graph.get(name), array)}
     back = inverses(ledger, trained)
     wanted = [name for name in {*back.known, *back.refused} if name in graph]
-    return _inverted(wanted, trained, back, ledger)
+    found = _inverted(wanted, trained, back, ledger)
+    _require_all(graph, {name: trained[name] for name in learned}, found, ledger)
+    return found
 
 
-def _module_tensors(program: Program, binding: Binding, trained: Mapping[str, np.ndarray]) -> dict[torch.Tensor, np.ndarray]:
+def _require_all(places: Collection[str], learned: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray], ledger: Ledger) -> None:
+    """Refuse what was trained but has no place to go, or is one of several copies that training drove apart.
+
+    Args:
+        places: names of the tensors that there were.
+        learned: what was trained.
+        found: what goes back.
+        ledger: what was done in between.
+
+    Raises:
+        NetwrightError: with the names and the actions.
+    """
+    lost: list[str] = []
+    for name, array in learned.items():
+        origin = lineage(ledger, name)
+        if not any(source in places for source in origin.sources):
+            lost.append(f"%{name} stands for no tensor that there was before ({_actions_of(name, ledger)})")
+        elif origin.map.arity == 1 and origin.map.inverse() is not None and origin.sources[0] in found:
+            again = origin.map.apply(found[origin.sources[0]])
+            if not np.allclose(_wide(again), _wide(array), rtol=1e-3, atol=1e-5):
+                lost.append(f"%{name} is no longer what other copies of %{origin.sources[0]} are ({_actions_of(name, ledger)})")
+    if not lost:
+        return
+    gone = {name: mapped.map for action in ledger.actions for name, mapped in action.maps.items() if isinstance(mapped.map, Gone)}
+    lost.extend(f"%{name} was {value.describe()} ({_actions_of(name, ledger)})" for name, value in gone.items() if name in places)
+    more = f"; and {len(lost) - 8} more" if len(lost) > 8 else ""
+    raise NetwrightError(
+        f"Not all that was trained has a way back: {'; '.join(lost[:8])}{more}.",
+        place=lost[0].partition(" ")[0].removeprefix("%"),
+        remedy="Write back into the program that to_torch took; or add 'Trainable' to its properties before the passes, "
+        "which then keep every parameter within reach.",
+    )
+
+
+def _actions_of(name: str, ledger: Ledger) -> str:
+    """The numbers of the actions that made a value or say what became of it."""
+    numbers = [action.number for action in ledger.actions if name in action.maps]
+    return ", ".join(numbers) or "which a pass made"
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float64)
+
+
+def _module_tensors(
+    program: Program, binding: Binding, trained: Mapping[str, np.ndarray], learned: Sequence[str]
+) -> dict[torch.Tensor, np.ndarray]:
     """Values for the tensors of the traced module."""
     source = program.resources.get("torch.module")
     if not isinstance(source, nn.Module):
@@ -135,13 +186,17 @@ def _module_tensors(program: Program, binding: Binding, trained: Mapping[str, np
     back = inverses(binding.ledger, trained)
     wanted = [name for name in own if name in back.known or name in back.refused]
     arrays = _inverted(wanted, trained, back, binding.ledger)
+    if binding.ledger.actions:
+        _require_all({*own, *_initializers(program)}, {name: trained[name] for name in learned}, arrays, binding.ledger)
     return {own[name]: array for name, array in arrays.items()}
 
 
 def _inverted(wanted: Sequence[str], trained: Mapping[str, np.ndarray], back: Inverses, ledger: Ledger) -> dict[str, np.ndarray]:
     refused = [name for name in wanted if name in back.refused]
     if refused:
-        reasons = "; ".join(f"{back.refused[name]} ({_actions_on(name, trained, ledger)})" for name in refused[:8])
+        reasons = "; ".join(
+            f"{shorten(back.refused[name], 160, placeholder=' …')} ({_actions_on(name, trained, ledger)})" for name in refused[:8]
+        )
         more = f"; and {len(refused) - 8} more: {', '.join(refused[8:])}" if len(refused) > 8 else ""
         raise NetwrightError(
             f"{len(refused)} tensors have no way back: {reasons}{more}.",
@@ -154,7 +209,7 @@ def _inverted(wanted: Sequence[str], trained: Mapping[str, np.ndarray], back: In
 def _actions_on(original: str, trained: Mapping[str, np.ndarray], ledger: Ledger) -> str:
     """The numbers of the actions between an original tensor and what it became."""
     names = [name for name in trained if original in lineage(ledger, name).sources]
-    numbers = [str(action.number) for action in ledger.actions if any(name in action.maps for name in names)]
+    numbers = [action.number for action in ledger.actions if any(name in action.maps for name in names)]
     return ", ".join(numbers) or "by no recorded action"
 
 
