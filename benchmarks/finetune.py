@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, cast
 
 import numpy as np
 import onnx_ir
 import torch
-from scipy.ndimage import affine_transform
+from scipy.ndimage import affine_transform  # pyright: ignore[reportUnknownVariableType]
 
 import netwright as nw
 from benchmarks.table import Row, report
@@ -29,6 +30,15 @@ from benchmarks.zoo.splits import digits, sentence_origins
 from netwright.ir.opinfo import int_attr
 from netwright.ir.program import Program, array
 from netwright.training import Distill
+
+
+class Resample(Protocol):
+    """The part of scipy's `affine_transform` that is used, whose own signature has no types."""
+
+    def __call__(self, image: np.ndarray, matrix: np.ndarray, offset: np.ndarray, *, order: int, mode: str) -> np.ndarray:
+        """Each pixel from where `matrix` and `offset` send its place."""
+        ...
+
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -70,7 +80,7 @@ def moved(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         angle, zoom = np.deg2rad(rng.uniform(-12, 12)), rng.uniform(0.75, 1.2)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / zoom
         offset = middle - turn @ (middle + rng.uniform(-3, 3, 2))
-        made[0] = affine_transform(image[0], turn, offset, order=1, mode="nearest")
+        made[0] = cast("Resample", affine_transform)(image[0], turn, offset, order=1, mode="nearest")
     return result
 
 

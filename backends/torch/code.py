@@ -1,4 +1,4 @@
-"""Readable code of lowered modules: `nw_conv(x, …)` for what fx would call by its whole module path."""
+"""Readable code of lowered modules: `nw_conv(x, …)`, `host_concat(sizes, …)` for what fx would call by its whole module path."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 from torch.fx.graph import CodeGen, PythonCode
 
 _OURS = "netwright_backends_torch_"
-_PREFIX = "nw_"
+_HOST = "netwright.backends.torch.host"
+"""Arithmetic on sizes, apart from the operators of the same names on tensors."""
 
 
 class ReadableCode(CodeGen):
@@ -26,7 +27,8 @@ def _short_names(names: dict[str, Any], used: frozenset[str]) -> dict[str, str]:
     """A short name for each of netwright's functions, unless something else is called so already."""
     renamed: dict[str, str] = {}
     for name, held in names.items():
-        short = f"{_PREFIX}{getattr(held, '__name__', '').strip('_')}"
-        if name.startswith(_OURS) and short != _PREFIX and short not in used and short not in renamed.values():
+        called = getattr(held, "__name__", "").strip("_")
+        short = f"host_{called}" if getattr(held, "__module__", "") == _HOST else f"nw_{called}"
+        if name.startswith(_OURS) and called and short not in used and short not in renamed.values():
             renamed[name] = short
     return renamed

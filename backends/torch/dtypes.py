@@ -47,6 +47,9 @@ DTYPES: Mapping[onnx_ir.DataType, torch.dtype] = MappingProxyType(
 )
 """torch's type for each of ONNX's; integers of 4 and 2 bits lie in bytes."""
 
+IN_BYTES = frozenset({_Onnx.INT4, _Onnx.UINT4, _Onnx.INT2, _Onnx.UINT2})
+"""Types of which torch's do not tell the range."""
+
 _BY_BITS: Mapping[str, tuple[type[np.generic], torch.dtype]] = MappingProxyType(
     {
         "bfloat16": (np.uint16, torch.bfloat16),

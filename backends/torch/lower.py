@@ -59,6 +59,7 @@ def lower_to_torch(
     builder.lower(list(graph))
     results = [*graph.outputs, *extra]
     builder.give(results, single=len(results) == 1)
+    builder.graph.eliminate_dead_code()
     module = _module(builder, bank, work.name)
     module.meta[KEY] = Binding(
         inputs=tuple(value.name or "" for value in inputs),

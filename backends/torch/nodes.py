@@ -12,7 +12,7 @@ import onnx_ir
 from netwright.backends.torch.attributes import is_taken, plain, require_default
 from netwright.backends.torch.constants import lower_constant_node
 from netwright.backends.torch.control import CONTROL
-from netwright.backends.torch.dtypes import to_tensor, torch_dtype
+from netwright.backends.torch.dtypes import IN_BYTES, to_tensor, torch_dtype
 from netwright.backends.torch.held import Carried, Held, InTensor
 from netwright.backends.torch.numbers import lower_on_host
 from netwright.backends.torch.roles import entry_of, parameter_name
@@ -147,6 +147,9 @@ def _attributes(builder: GraphBuilder, node: onnx_ir.Node, entry: OpEntry) -> di
             found[name] = torch_dtype(attribute.as_int()) if attribute.as_int() else None
         elif (value := plain(attribute)) != defaults.get(name, _MISSING):
             found[name] = value  # pyright: ignore[reportArgumentType]  (tuples of plain values)
+    made = node.outputs[0].dtype
+    if node.op_type == "QuantizeLinear" and made is not None and made in IN_BYTES:
+        found["output_dtype"] = int(made)
     return found
 
 

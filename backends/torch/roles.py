@@ -2,8 +2,9 @@
 
 A graph does not say what is a weight. A module that was traced does: its parameters are parameters, its buffers buffers.
 Of other constants, floats count as weights unless every reader takes them as a setting (a bound, an exponent, a running
-mean), they are a single number beside an elementwise operator (a scale, an epsilon), or they mask (hold infinities or
-numbers below -1e4). In a traced program they are settings, too, where they repeat one number and no parameter.
+mean, the scale of a quantized operator, which was chosen and which an optimizer of weights would wreck), they are a single
+number beside an elementwise operator (a factor, an epsilon), or they mask (hold infinities or numbers below -1e4). In a
+traced program those are settings, too, that repeat one number and are no parameter.
 """
 
 from __future__ import annotations
@@ -112,6 +113,8 @@ def _takes_setting(node: onnx_ir.Node, index: int, tensor: onnx_ir.TensorProtoco
     if entry is None:
         return False
     name = parameter_name(entry, index)
+    if entry.carries and "scale" in name:
+        return True
     return name in entry.frozen or name in entry.host
 
 

@@ -103,7 +103,8 @@ def torch_op(
         numbers: inputs wanted as a Python number where a constant gives one.
 
     Raises:
-        NetwrightError: a name in `host`, `frozen`, `moves`, `carries` or `numbers` is no input of the function, or one in `dtypes` no attribute.
+        NetwrightError: a name in `host`, `frozen`, `moves`, `carries` or `numbers` is no input of the function, or one in `dtypes` no
+            attribute.
 
     Example:
         >>> @torch_op("Swish", since=24)
@@ -112,7 +113,8 @@ def torch_op(
     """
 
     def register(function: F) -> F:
-        marks = Marks(frozenset(host), frozenset(dtypes), frozenset(frozen), frozenset(moves), frozenset(carries), frozenset(numbers))
+        names = (host, dtypes, frozen, moves, carries, numbers)
+        marks = Marks(*map(frozenset, names))
         entry = _entry(op_type, domain, since, function, marks)
         entries = TORCH_OPS.setdefault((domain, op_type), [])
         entries[:] = sorted([*(one for one in entries if one.since != since), entry], key=lambda one: one.since)
