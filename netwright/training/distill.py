@@ -36,7 +36,7 @@ class Distill:
         hidden: hidden states to compare: `auto`, or names and patterns of the student's values.
         attention: attention scores to compare: `auto`, or names and patterns of attentions' results.
         pairs: further hidden states, by the student's name the teacher's, for models that are strangers to each other.
-        normalise: measure differences of hidden states and scores in units of the teacher's mean square.
+        normalise: measure squared differences in units of the teacher's mean square, so that layers of any magnitude count alike.
         output_weight: weight of the outputs.
         hidden_weight: weight of each hidden state.
         attention_weight: weight of each attention.
@@ -133,7 +133,7 @@ class Likeness:
         term = self.terms[pair.student]
         if term.kind == "soft":
             return soft_targets(ours, theirs, temperature=self.distill.temperature, scale=term.scale, binary=term.binary)
-        return squared(ours, theirs) if term.kind == "mse" else unaligned(ours, theirs)
+        return squared(ours, theirs, normalise=self.distill.normalise) if term.kind == "mse" else unaligned(ours, theirs)
 
 
 class DistilledObjective:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import ClassVar, cast
 
 import numpy as np
@@ -98,6 +99,7 @@ class FactorizedWeights(Compression):
         super().__init__(plan)
         self._refresh = options.refresh
         self._ranks = {name: cast("int", decision["rank"]) for name, decision in plan.decisions.items()}
+        self._made: dict[str, tuple[bytes, tuple[np.ndarray, np.ndarray]]] = {}
         self.register_buffer("found_at", torch.tensor(-1))
         for index, (name, rank) in enumerate(self._ranks.items()):
             rows, columns = shapes[name]
@@ -119,7 +121,7 @@ class FactorizedWeights(Compression):
         """The best approximations of the rank decided, as the product computes them."""
         found: dict[str, Tensor] = {}
         for name, rank in self._ranks.items():
-            left, right = _factors(weights[name], rank)
+            left, right = self._factors(name, weights[name], rank)
             found[name] = torch.from_numpy(left @ right).to(weights[name])
         return found
 
@@ -128,7 +130,7 @@ class FactorizedWeights(Compression):
         sites = {site.name: site for site in find_weights(program, head=True).sites}
         for name, rank in self._ranks.items():
             site = sites[name]
-            factors = _factors(weights[name], rank)
+            factors = self._factors(name, weights[name], rank)
             why = f"rank {rank} of {min(site.shape)}"
             yield Rewrite.edit(
                 name,
@@ -140,6 +142,17 @@ class FactorizedWeights(Compression):
     def nominal_bits(self, name: str, shape: tuple[int, ...], width: int) -> float:
         """Both factors."""
         return float(width * self._ranks[name] * sum(shape))
+
+    def _factors(self, name: str, weight: Tensor, rank: int) -> tuple[np.ndarray, np.ndarray]:
+        """U: [m, rank] and V: [rank, n] as the value map `Factor` has them; those of the same weight again are not computed again."""
+        matrix = weight.detach().cpu().double().numpy()
+        key = blake2b(matrix.tobytes(), digest_size=16).digest()
+        made = self._made.get(name)
+        if made is None or made[0] != key:
+            dtype = np.float64 if weight.dtype == torch.float64 else np.float32
+            left, right = svd_factors(matrix, rank)
+            made = self._made[name] = (key, (left.astype(dtype), right.astype(dtype)))
+        return made[1]
 
     def _stale(self, step: int) -> bool:
         found_at = int(self.found_at)
@@ -179,14 +192,6 @@ def project(weight: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """
     basis = left.to(weight.dtype), right.to(weight.dtype)
     return cast("Tensor", _Project.apply(weight, *basis))  # pyright: ignore[reportUnknownMemberType]
-
-
-def _factors(weight: Tensor, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """U: [m, rank] and V: [rank, n] as the value map `Factor` has them."""
-    matrix = weight.detach().cpu().double().numpy()
-    dtype = np.float64 if weight.dtype == torch.float64 else np.float32
-    left, right = svd_factors(matrix, rank)
-    return left.astype(dtype), right.astype(dtype)
 
 
 # ---- rewriting ------------------------------------------------------------------------------------------------------

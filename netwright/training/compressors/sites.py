@@ -13,7 +13,7 @@ from typing import Literal
 import onnx_ir
 
 from netwright.ir.ledger import Miss
-from netwright.ir.opinfo import ELEMENTWISE_BINARY, ELEMENTWISE_UNARY, int_attr, ints_attr, is_float, site
+from netwright.ir.opinfo import DATA_MOVEMENT, ELEMENTWISE_BINARY, ELEMENTWISE_UNARY, int_attr, ints_attr, is_float, site
 from netwright.ir.origin import origin_of
 from netwright.ir.program import Program, constant
 
@@ -186,7 +186,12 @@ def _site(value: onnx_ir.Value, tensor: onnx_ir.TensorProtocol) -> WeightSite | 
 def _no_layer(name: str, tensor: onnx_ir.TensorProtocol, strangers: Sequence[onnx_ir.Node]) -> Miss | None:
     if tensor.size < LEAST_ELEMENTS or not strangers:
         return None
-    return Miss(f"left float: {strangers[0].op_type} %{site(strangers[0])} reads it, which is no layer with weights", name)
+    first = strangers[0]
+    if first.op_type in _SEATS and not first.domain:
+        return Miss(f"left float: {first.op_type} %{site(first)} reads it as a bias or a state", name)
+    if first.op_type in DATA_MOVEMENT:
+        return Miss(f"left float: {first.op_type} %{site(first)} takes it apart before a layer reads it; run simplify first", name)
+    return Miss(f"left float: {first.op_type} %{site(first)} reads it, which is no layer with weights", name)
 
 
 def _terminals(value: onnx_ir.Value, perm: tuple[int, ...]) -> Iterator[tuple[onnx_ir.Node, int, tuple[int, ...]]]:
