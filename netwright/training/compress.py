@@ -34,6 +34,19 @@ from netwright.training.terms import BatchLoss, LossLike, batch_loss, describe_l
 CompressorLike = str | Compressor | Sequence[Compressor]
 
 
+class NothingToCompressError(TrainingError):
+    """Not one tensor can be compressed.
+
+    Attributes:
+        misses: why each is left as it is.
+    """
+
+    def __init__(self, compressor: Compressor, misses: Sequence[Miss]) -> None:
+        reasons = "; ".join(f"%{miss.site} {miss.reason}" for miss in misses[:4])
+        super().__init__("There is nothing to compress.", place=str(compressor), remedy=reasons or None)
+        self.misses = tuple(misses)
+
+
 @dataclass(frozen=True, slots=True)
 class WeightBytes:
     """What a model's weights take.
@@ -99,8 +112,7 @@ class CompressionObjective:
         trained = StudentModule(model).trained
         self.plans = tuple(_trained_only(plan, trained) for plan in plans)
         if not any(plan.decisions for plan in self.plans):
-            reasons = [f"%{miss.site} {miss.reason}" for plan in self.plans for miss in plan.misses]
-            raise TrainingError("There is nothing to compress.", place=str(self.compressors[0]), remedy="; ".join(reasons[:4]) or None)
+            raise NothingToCompressError(self.compressors[0], [miss for plan in self.plans for miss in plan.misses])
         self._compressions: list[Compression] = [
             one.bind(program, plan, self.context) for one, plan in zip(self.compressors, self.plans, strict=True)
         ]

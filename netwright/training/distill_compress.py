@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
+from netwright.ir.ledger import Miss
 from netwright.ir.program import Program
 from netwright.passes.base import Proposals, RewritePass
 from netwright.passes.context import Context
@@ -114,20 +115,25 @@ class DistillCompress(RewritePass):
     def rewrites(self, program: Program, context: Context) -> Proposals:
         """Train a copy, then propose its weights, and for each compressed tensor what stores it."""
         require_extra(self.name)
-        from netwright.training.compress import compression_objective
+        from netwright.training.compress import NothingToCompressError, compression_objective
         from netwright.training.loop import fit
 
-        objective = compression_objective(
-            program.clone(),
-            self.compressor,
-            teacher=context.original if self.teacher == "original" else None,
-            distill=read_distill(self.distill) if self.distill else None,
-            loss=cast("LossLike | None", context.loss) if self.labels else None,
-            train_norms=self.train_norms,
-            seed=context.seed,
-            threads=context.threads,
-            context=context,
-        )
+        try:
+            objective = compression_objective(
+                program.clone(),
+                self.compressor,
+                teacher=context.original if self.teacher == "original" else None,
+                distill=read_distill(self.distill) if self.distill else None,
+                loss=cast("LossLike | None", context.loss) if self.labels else None,
+                train_norms=self.train_norms,
+                seed=context.seed,
+                threads=context.threads,
+                context=context,
+            )
+        except NothingToCompressError as error:
+            yield from error.misses
+            yield Miss("there is nothing to compress, and so nothing was trained", program.outputs[0].name or "")
+            return
         fit(objective, cast("DataLike", context.training), self.options(context))
         yield from objective.misses
         yield from objective.rewrites(program)

@@ -581,6 +581,29 @@ def test_it_runs_in_a_pipeline() -> None:
     assert math.isfinite(away(outcome.program, program))
 
 
+def test_where_nothing_can_be_compressed_the_pipeline_goes_on_and_says_why() -> None:
+    pass_ = DistillCompress(compressor="lowrank(rank=99)", steps=1)
+    (row,) = run(encoder(layers=1), [pass_], Context(training=[{"ids": sentences(32)["ids"]}])).rows
+    assert row.actions == 0
+    assert row.misses[-1].reason == "there is nothing to compress, and so nothing was trained"
+    assert any("left whole: factors of rank 99" in miss.reason for miss in row.misses)
+
+
+def test_factors_are_quantized_by_a_second_pass() -> None:
+    text = (
+        "distill_compress(compressor='lowrank(ratio=0.6)', steps=4, lr=0.003), "
+        "distill_compress(compressor='quantize(bits=4)', steps=4, lr=0.003, teacher='original', distill={'hidden': 'auto'}), "
+        "recover(steps=2, lr=0.001)"
+    )
+    program = encoder(width=32)
+    context = Context(training=[sentences(32)], loss="cross_entropy", original=program)
+    outcome = run(program, Pipeline.parse(text), context)
+    verify(outcome.program)
+    assert {"l0_up.u.int8", "l0_up.v.int8"} < set(initializers(outcome.program))
+    assert [row.actions > 0 for row in outcome.rows] == [True] * 3
+    assert math.isfinite(away(outcome.program, program))
+
+
 def test_a_wrong_compressor_is_refused_before_anything_runs() -> None:
     with pytest.raises(PipelineError, match="no compressor named quantise"):
         run(encoder(), [Simplify(), DistillCompress(compressor="quantise")], Context(training=[]))
