@@ -5,7 +5,7 @@ straight-through with labels, no teacher · distil first, compress after · thre
 and attention; those with a teacher with labels and without. Every arm but rounding starts from the trained model and takes the same
 steps on the same rows. The score is the zoo's metric of the product (accuracy, or bits per character), as ONNX Runtime runs its file;
 `recovered` is the share of rounding's drop that an arm wins back. Compressed are the embedding tables (a scale for each row) and the
-linear layers (a scale for each output channel); norms, biases, softmax and head stay float.
+linear layers (a scale for each output channel, or one, with --per tensor); norms, biases, softmax and head stay float.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class Setting:
     steps: int
     batch: int
     lr: float
+    per: str
     threads: int
     folder: Path
     uncompressed: dict[tuple[bool, int], Program] = field(default_factory=dict[tuple[bool, int], Program])
@@ -79,7 +80,7 @@ class Setting:
 
     def run(self, arm: Arm, bits: int | str, seed: int) -> Program:
         """The product of one arm."""
-        compressor = f"quantize(bits={bits!r})"
+        compressor = f"quantize(bits={bits!r}, per={self.per!r})"
         if arm.distill is None:
             return CompressionObjective(self.program, compressor).product()
         if arm.compressing:
@@ -122,6 +123,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--per", choices=("row", "tensor"), default="row", help="a scale for each output channel, or one for each layer")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     for name in options.models:
@@ -136,7 +138,7 @@ def _measure(model: TrainedModel, options: argparse.Namespace) -> None:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         program = nw.load(model.onnx())
-        setting = Setting(model, program, data, options.steps, options.batch, options.lr, options.threads, Path(folder))
+        setting = Setting(model, program, data, options.steps, options.batch, options.lr, options.per, options.threads, Path(folder))
         whole = setting.score(program)
         for bits in (int(text) if text.isdigit() else text for text in options.bits):
             rounded = setting.score(setting.run(ARMS[0], bits, 0))
