@@ -10,7 +10,7 @@ import numpy as np
 
 _draw = np.random.default_rng(11)
 
-ML, TRAINING = "ai.onnx.ml", "ai.onnx.preview.training"
+ML, TRAINING, MS = "ai.onnx.ml", "ai.onnx.preview.training", "com.microsoft"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,12 @@ def ints(*values: object) -> np.ndarray:
     return np.array(values, np.int64)
 
 
-def scalar(value: float | int, dtype: type = np.int64) -> np.ndarray:
+def whole(low: int, high: int, *shape: int) -> np.ndarray:
+    """Random bytes."""
+    return _draw.integers(low, high, shape).astype(np.uint8)
+
+
+def scalar(value: float, dtype: type[np.number] = np.int64) -> np.ndarray:
     return np.array(value, dtype)
 
 
@@ -316,6 +321,36 @@ CASES: dict[str, list[Case]] = {
     f"{ML}::LinearRegressor": [case(normal(3, 2), coefficients=[0.5, -0.3], intercepts=[0.2], single=True)],
     f"{ML}::Normalizer": [case(apart(3, 4), norm=norm, single=True) for norm in ("L1", "L2", "MAX")],
     f"{ML}::Scaler": [case(normal(3, 2), offset=[0.5, 0.1], scale=[2.0, 3.0], single=True)],
+    # ---- com.microsoft
+    f"{MS}::Attention": [case(normal(2, 3, 4), normal(4, 24), normal(24), num_heads=2, unidirectional=1)],
+    f"{MS}::BiasGelu": [case(normal(2, 4), normal(4))],
+    f"{MS}::DequantizeLinear": [case(np.array([[3, -4], [5, 6]], np.int8), positive(2), np.array([1, -1], np.int8))],
+    f"{MS}::EmbedLayerNormalization": [
+        case(ints([0, 2, 1]).astype(np.int32), ints([0, 1, 1]).astype(np.int32), normal(4, 3), normal(5, 3), normal(2, 3), positive(3),
+             normal(3), outputs=2)
+    ],
+    f"{MS}::FastGelu": [case(normal(2, 4), normal(4))],
+    f"{MS}::FusedConv": [case(normal(1, 2, 4, 4), normal(3, 2, 2, 2), normal(3), activation="Sigmoid")],
+    f"{MS}::FusedGemm": [case(normal(3, 4), normal(4, 5), normal(5), activation="LeakyRelu", activation_alpha=0.2)],
+    f"{MS}::FusedMatMul": [case(normal(2, 3, 4), normal(2, 5, 4), alpha=0.5, transB=1)],
+    f"{MS}::GatherBlockQuantized": [
+        case(whole(0, 256, 4, 16), ints(0, 2), positive(4, 1), bits=8, block_size=16),
+    ],
+    f"{MS}::Gelu": [case(normal(3, 4))],
+    f"{MS}::GroupQueryAttention": [
+        case(normal(1, 3, 8), normal(1, 3, 4), normal(1, 3, 4), None, None, np.array([2], np.int32), np.array(3, np.int32),
+             num_heads=4, kv_num_heads=2, outputs=3)
+    ],
+    f"{MS}::Inverse": [case(normal(2, 3, 3))],
+    f"{MS}::MatMulNBits": [case(normal(3, 16), whole(0, 256, 4, 1, 16), positive(4, 1), K=16, N=4, bits=8, block_size=16)],
+    f"{MS}::MultiHeadAttention": [case(normal(2, 3, 8), normal(2, 5, 8), normal(2, 5, 8), normal(24), num_heads=2)],
+    f"{MS}::Pad": [case(normal(3, 4), ints(1, 0, 0, 2))],
+    f"{MS}::QuickGelu": [case(normal(3, 4), alpha=1.2)],
+    f"{MS}::RotaryEmbedding": [case(normal(2, 2, 3, 4), ints([0, 1, 2], [2, 3, 4]), normal(5, 2), normal(5, 2))],
+    f"{MS}::SkipLayerNormalization": [case(normal(2, 3, 4), normal(2, 3, 4), positive(4), normal(4), normal(4), epsilon=0.01)],
+    f"{MS}::SkipSimplifiedLayerNormalization": [case(normal(2, 3, 4), normal(2, 3, 4), positive(4), epsilon=0.01)],
+    f"{MS}::TransposeMatMul": [case(normal(4, 3), normal(4, 5), transA=1)],
+    f"{MS}::Trilu": [case(normal(3, 4), scalar(1))],
     # ---- steps of optimizers
     f"{TRAINING}::Adagrad": [case(scalar(0.1, np.float64), scalar(2), normal(3), normal(3), positive(3), outputs=2)],
     f"{TRAINING}::Adam": [case(scalar(0.1, np.float64), scalar(2), normal(3), normal(3), normal(3), positive(3), outputs=3)],
@@ -347,6 +382,26 @@ _MADE = "makes its output of counts and sizes, which have no gradient"
 _RANDOM = "draws at random"
 _CONTAINER = "works on sequences or optionals: see test_sequences_carry_gradients"
 
+_MS_ROUNDED = [
+    "DynamicQuantizeLSTM",
+    "DynamicQuantizeMatMul",
+    "MatMulIntegerToFloat",
+    "NhwcMaxPool",
+    "QAttention",
+    "QGemm",
+    "QLinearAdd",
+    "QLinearAveragePool",
+    "QLinearConcat",
+    "QLinearConv",
+    "QLinearGlobalAveragePool",
+    "QLinearLeakyRelu",
+    "QLinearMul",
+    "QLinearSigmoid",
+    "QLinearSoftmax",
+    "QLinearWhere",
+    "QuantizeLinear",
+]
+
 NONE: dict[str, str] = {
     **dict.fromkeys(("And", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "Not", "Or", "Xor"), _TRUTH),
     **dict.fromkeys(("BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"), "works on bits"),
@@ -359,6 +414,7 @@ NONE: dict[str, str] = {
     **dict.fromkeys(("SequenceEmpty", "SequenceLength", "SplitToSequence"), _CONTAINER),
     **dict.fromkeys(("Optional", "OptionalGetElement", "OptionalHasElement"), _CONTAINER),
     **dict.fromkeys((f"{ML}::LabelEncoder", f"{ML}::OneHotEncoder"), "looks labels up in a table"),
+    **dict.fromkeys((f"{MS}::{name}" for name in _MS_ROUNDED), _STRAIGHT),
     f"{ML}::TreeEnsemble": "decides by thresholds",
     "netwright.training::BatchNormalization": "counts its runs: see test_dropout_norms",
 }

@@ -15,7 +15,7 @@ from netwright.backends.torch.table import find_entry
 from tests.backends.torch.gradient_cases import CASES, FLAT, NONE, Case
 from tests.backends.torch.programs import from_text, one_node
 
-VERSIONS = {"": onnx.defs.onnx_opset_version(), "ai.onnx.ml": 5, "ai.onnx.preview.training": 1}
+VERSIONS = {"": onnx.defs.onnx_opset_version(), "ai.onnx.ml": 5, "ai.onnx.preview.training": 1, "com.microsoft": 1}
 """Of the operator sets."""
 
 
