@@ -67,6 +67,19 @@ class Ledger:
         """A ledger that grows on its own; its entries are shared, since they are frozen."""
         return Ledger(list(self.actions), list(self.misses))
 
+    def shared(self, other: Ledger) -> int:
+        """How many actions both begin with: what programs of a common ancestor have in common."""
+        count = 0
+        for mine, theirs in zip(self.actions, other.actions, strict=False):
+            if (mine.identity, mine.number) != (theirs.identity, theirs.number):
+                break
+            count += 1
+        return count
+
+    def since(self, count: int) -> Ledger:
+        """What was done after the first `count` actions; misses left out."""
+        return Ledger(self.actions[count:])
+
     def at(self, site: str) -> Iterator[Action]:
         """The actions at one site, in order."""
         return (action for action in self.actions if action.site == site)

@@ -51,7 +51,9 @@ def lower_to_torch(
     bank = Bank(trainable=trainable, share=share)
     found = fusions(work, frozenset(wanted))
     weights = frozenset(value.name or "" for value in program.initializers())
-    settings = Settings(trainable=trainable, train_norms=train_norms, weights=weights, fused=found.calls, inside=found.inside)
+    settings = Settings(
+        trainable=trainable, train_norms=train_norms, weights=weights, wanted=frozenset(wanted), fused=found.calls, inside=found.inside
+    )
     builder = GraphBuilder(work, bank, settings)
     inputs = work.inputs
     for value in inputs:

@@ -160,7 +160,7 @@ def _requests(builder: GraphBuilder, node: onnx_ir.Node, entry: OpEntry, *, carr
     if "training" in entry.requests:
         found["training"] = builder.get("training")
     if "wanted" in entry.requests:
-        found["wanted"] = tuple(bool(output.name) and (bool(output.uses()) or output.is_graph_output()) for output in node.outputs)
+        found["wanted"] = tuple(_is_read(builder, output) for output in node.outputs)
     if "opset" in entry.requests:
         found["opset"] = builder.program.model.opset_imports.get(node.domain, 1)
     if "result" in entry.requests and node.outputs[0].dtype is not None:
@@ -168,6 +168,10 @@ def _requests(builder: GraphBuilder, node: onnx_ir.Node, entry: OpEntry, *, carr
     if carried:
         found["carried"] = True
     return found
+
+
+def _is_read(builder: GraphBuilder, output: onnx_ir.Value) -> bool:
+    return bool(output.name) and (bool(output.uses()) or output.is_graph_output() or output.name in builder.settings.wanted)
 
 
 def _moves_carried(builder: GraphBuilder, node: onnx_ir.Node, entry: OpEntry) -> bool:

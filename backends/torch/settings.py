@@ -33,6 +33,7 @@ class Settings:
         trainable: parameters require gradients, and integers of a quantized program are carried.
         train_norms: BatchNormalization takes statistics from the batch while the module is training.
         weights: names of initializers that may become parameters; constants in bodies of functions do not.
+        wanted: names of inner values that are asked for.
         fused: what is computed by one call, by the node that ends the pattern; see `netwright.backends.torch.fuse`.
         inside: nodes that such a call makes needless.
     """
@@ -40,5 +41,6 @@ class Settings:
     trainable: bool
     train_norms: bool
     weights: frozenset[str]
+    wanted: frozenset[str] = frozenset()
     fused: Mapping[onnx_ir.Node, Fused] = field(default_factory=dict[onnx_ir.Node, Fused])
     inside: frozenset[onnx_ir.Node] = frozenset()

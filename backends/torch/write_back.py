@@ -19,7 +19,7 @@ from netwright.backends.torch.binding import Binding, Bound, binding_of
 from netwright.backends.torch.carrying import integers
 from netwright.backends.torch.dtypes import to_array, to_tensor
 from netwright.ir.errors import NetwrightError
-from netwright.ir.ledger import Action, Ledger
+from netwright.ir.ledger import Ledger
 from netwright.ir.lineage import Inverses, inverses, lineage
 from netwright.ir.maps import Gone
 from netwright.ir.program import Program
@@ -99,22 +99,14 @@ def _since(older: Ledger, newer: Ledger) -> Ledger:
     Raises:
         NetwrightError: the newer program does not descend from the older one.
     """
-    before = [_key(action) for action in older.actions]
-    after = [_key(action) for action in newer.actions]
-    if after[: len(before)] != before:
+    if older.shared(newer) < len(older.actions):
         raise NetwrightError(
             f"The GraphModule was not made from this program or a descendant: {len(older.actions)} actions made the program, "
             f"and the module's {len(newer.actions)} do not begin with them.",
             place="write_back",
             remedy="Give the program that to_torch took, or one from before later passes.",
         )
-    rest = Ledger()
-    rest.actions.extend(newer.actions[len(before) :])
-    return rest
-
-
-def _key(action: Action) -> tuple[object, ...]:
-    return (action.number, action.rule, action.site)
+    return newer.since(len(older.actions))
 
 
 def _brought_back(program: Program, trained: Mapping[str, np.ndarray], learned: Sequence[str], ledger: Ledger) -> dict[str, np.ndarray]:

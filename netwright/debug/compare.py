@@ -11,7 +11,6 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.errors import DataError
-from netwright.ir.ledger import Ledger
 from netwright.ir.lineage import lineage
 from netwright.ir.maps import Gone, Mapped, Same
 from netwright.ir.program import Program
@@ -141,7 +140,7 @@ def _paired(first: Sequence[str], second: Sequence[str], what: str) -> dict[str,
 
 def _counterparts(first: Program, second: Program) -> tuple[dict[str, Mapped], tuple[str, ...]]:
     """How inner values of the second come from values of the first, in the second's order; and those that do not."""
-    since = _since(first.ledger, second.ledger)
+    since = second.ledger.since(first.ledger.shared(second.ledger))
     known = {value.name for node in first.graph for value in node.outputs} | {value.name for value in first.graph.inputs}
     outputs = set(_names(second.outputs))
     found: dict[str, Mapped] = {}
@@ -156,16 +155,6 @@ def _counterparts(first: Program, second: Program) -> tuple[dict[str, Mapped], t
             else:
                 found[value.name] = origin
     return found, tuple(unmatched)
-
-
-def _since(old: Ledger, new: Ledger) -> Ledger:
-    """What was done after the part that both ledgers begin with."""
-    shared = 0
-    for before, after in zip(old.actions, new.actions, strict=False):
-        if before.identity != after.identity:
-            break
-        shared += 1
-    return Ledger(new.actions[shared:])
 
 
 def _difference(name: str, mapped: Mapped, old: Mapping[str, np.ndarray], actual: np.ndarray) -> Difference:

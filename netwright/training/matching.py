@@ -129,9 +129,9 @@ class Relation:
     def __init__(self, student: Program, teacher: Program) -> None:
         self.student = student
         self.teacher = teacher
-        shared = len(student.ledger.actions) if _is_copy(student, teacher) else _shared(student.ledger, teacher.ledger)
-        self._student_since = Ledger(student.ledger.actions[shared:])
-        self._teacher_since = Ledger(teacher.ledger.actions[shared:])  # nothing of a copy, whose ledger is shorter
+        shared = len(student.ledger.actions) if _is_copy(student, teacher) else student.ledger.shared(teacher.ledger)
+        self._student_since = student.ledger.since(shared)
+        self._teacher_since = teacher.ledger.since(shared)  # nothing of a copy, whose ledger is shorter
         self._values = _main_values(teacher)
         self._heirs = {source: name for name in self._values if (source := _origin_of(self._teacher_since, name)) is not None}
         self.stranger = self._why_strange()
@@ -168,14 +168,6 @@ class Relation:
             f"the student does not come from the teacher: {len(known)} of the teacher's {len(matrices)} weight matrices are found in it; "
             "give pairs of values"
         )
-
-
-def _shared(first: Ledger, second: Ledger) -> int:
-    """How many actions both ledgers begin with."""
-    for count, (one, other) in enumerate(zip(first.actions, second.actions, strict=False)):
-        if one.identity != other.identity:
-            return count
-    return min(len(first.actions), len(second.actions))
 
 
 def _is_copy(student: Program, teacher: Program) -> bool:

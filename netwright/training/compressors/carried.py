@@ -13,7 +13,7 @@ from torch import Tensor
 from netwright.backends.onnxruntime import OrtExecutor
 from netwright.ir.errors import NetwrightError
 from netwright.ir.fingerprint import fingerprint
-from netwright.ir.ledger import Ledger, Miss
+from netwright.ir.ledger import Miss
 from netwright.ir.program import Program, constant
 from netwright.passes.base import Pass, PlannedPass, Proposals
 from netwright.passes.context import Context
@@ -153,7 +153,7 @@ def _run(made: Pass, inner: Plan | None, program: Program, weights: Mapping[str,
             editor.set_constant(value, array)
     plans = {**context.plans, **({made.name: _fitted(inner, work)} if inner is not None else {})}
     done = run(work, [made], replace(context, plans=plans), copy=False).program
-    since = Ledger(done.ledger.actions[len(program.ledger.actions) :])
+    since = done.ledger.since(len(program.ledger.actions))
     current = {value.name or "": value.const_value.numpy() for value in done.initializers() if value.const_value is not None}
     seen = see_through(since, current, {name: array.shape for name, array in weights.items()})
     probed = probe(program, done, seen.refused, context.executor or OrtExecutor()) if seen.refused else {}
