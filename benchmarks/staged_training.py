@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,15 +80,8 @@ class Arms:
 
     def single(self, size: str, seed: int, *, taught: bool) -> Program:
         """One stage on the task's rows, on labels alone or with the reference."""
-        teacher = self.teacher if taught else None
-        return self._run(
-            [
-                Stage(
-                    model=self._untrained(size, seed), data=self.task, loss="cross_entropy", teacher=teacher, steps=self.steps, distill=SOFT
-                )
-            ],
-            seed,
-        )
+        stage = Stage(model=self._untrained(size, seed), data=self.task, loss="cross_entropy", steps=self.steps)
+        return self._run([replace(stage, teacher=self.teacher, distill=SOFT) if taught else stage], seed)
 
     def two(self, first: str, second: str, seed: int) -> Program:
         """General data toward the reference, then the task; the second model is the first one, or a smaller one that learns from it."""

@@ -9,6 +9,7 @@ import onnx_ir
 
 from netwright.ir.editor import Editor
 from netwright.ir.maps import Cast, Mapped, Reshape, Same, ValueMap
+from netwright.ir.opinfo import subgraphs
 from netwright.ir.program import Program
 from netwright.training.compressors.sites import WeightSite
 
@@ -24,9 +25,11 @@ def int4_fits(program: Program, site: WeightSite, top: int) -> bool:
 
 
 def anchor_of(program: Program, site: WeightSite) -> onnx_ir.Node:
-    """The first node of the graph that reads the weight."""
+    """The first node of the main graph that reads the weight, itself or in a graph that it holds."""
     uses = {use.node for use in site.value.uses()}
-    return next(node for node in program.graph if node in uses)
+    return next(
+        node for node in program.graph if node in uses or any(inner in uses for _, held in subgraphs(node) for inner in held.all_nodes())
+    )
 
 
 def store_integers(editor: Editor, site: WeightSite, codes: np.ndarray, scale: np.ndarray, *, int4: bool) -> None:
