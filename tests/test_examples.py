@@ -7,7 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
+import onnx_ir
+
 import netwright as nw
+from netwright.ir.program import Program
 from tests.passes.programs import attention
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -31,3 +36,33 @@ def test_which_rewrite_lists_actions_with_errors(tmp_path: Path) -> None:
     lines = ran("which_rewrite.py", tmp_path / "m.onnx", "simplify, quantize").splitlines()
     assert lines
     assert all("max abs error" in line for line in lines)
+
+
+def test_train_a_file_learns_and_stores_small_integers(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(256, 64)).astype(np.float32)
+    np.savez(tmp_path / "d.npz", x=features, labels=(features[:, :32].sum(1) > features[:, 32:].sum(1)).astype(np.int64))
+    nw.save(classifier(), tmp_path / "m.onnx")
+    printed = ran("train_a_file.py", tmp_path / "m.onnx", tmp_path / "d.npz", tmp_path / "out.onnx")
+    assert "fine-tuning" in printed
+    assert "left alone: %head" in printed
+    types = {value.dtype for value in nw.load(tmp_path / "out.onnx").initializers()}
+    assert onnx_ir.DataType.INT4 in types
+
+
+def classifier() -> Program:
+    """Two linear layers without weights worth keeping: [N, 64] → [N, 2]."""
+    rng = np.random.default_rng(1)
+    text = """<ir_version: 10, opset_import: ["" : 21]>
+    classifier (float[N, 64] x, float[64, 128] w, float[128, 2] head) => (float[N, 2] y) {
+        h = MatMul(x, w)
+        a = Relu(h)
+        y = MatMul(a, head)
+    }"""
+    model = onnx.parser.parse_model(text)
+    for value in list(model.graph.input)[1:]:
+        shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        array = (rng.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, value.name))
+        model.graph.input.remove(value)
+    return nw.load(model)
