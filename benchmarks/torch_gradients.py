@@ -11,23 +11,19 @@ Targets: outputs within 1e-5, gradients of all parameters within 1e-4 of the mod
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-import onnx
 import torch
 from torch import Tensor, nn
 
 from benchmarks._gradients import Difference, Gradients, difference, floats, loss, of_module, of_program, simplified
 from benchmarks._networks import NETWORKS, Network
+from benchmarks._onnx2torch import OLD, convert_any
 from benchmarks.exports.export import quiet
 from benchmarks.table import Row, report
 from netwright.frontends.torch import trace
 from netwright.ir.errors import NetwrightError
-
-OLD = 18
-"""The lowest opset that torch exports to; onnx2torch knows few of the newer operators."""
 
 
 def rows(network: Network, *, peer: bool) -> Iterator[Row]:
@@ -54,27 +50,22 @@ def rows(network: Network, *, peer: bool) -> Iterator[Row]:
 
 
 def peer_row(network: Network, module: nn.Module, given: Mapping[str, Tensor], expected: tuple[list[Tensor], Gradients]) -> Row:
-    """onnx2torch on the first form of the model that it converts and runs; the reasons where there is none."""
-    reasons: list[str] = []
-    for label, export in FORMS.items():
-        row = _row(
-            network,
-            f"onnx2torch, {label}",
-            len(expected[1]),
-            lambda export=export: difference(expected, by_onnx2torch(export(module, given), module, given)),
-            Exception,
-        )
-        if "fails" not in row:
-            return row
-        reasons.append(str(row["fails"]))
-    return {"model": network.name, "through": "onnx2torch", "parameters": len(expected[1]), "fails": f"{FIRST}: {reasons[0]}"}
+    """onnx2torch on the first form of the model that it converts and runs."""
+    found: list[Difference] = []
+
+    def measure() -> Difference:
+        label = convert_any(module, given, lambda converted: found.append(difference(expected, _of_converted(converted, module, given))))
+        labels.append(label)
+        return found[-1]
+
+    labels: list[str] = []
+    row = _row(network, "onnx2torch", len(expected[1]), measure, Exception)
+    return {**row, "through": ", ".join(["onnx2torch", *labels])}
 
 
-def by_onnx2torch(model: onnx.ModelProto, module: nn.Module, given: Mapping[str, Tensor]) -> tuple[list[Tensor], Gradients]:
-    """Outputs and gradients through onnx2torch; its parameters are known by their values."""
-    from benchmarks._onnx2torch import convert
-
-    converted = convert(model).eval()
+def _of_converted(converted: nn.Module, module: nn.Module, given: Mapping[str, Tensor]) -> tuple[list[Tensor], Gradients]:
+    """Outputs and gradients of onnx2torch's module; its parameters are known by their values."""
+    converted.eval()
     outputs = floats(converted(*given.values()))
     loss(outputs).backward()
     made = [(parameter.detach().numpy(), parameter.grad.numpy()) for parameter in converted.parameters() if parameter.grad is not None]
@@ -86,43 +77,6 @@ def by_onnx2torch(model: onnx.ModelProto, module: nn.Module, given: Mapping[str,
         if gradient is not None:
             found[name] = gradient
     return [output.detach() for output in outputs], found
-
-
-class _Positional(nn.Module):
-    """A module by the order of its arguments, as torch's older exporter wants it."""
-
-    def __init__(self, module: nn.Module, names: tuple[str, ...]) -> None:
-        super().__init__()
-        self.module = module
-        self.names = names
-
-    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
-        return tuple(floats(self.module(**dict(zip(self.names, given, strict=True)))))
-
-
-def _by_dynamo(module: nn.Module, given: Mapping[str, Tensor]) -> onnx.ModelProto:
-    exported = torch.onnx.export(module, kwargs=dict(given), opset_version=OLD, dynamo=True, verbose=False)
-    assert exported is not None
-    return exported.model_proto
-
-
-def _by_torchscript(opset: int) -> Callable[[nn.Module, Mapping[str, Tensor]], onnx.ModelProto]:
-    def export(module: nn.Module, given: Mapping[str, Tensor]) -> onnx.ModelProto:
-        with tempfile.TemporaryDirectory() as folder:
-            path = f"{folder}/model.onnx"
-            torch.onnx.export(_Positional(module, tuple(given)).eval(), tuple(given.values()), path, opset_version=opset, dynamo=False)
-            return onnx.load(path)
-
-    return export
-
-
-FIRST = f"torch's default export, opset {OLD}"
-FORMS: Mapping[str, Callable[[nn.Module, Mapping[str, Tensor]], onnx.ModelProto]] = {
-    FIRST: _by_dynamo,
-    "TorchScript export, opset 16": _by_torchscript(16),
-    "TorchScript export, opset 14": _by_torchscript(14),
-}
-"""Forms of a model that are tried with onnx2torch, all of fixed sizes."""
 
 
 def _same_way(own: np.ndarray, values: np.ndarray, gradient: np.ndarray) -> np.ndarray | None:
