@@ -7,6 +7,10 @@ weights are the rounding of latent float weights, which the optimizer sees.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import cast
+
 import ml_dtypes
 import numpy as np
 import onnx_ir
@@ -51,7 +55,7 @@ def latent_of(value: onnx_ir.Value, reader: onnx_ir.Node) -> tuple[Latent, torch
     scale = reader.inputs[1] if reader.op_type == "DequantizeLinear" and not reader.domain else None
     zero = reader.inputs[2] if scale is not None and len(reader.inputs) > 2 else None
     if scale is None or scale.const_value is None or (zero is not None and zero.const_value is None):
-        unit = _unit(value, reader) or 1.0 / max(abs(low), high)
+        unit = _unit(value, reader) or 1.0 / max(1.0, float(np.abs(whole).max(initial=0.0)))
         return Latent(low, high, unit=unit), torch.from_numpy(whole) * unit
     axis, block = int_attr(reader, "axis", 1), int_attr(reader, "block_size", 0)
     latent = Latent(low, high, scale.name, None if zero is None else zero.name, axis, block)
@@ -65,16 +69,24 @@ def latent_of(value: onnx_ir.Value, reader: onnx_ir.Node) -> tuple[Latent, torch
 
 
 def _unit(value: onnx_ir.Value, reader: onnx_ir.Node) -> float | None:
-    """What a step of an integer weight is worth, where the scale is the reader's next input or what its result is multiplied by.
+    """What a step of an integer weight is worth: of a bias, two scales' product; else the reader's next input, or what its result is
+    multiplied by, where these are scales.
 
     Args:
         value: the integer weight.
         reader: the node that takes it.
     """
+    if reader.op_type in _BIASED and value.dtype is onnx_ir.DataType.INT32:
+        sizes = [_mean_size(reader.inputs[index]) for index in _BIASED[reader.op_type]]
+        return None if None in sizes else float(np.prod(cast("list[float]", sizes)))
     place = next(index for index, given in enumerate(reader.inputs) if given is value)
     following = reader.inputs[place + 1] if place + 1 < len(reader.inputs) else None
     scale = _mean_size(following) or _mean_factor(reader.outputs[0], steps=3)
     return scale if scale and np.isfinite(scale) else None
+
+
+_BIASED: Mapping[str, tuple[int, int]] = MappingProxyType({"QLinearConv": (1, 4), "QGemm": (1, 4)})
+"""Operators with an integer bias in steps of the product of two of their scales."""
 
 
 def _mean_factor(value: onnx_ir.Value, steps: int) -> float | None:

@@ -49,6 +49,18 @@ def infer_matmul_integer_to_float(context: Context, node: onnx_ir.Node) -> None:
     set_output(context, node.outputs[0], matmul_dims(context, a, b), scale.dtype)
 
 
+@register(CONTRIB_DOMAIN, "QGemm")
+def infer_qgemm(context: Context, node: onnx_ir.Node) -> None:
+    """Product of 8-bit matrices: the type of `y_zero_point`, or float where the result is not quantized again."""
+    a, scale, _, b = required(node, 4)
+    zero = node.inputs[8] if len(node.inputs) > 8 else None
+    shape = None
+    if a.shape is not None and b.shape is not None and a.shape.rank() == 2 and b.shape.rank() == 2:
+        rows = a.shape[1 if int_attr(node, "transA", 0) else 0]
+        shape = (rows, b.shape[0 if int_attr(node, "transB", 0) else 1])
+    set_output(context, node.outputs[0], shape, scale.dtype if zero is None else zero.dtype)
+
+
 @register(CONTRIB_DOMAIN, "GatherBlockQuantized")
 def infer_gather_block_quantized(context: Context, node: onnx_ir.Node) -> None:
     """A look-up in a table of 2, 4 or 8 bits, scaled to float; uint8 tables hold 8 / bits elements a byte in the last axis."""

@@ -206,7 +206,7 @@ def test_contents_stay_out_of_the_file() -> None:
 
 
 @pytest.mark.parametrize(
-    "op", ["DynamicQuantizeMatMul", "MatMulIntegerToFloat", "GatherBlockQuantized", "DynamicQuantizeLSTM", "MatMulNBits"]
+    "op", ["DynamicQuantizeMatMul", "MatMulIntegerToFloat", "GatherBlockQuantized", "DynamicQuantizeLSTM", "MatMulNBits", "QGemm"]
 )
 def test_fused_operators_of_the_runtime_have_shapes(op: str) -> None:
     calls = {
@@ -217,6 +217,11 @@ def test_fused_operators_of_the_runtime_have_shapes(op: str) -> None:
             "float[t, b, 8] x, int8[2, 8, 64] w, int8[2, 16, 64] r, float[2] k, int8[2] z, float[2] k2, int8[2] z2",
             '<direction="bidirectional", hidden_size=16>(x, w, r, , , , , , k, z, k2, z2)',
             "f32[t, 2, b, 16]",
+        ),
+        "QGemm": (
+            "uint8[b, 8] x, float k, uint8 z, int8[16, 8] w, float j, int8 v, int32[16] c, float s, uint8 u",
+            "<transB=1>(x, k, z, w, j, v, c, s, u)",
+            "u8[b, 16]",
         ),
         "MatMulNBits": ("float[b, 64] x, uint8[10, 2, 16] w, float[20] k", "<K=64, N=10, block_size=32>(x, w, k)", "f32[b, 10]"),
     }
