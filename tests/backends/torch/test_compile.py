@@ -11,7 +11,7 @@ from benchmarks._gradients import floats
 from netwright.backends.torch import lower_to_torch
 from tests.models import SMALL_MODELS, traced
 
-QUICK = ("resnet", "encoder_separate_qkv", "decoder")
+QUICK = ("resnet", "encoder_separate_qkv")
 """The others take long to trace."""
 
 
@@ -31,7 +31,7 @@ def test_a_compiled_module_is_one_graph_and_equals_the_eager_one(name: str) -> N
         torch.testing.assert_close(floats(compiled(*given)), floats(module(*given)), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["resnet", "encoder_separate_qkv"])
+@pytest.mark.parametrize("name", ["resnet", pytest.param("encoder_separate_qkv", marks=pytest.mark.slow)])
 def test_gradients_of_a_compiled_module_are_those_of_the_eager_one(name: str) -> None:
     given = tuple(SMALL_MODELS[name].example().values())
     eager, other = lower_to_torch(traced(name)), lower_to_torch(traced(name))
