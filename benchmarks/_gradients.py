@@ -50,8 +50,8 @@ class Difference:
 def of_module(module: nn.Module, given: Mapping[str, Tensor]) -> tuple[list[Tensor], Gradients]:
     """A module's float outputs, and the gradients of its parameters."""
     module.zero_grad(set_to_none=True)
-    outputs = _floats(module(**given))
-    _loss(outputs).backward()
+    outputs = floats(module(**given))
+    loss(outputs).backward()
     found = {name: parameter.grad.numpy().copy() for name, parameter in module.named_parameters() if parameter.grad is not None}
     module.zero_grad(set_to_none=True)
     return [output.detach() for output in outputs], found
@@ -64,8 +64,8 @@ def of_program(program: Program, given: Mapping[str, Tensor]) -> tuple[list[Tens
     scales numbers; a parameter that was folded into others is left out.
     """
     module = lower_to_torch(program)
-    outputs = _floats(module(*given.values()))
-    _loss(outputs).backward()
+    outputs = floats(module(*given.values()))
+    loss(outputs).backward()
     parameters = dict(module.named_parameters())
     found = {
         bound.value: cast("Tensor", parameters[key].grad).numpy()
@@ -134,14 +134,14 @@ def _pulled(back: ValueMap, gradients: Sequence[np.ndarray]) -> np.ndarray | Non
     return None
 
 
-def _loss(outputs: Sequence[Tensor]) -> Tensor:
+def loss(outputs: Sequence[Tensor]) -> Tensor:
     """A number that depends on every element: the outputs' mean product with fixed random numbers."""
     generator = torch.Generator().manual_seed(7)
     terms = [(output * torch.randn(output.shape, generator=generator, dtype=output.dtype)).mean() for output in outputs]
     return torch.stack(terms).sum()
 
 
-def _floats(outputs: object) -> list[Tensor]:
+def floats(outputs: object) -> list[Tensor]:
     leaves = cast("list[object]", _pytree.tree_leaves(outputs))
     return [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()]
 
