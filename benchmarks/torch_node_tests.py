@@ -2,7 +2,7 @@
 
 `python -m benchmarks.torch_node_tests [NAME ...] [--json] [--reasons] [--no-peer]`; equal means within rtol 1e-3 and atol 1e-5 (or
 the case's own tolerance where that is wider), of the same type and shape. Every case that does not come out is counted with its reason;
-`--reasons` lists them by name, and `--markdown` writes the table of docs/torch.md.
+`--reasons` lists them by name.
 """
 
 from __future__ import annotations
