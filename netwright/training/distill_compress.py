@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from netwright.ir.ledger import Miss
 from netwright.ir.program import Program
-from netwright.passes.base import Proposals, RewritePass
+from netwright.passes.base import Proposals
 from netwright.passes.context import Context
 from netwright.passes.numerics import Lossy, Numerics
+from netwright.training.base import TrainingPass
 from netwright.training.errors import TrainingError
 from netwright.training.extra import require_extra
-from netwright.training.options import TrainOptions
 from netwright.training.recover import read_distill
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _COMPRESSOR = "quantize(bits=8)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillCompress(RewritePass):
+class DistillCompress(TrainingPass):
     """Compress while training toward the program as it is: the compressed model runs, full-precision weights learn.
 
     Three models (TernaryBERT, arXiv 2009.12812): the teacher, which stays; latent weights in full precision; and, at every step, the
@@ -44,30 +44,6 @@ class DistillCompress(RewritePass):
     """Options of `Distill`, such as {'hidden': 'auto', 'attention': 'auto', 'temperature': 2.0}."""
     labels: bool = True
     """Count the loss on labels too, where a loss is given."""
-    epochs: int = 1
-    """How often to go through the training data."""
-    steps: int | None = None
-    """How many optimizer steps to make; where given, it decides and not `epochs`."""
-    lr: float | None = None
-    """Highest learning rate; the optimizer's own default where not given."""
-    optimizer: str = "adamw"
-    """adamw, adam, sgd or rmsprop."""
-    schedule: str = "cosine"
-    """How the learning rate goes: constant, linear or cosine."""
-    warmup: float = 0.05
-    """Steps in which the learning rate grows: below 1 a share of all, else a number."""
-    weight_decay: float | None = None
-    """Weight decay of tensors of rank 2 and more; the optimizer's default where not given."""
-    clip: float | None = 1.0
-    """Largest norm of the whole gradient."""
-    batch_size: int | None = None
-    """Rows to a batch; 32 for arrays that hold everything, batches as they are otherwise."""
-    accumulate: int = 1
-    """Batches to a step."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of the computation; weights stay as they are."""
-    train_norms: bool = False
-    """Train BatchNormalization with the statistics of each batch."""
 
     def __post_init__(self) -> None:
         """Check the options.
@@ -75,7 +51,7 @@ class DistillCompress(RewritePass):
         Raises:
             TrainingError: one is out of range.
         """
-        self.options(Context())
+        TrainingPass.__post_init__(self)
         if self.teacher not in ("program", "original"):
             raise TrainingError(f"teacher is {self.teacher!r}.", place="teacher", remedy="Give 'program' or 'original'.")
         if self.distill:
@@ -93,24 +69,6 @@ class DistillCompress(RewritePass):
 
             parse_compressor(self.compressor)
         return frozenset({"training", "original"} if self.teacher == "original" else {"training"})
-
-    def options(self, context: Context) -> TrainOptions:
-        """The options of the run."""
-        return TrainOptions(
-            epochs=self.epochs,
-            steps=self.steps,
-            lr=self.lr,
-            optimizer=self.optimizer,
-            schedule=self.schedule,
-            warmup=self.warmup,
-            weight_decay=self.weight_decay,
-            clip=self.clip,
-            batch_size=self.batch_size,
-            accumulate=self.accumulate,
-            precision=self.precision,
-            seed=context.seed,
-            threads=context.threads,
-        )
 
     def rewrites(self, program: Program, context: Context) -> Proposals:
         """Train a copy, then propose its weights, and for each compressed tensor what stores it."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import onnx_ir
 
 from netwright.ir.program import Program
-from netwright.passes.base import Proposals, RewritePass
+from netwright.passes.base import Proposals
 from netwright.passes.context import Context
 from netwright.passes.numerics import Lossy, Numerics
 from netwright.passes.rewrite import Miss, Rewrite
+from netwright.training.base import TrainingPass
 from netwright.training.errors import TrainingError
 from netwright.training.extra import require_extra
 from netwright.training.history import HISTORY, History
-from netwright.training.options import TrainOptions
 
 if TYPE_CHECKING:
     from netwright.data import DataLike
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recover(RewritePass):
+class Recover(TrainingPass):
     """Train the program as it is now, to win back what earlier passes cost.
 
     On labels (`training` data with labels and a `loss`), or, with `distill`, toward the outputs of the program that the pipeline began
@@ -36,30 +36,6 @@ class Recover(RewritePass):
     name: ClassVar[str] = "recover"
     numerics: ClassVar[Numerics] = Lossy("metric")
 
-    epochs: int = 1
-    """How often to go through the training data."""
-    steps: int | None = None
-    """How many optimizer steps to make; where given, it decides and not `epochs`."""
-    lr: float | None = None
-    """Highest learning rate; the optimizer's own default where not given."""
-    optimizer: str = "adamw"
-    """adamw, adam, sgd or rmsprop."""
-    schedule: str = "cosine"
-    """How the learning rate goes: constant, linear or cosine."""
-    warmup: float = 0.05
-    """Steps in which the learning rate grows: below 1 a share of all, else a number."""
-    weight_decay: float | None = None
-    """Weight decay of tensors of rank 2 and more; the optimizer's default where not given."""
-    clip: float | None = 1.0
-    """Largest norm of the whole gradient."""
-    batch_size: int | None = None
-    """Rows to a batch; 32 for arrays that hold everything, batches as they are otherwise."""
-    accumulate: int = 1
-    """Batches to a step."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of the computation; weights stay as they are."""
-    train_norms: bool = False
-    """Train BatchNormalization with the statistics of each batch."""
     distill: bool | Mapping[str, object] = False
     """Train toward the original program: True, or options of `Distill`, such as {'hidden': 'auto', 'temperature': 2.0}."""
 
@@ -69,31 +45,13 @@ class Recover(RewritePass):
         Raises:
             TrainingError: one is out of range.
         """
-        self.options(Context())
+        TrainingPass.__post_init__(self)
         if isinstance(self.distill, Mapping):
             read_distill(self.distill)
 
     def needs(self) -> frozenset[str]:
         """Training data, and a loss or the original program."""
         return frozenset({"training", "original" if self.distill else "loss"})
-
-    def options(self, context: Context) -> TrainOptions:
-        """The options of the run."""
-        return TrainOptions(
-            epochs=self.epochs,
-            steps=self.steps,
-            lr=self.lr,
-            optimizer=self.optimizer,
-            schedule=self.schedule,
-            warmup=self.warmup,
-            weight_decay=self.weight_decay,
-            clip=self.clip,
-            batch_size=self.batch_size,
-            accumulate=self.accumulate,
-            precision=self.precision,
-            seed=context.seed,
-            threads=context.threads,
-        )
 
     def rewrites(self, program: Program, context: Context) -> Proposals:
         """Train a copy, then propose all its weights at once."""

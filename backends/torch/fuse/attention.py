@@ -15,11 +15,12 @@ from dataclasses import dataclass, field, replace
 
 import onnx_ir
 
-from netwright.backends.torch.fuse.pattern import contained, dims_of, producer, rank, read_once, read_within, scaled_by, typed_by
+from netwright.backends.torch.fuse.pattern import contained, dims_of, rank, read_once, read_within, scaled_by, typed_by
 from netwright.backends.torch.fuse.scalars import number
 from netwright.ir.dims import dims_equal
 from netwright.ir.opinfo import int_attr, ints_attr, is_float
 from netwright.ir.program import Program, constant
+from netwright.passes.simplify.match import producer
 
 _ABSORBED = 32.0
 """A fill value beside which numbers up to half of this vanish by rounding counts as a mask."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import onnx_ir
 
-from netwright.backends.torch.fuse.pattern import contained, dims_of, producer, rank, read_once
+from netwright.backends.torch.fuse.pattern import contained, dims_of, rank, read_once
 from netwright.ir.dims import dims_equal
 from netwright.ir.opinfo import ints_attr, is_float
 from netwright.ir.program import Program
+from netwright.passes.simplify.match import producer
 
 
 @dataclass(frozen=True, slots=True)

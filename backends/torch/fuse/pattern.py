@@ -8,17 +8,7 @@ import onnx_ir
 
 from netwright.backends.torch.fuse.scalars import number
 from netwright.ir.dims import Dim, as_dim
-from netwright.ir.opinfo import has_references
-
-
-def producer(value: onnx_ir.Value | None, *ops: str) -> onnx_ir.Node | None:
-    """The node that makes a value, if it is a standard operator of one of the given types."""
-    if value is None:
-        return None
-    node = value.producer()
-    if node is None or node.op_type not in ops or node.domain not in ("", "ai.onnx") or has_references(node):
-        return None
-    return node
+from netwright.passes.simplify.match import producer
 
 
 def read_once(value: onnx_ir.Value, keep: Collection[str]) -> bool:
