@@ -6,8 +6,9 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Callable, Generator, Mapping
+from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import onnx
@@ -26,9 +27,8 @@ def convert(model: onnx.ModelProto) -> torch.nn.Module:
         ImportError: onnx2torch is not installed (`make bench` installs it without its dependencies).
     """
     with _stand_in_for_torchvision():
-        from onnx2torch import convert as convert_model
-
-    return convert_model(model)
+        peer = import_module("onnx2torch")
+    return cast("Callable[[onnx.ModelProto], torch.nn.Module]", peer.convert)(model)
 
 
 def convert_any(module: torch.nn.Module, given: Mapping[str, torch.Tensor], check: Callable[[torch.nn.Module], object]) -> str:
