@@ -153,13 +153,14 @@ def _row(setting: Setting, arm: Arm, bits: int | str, *, whole: float, rounded: 
     scores = [rounded] if arm.distill is None else [setting.score(setting.run(arm, bits, seed)) for seed in range(seeds)]
     mean = statistics.mean(scores)
     drop = whole - rounded
+    worse = drop if setting.model.higher_is_better else -drop
     return {
         "bits": bits,
         "arm": arm.name,
         "labels": arm.labels,
         setting.model.primary: round(mean, 4),
         "spread": round(max(scores) - min(scores), 4),
-        "recovered": None if arm.distill is None or abs(drop) < setting.model.point / 10 else f"{100 * (mean - rounded) / drop:.0f} %",
+        "recovered": None if arm.distill is None or worse < setting.model.point / 10 else f"{100 * (mean - rounded) / drop:.0f} %",
         "seconds a run": round((time.perf_counter() - started) / len(scores), 1),
     }
 
