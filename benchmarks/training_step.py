@@ -6,7 +6,7 @@ A step is forward, loss, backward and AdamW's step. Models: ResNet-18 for 32×32
 BERT of 4 layers × 312 with a classifier, batch 16 × 64 tokens; each without dropout and with (the trace keeps it). onnx2torch gets
 torch's older export, where batch norms are folded and dropout is gone.
 Time: steps in turns, one process; a round's ratio is to the original's step in the same round, so that what disturbs the machine for a
-while disturbs both. Memory: each in processes of its own, by how much its resident set peaks in two steps (the least of five, since
+while disturbs both. Memory: each in processes of its own, by how much its resident set peaks in two steps (the least of three, since
 what the allocator keeps varies), and the bytes that autograd saves in one forward pass (parameters, and what is saved twice, left out).
 Targets: time 1.10 × the original's, memory 1.05 ×.
 """
@@ -146,7 +146,7 @@ def saved_bytes(arm: Arm, module: nn.Module) -> int:
     return sum(kept.values())
 
 
-TRIES = 5
+TRIES = 3
 """Processes whose memory is measured."""
 
 

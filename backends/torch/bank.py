@@ -48,9 +48,9 @@ class Bank:
         owner, leaf, path = self._place(name)
         if role is Role.LATENT:
             assert real is not None, "integer weights come with their floats"
-            self._register(owner, leaf, nn.Parameter(real, requires_grad=self._trainable))
+            owner.register_parameter(leaf, nn.Parameter(real, requires_grad=self._trainable))
         elif role is Role.PARAMETER:
-            self._register(owner, leaf, self._parameter(tensor))
+            owner.register_parameter(leaf, self._parameter(tensor))
         else:
             owner.register_buffer(leaf, self._data(tensor))
         self.tensors[path] = Bound(name, role.value, latent)
@@ -67,9 +67,6 @@ class Bank:
         owner, leaf, path = self._place(f"subgraphs.{name.replace('.', '_')}")
         owner.add_module(leaf, module)
         return path
-
-    def _register(self, owner: nn.Module, leaf: str, parameter: nn.Parameter) -> None:
-        owner.register_parameter(leaf, parameter)
 
     def _parameter(self, tensor: onnx_ir.TensorProtocol) -> nn.Parameter:
         own = _torch_tensor(tensor)

@@ -60,16 +60,9 @@ class GraphBuilder:
 
     # ---- the graph's own inputs and outputs --------------------------------------------------------------------
 
-    def take(self, value: onnx_ir.Value, held: OnHost | Carried | None = None) -> fx.Node:
-        """Make an argument of an input; it arrives as a tensor, or in the form that `held` has outside."""
-        node = self._placeholder(value.name or "input")
-        if held is None:
-            self._held[value] = InTensor(node)
-        elif isinstance(held, OnHost):
-            self._held[value] = OnHost(node, held.dtype)
-        else:
-            self._held[value] = Carried(node, held.dtype)
-        return node
+    def take(self, value: onnx_ir.Value) -> None:
+        """Make an argument of an input; it arrives as a tensor."""
+        self._held[value] = InTensor(self._placeholder(value.name or "input"))
 
     def lower(self, nodes: Sequence[onnx_ir.Node]) -> None:
         """Lower nodes in order."""
@@ -195,7 +188,6 @@ class GraphBuilder:
 
     def module(self, name: str) -> str:
         """Finish a subgraph: its module is registered, and the path returned."""
-        self._drop_unused_attributes()
         return self.bank.add_module(name, fx.GraphModule(torch.nn.Module(), self.graph))
 
     def bind(self, value: onnx_ir.Value, held: Held) -> None:
@@ -275,11 +267,6 @@ class GraphBuilder:
         if node.op == "get_attr":
             return str(node.target) != "training"
         return any(isinstance(held, InTensor | Carried) and held.node is node for held in self._held.values())
-
-    def _drop_unused_attributes(self) -> None:
-        for node in reversed(list(self.graph.nodes)):
-            if node.op == "get_attr" and not node.users:
-                self.graph.erase_node(node)
 
 
 def item(values: object, index: int) -> object:

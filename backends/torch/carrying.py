@@ -34,13 +34,6 @@ def round_latent(x: torch.Tensor, *, unit: float, low: int, high: int) -> torch.
     return inside + (inside.round() - inside).detach()
 
 
-def requantize_latent(
-    x: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor | None, *, axis: int, block_size: int, low: int, high: int
-) -> torch.Tensor:
-    """Latent weights in real units as integers: clip(round(x / scale) + zero_point, low, high)."""
-    return requantize(x, scale, zero_point, axis=axis, block_size=block_size, low=low, high=high)
-
-
 def latent_of(value: onnx_ir.Value, reader: onnx_ir.Node) -> tuple[Latent, torch.Tensor]:
     """How an integer weight comes from floats, and those floats as they are now.
 
@@ -117,7 +110,7 @@ def integers(x: torch.Tensor, latent: Latent, scale: torch.Tensor | None, zero_p
     with torch.no_grad():
         if scale is None:
             return round_latent(x, unit=latent.unit, low=latent.low, high=latent.high)
-        return requantize_latent(x, scale, zero_point, axis=latent.axis, block_size=latent.block_size, low=latent.low, high=latent.high)
+        return requantize(x, scale, zero_point, axis=latent.axis, block_size=latent.block_size, low=latent.low, high=latent.high)
 
 
 def integer_range(dtype: onnx_ir.DataType) -> tuple[int, int]:

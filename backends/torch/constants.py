@@ -10,6 +10,7 @@ from netwright.backends.torch import carrying, host
 from netwright.backends.torch.attributes import plain
 from netwright.backends.torch.dtypes import to_tensor
 from netwright.backends.torch.held import Carried, Held, InTensor, Literal, OnHost
+from netwright.backends.torch.ops.quantized import requantize
 from netwright.backends.torch.roles import Role, role_of
 from netwright.ir.errors import NetwrightError, UnsupportedModelError
 from netwright.ir.opinfo import site
@@ -95,4 +96,4 @@ def _latent(builder: GraphBuilder, value: onnx_ir.Value) -> Held:
     assert scale is not None, "a latent weight in real units has a scale"
     args = (node, builder.tensor(scale), None if zero is None else builder.tensor(zero))
     keywords = {"axis": latent.axis, "block_size": latent.block_size, "low": latent.low, "high": latent.high}
-    return Carried(builder.call(carrying.requantize_latent, args, keywords, name=name), value.const_value.dtype)
+    return Carried(builder.call(requantize, args, keywords, name=name), value.const_value.dtype)

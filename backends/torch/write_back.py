@@ -113,7 +113,15 @@ def _brought_back(program: Program, trained: Mapping[str, np.ndarray], learned: 
     """Arrays for the program's initializers; `learned` names what was trained among those of the module."""
     graph = _initializers(program)
     if not ledger.actions:
-        return {name: array for name, array in trained.items() if _fits(graph.get(name), array)}
+        found = {name: array for name, array in trained.items() if _fits(graph.get(name), array)}
+        foreign = [name for name in learned if name not in graph]
+        if foreign:
+            raise NetwrightError(
+                f"The program has no {', '.join(f'%{name}' for name in foreign[:8])}, which the module trained.",
+                place=foreign[0],
+                remedy="Give the program that to_torch took.",
+            )
+        return found
     back = inverses(ledger, trained)
     wanted = [name for name in {*back.known, *back.refused} if name in graph]
     found = _inverted(wanted, trained, back, ledger)

@@ -72,11 +72,6 @@ class Matching:
         """The inner values of the student that are compared, each once."""
         return tuple(dict.fromkeys(pair.student for pair in self.pairs if pair.kind != "output"))
 
-    @property
-    def teacher_values(self) -> tuple[str, ...]:
-        """All values of the teacher that are needed, each once."""
-        return tuple(dict.fromkeys(source for pair in self.pairs for source in pair.teacher.sources))
-
 
 def match(
     student: Program,

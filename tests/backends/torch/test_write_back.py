@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import numpy as np
+import onnx
 import onnx_ir
 import pytest
 import torch
@@ -333,3 +334,12 @@ def test_a_quantized_program_without_training_runs_on_true_integers() -> None:
     module = nw.to_torch(from_text(QDQ), trainable=False)
     assert module.get_buffer("w").dtype == torch.int8
     assert not list(module.parameters()) or not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_a_module_whose_weights_the_program_does_not_have_is_refused_though_neither_has_a_history() -> None:
+    """Two files: neither ledger says that they have nothing to do with each other, their names do."""
+    text = """<ir_version: 10, opset_import: ["" : 21]>
+    g (float[N, 2] x) => (float[N, 2] y) <float[2, 2] NAME = {1.0, 2.0, 3.0, 4.0}> { y = MatMul(x, NAME) }"""
+    mine, other = (nw.load(onnx.parser.parse_model(text.replace("NAME", name))) for name in ("mine", "other"))
+    with pytest.raises(NetwrightError, match="%other"):
+        nw.write_back(mine, nw.to_torch(other))
