@@ -82,6 +82,27 @@ class PlannedPass(Pass):
     def carry_out(self, program: Program, plan: Plan) -> Proposals:
         """Yield the rewrites of a plan."""
 
+    def needs_with_plan(self) -> frozenset[str]:
+        """What must be in the context where the plan is given: what `settle` reads, and no longer what deciding takes."""
+        return frozenset()
+
+    def settles(self, context: Context) -> bool:
+        """True where `settle` has something to do; only then is a clone made of the program as it is before the plan."""
+        del context
+        return False
+
+    def settle(self, before: Program, program: Program, plan: Plan, context: Context) -> Proposals:
+        """Yield rewrites that need data, after the plan was carried out: weights that are fitted to what is left, say.
+
+        Args:
+            before: the program as it was before the plan; it stays so.
+            program: as it is now.
+            plan: what was carried out. Rewrites of it may have been declined, so that `program` may hold more than it says.
+            context: what may be used.
+        """
+        del before, program, plan, context
+        yield from ()
+
     def chosen_plan(self, program: Program, context: Context) -> Plan:
         """The plan given as an option, else the one in the context for this pass, else one made now."""
         if self.plan is not None:
@@ -89,8 +110,15 @@ class PlannedPass(Pass):
         given = context.plans.get(self.name)
         return given if given is not None else self.make_plan(program, context)
 
+    def carry_out_and_settle(self, program: Program, plan: Plan, context: Context) -> Proposals:
+        """Carry a plan out, then settle."""
+        before = program.clone() if self.settles(context) else None
+        yield from self.carry_out(program, plan)
+        if before is not None:
+            yield from self.settle(before, program, plan, context)
+
     def rewrites(self, program: Program, context: Context) -> Proposals:
-        """Make the plan, report its misses, carry it out."""
+        """Make the plan, report its misses, carry it out, settle."""
         plan = self.chosen_plan(program, context)
         yield from plan.misses
-        yield from self.carry_out(program, plan)
+        yield from self.carry_out_and_settle(program, plan, context)

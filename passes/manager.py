@@ -188,7 +188,7 @@ class _OnePass:
             self.row.note = plan.note
             for miss in plan.misses:
                 self._miss(miss)
-            proposals = self.current.carry_out(self.program, plan)
+            proposals = self.current.carry_out_and_settle(self.program, plan, self.context)
         else:
             proposals = self.current.rewrites(self.program, self.context)
         try:

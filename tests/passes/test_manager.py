@@ -14,9 +14,9 @@ import pytest
 from netwright.ir import Program
 from netwright.ir.errors import CheckError, ContractError, NetwrightError, PassCrash
 from netwright.ir.origin import origin_of
-from netwright.passes import Context, Plan, run
+from netwright.passes import Context, Plan, Rewrite, run
 from netwright.passes.instruments import OracleCheck, PrintStages
-from tests.passes.toy import Crash, DropNeg, Lie, NeedsData, Planned, ops, program_of
+from tests.passes.toy import Crash, DropNeg, Lie, NeedsData, Planned, Settled, ops, program_of
 
 
 class ReferenceExecutor:
@@ -112,6 +112,30 @@ def test_a_given_plan_is_carried_out_instead_of_making_one() -> None:
     plan = Plan(pass_name="planned", fingerprint="test", decisions={"d": {"into": "Sqrt"}})
     outcome = run(program_of(), [Planned()], Context(plans={"planned": plan}))
     assert ops(outcome.program) == ["Neg", "Neg", "Neg", "Sqrt", "Neg", "Abs"]
+
+
+def test_a_pass_settles_after_its_plan_with_the_program_from_before_at_hand() -> None:
+    context = Context(calibration=[], metric=lambda program: 0.0)
+    outcome = run(program_of(), [Settled()], context)
+    assert ops(outcome.program) == ["Relu", "Relu", "Neg", "Neg", "Neg", "Abs", "Abs", "Abs"]
+    assert [action.number for action in outcome.program.ledger.actions] == [f"0:settled#{count}" for count in (1, 2, 3, 4)]
+    assert outcome.rows[0].misses[-1].reason == "2 of 2 Neg are gone"
+    declined = run(program_of(), [Settled()], context, accept=lambda action: action.site != "a")
+    assert declined.rows[0].misses[-1].reason == "1 of 2 Neg are gone"
+    by_itself = [proposal for proposal in Settled().rewrites(program_of(), context) if not isinstance(proposal, Rewrite)]
+    assert by_itself[-1].reason == "0 of 2 Neg are gone"  # nobody applied what was proposed
+
+
+def test_a_pass_without_data_to_settle_with_does_not() -> None:
+    outcome = run(program_of(), [Settled()], Context(metric=lambda program: 0.0))
+    assert ops(outcome.program) == ["Relu", "Relu", "Neg", "Neg", "Neg", "Abs"]
+
+
+def test_a_given_plan_needs_nothing_that_deciding_takes() -> None:
+    with pytest.raises(ContractError, match="needs metric"):
+        run(program_of(), [Settled()], Context())
+    plan = Plan(pass_name="settled", fingerprint="test", decisions={"d": {"into": "Sqrt"}})
+    assert ops(run(program_of(), [Settled()], Context(plans={"settled": plan})).program)[3] == "Sqrt"
 
 
 def test_a_plan_survives_json() -> None:

@@ -120,3 +120,23 @@ class Planned(PlannedPass):
             source = node.inputs[0]
             into = str(decision["into"])
             yield Rewrite.build(node, lambda editor, into=into, source=source: editor.op(into, [source]), why="planned")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled(Planned):
+    """As `Planned`; where there is calibration data, as many Abs follow as Neg went."""
+
+    name: ClassVar[str] = "settled"
+
+    def needs(self) -> frozenset[str]:
+        return frozenset({"metric"})
+
+    def settles(self, context: Context) -> bool:
+        return context.calibration is not None
+
+    def settle(self, before: Program, program: Program, plan: Plan, context: Context) -> Proposals:
+        gone = ops(before).count("Neg") - ops(program).count("Neg")
+        yield Miss(f"{gone} of {len(plan.decisions)} Neg are gone", "y")
+        for _ in range(gone):
+            node = next(program.nodes("Abs"))
+            yield Rewrite.build(node, lambda editor, node=node: editor.op("Abs", [editor.op("Abs", list(node.inputs))]), why="settled")
