@@ -5,7 +5,7 @@ Arrays in and out are numpy's, so that no pass knows a backend. `netwright.compi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -36,6 +36,10 @@ class Gradients(Protocol):
 
     def of(self, program: Program, batches: Iterable[Feeds], loss: Loss, values: Sequence[str]) -> dict[str, np.ndarray]:
         """Mean gradient of the loss with respect to each value: a weight, or an inner value of the main graph."""
+        ...
+
+    def each(self, program: Program, batches: Iterable[Feeds], loss: Loss, values: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+        """The gradients of each batch, one after the other; the program is lowered once."""
         ...
 
     def squares(self, program: Program, batches: Iterable[Feeds], loss: Loss, values: Sequence[str]) -> dict[str, np.ndarray]:

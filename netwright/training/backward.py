@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -51,6 +51,34 @@ def mean_gradients(
         TrainingError: a value that has no gradient: integers, or no such value.
         DataError: no batch; batches of different shapes and an inner value.
     """
+    sums: dict[str, torch.Tensor] = {}
+    rows = 0
+    for count, gradients in _batch_gradients(program, batches, loss, values, threads):
+        rows += count
+        for name, gradient in gradients.items():
+            _add(sums, name, (gradient.square() if squared else gradient) * count)
+    if not rows:
+        raise DataError("The data holds no batch.", place="gradients", remedy="Give at least one.")
+    return {name: to_array(one / rows) for name, one in sums.items()}
+
+
+def batch_gradients(
+    program: Program,
+    batches: Iterable[Mapping[str, np.ndarray]],
+    loss: LossLike,
+    values: Sequence[str],
+    *,
+    threads: int | None = None,
+) -> Iterator[dict[str, np.ndarray]]:
+    """The gradient of each batch, one after the other; otherwise as `mean_gradients`."""
+    for _, gradients in _batch_gradients(program, batches, loss, values, threads):
+        yield {name: to_array(gradient) for name, gradient in gradients.items()}
+
+
+def _batch_gradients(
+    program: Program, batches: Iterable[Mapping[str, np.ndarray]], loss: LossLike, values: Sequence[str], threads: int | None
+) -> Iterator[tuple[int, dict[str, torch.Tensor]]]:
+    """How many rows each batch has, and its gradients."""
     total = batch_loss(loss, program)
     weights = {value.name for value in program.graph.initializers.values()}
     module = lower_to_torch(program, wanted=[name for name in values if name not in weights])
@@ -64,8 +92,6 @@ def mean_gradients(
             place="gradients",
             remedy="Ask for float weights or inner values.",
         )
-    sums: dict[str, torch.Tensor] = {}
-    rows = 0
     with seeded(0, 0, threads=threads):
         for batch in batches:
             tensors = batch_tensors(dict(batch), torch.device("cpu"))
@@ -76,12 +102,7 @@ def mean_gradients(
             _check_floats(values, wanted)
             gradients = torch.autograd.grad(total(outputs, tensors).total, wanted, allow_unused=True, materialize_grads=True)
             count = max((len(tensors[name]) for name in binding.inputs if tensors[name].ndim), default=1)
-            rows += count
-            for name, gradient in zip(values, gradients, strict=True):
-                _add(sums, name, (gradient.square() if squared else gradient) * count)
-    if not rows:
-        raise DataError("The data holds no batch.", place="gradients", remedy="Give at least one.")
-    return {name: to_array(one / rows) for name, one in sums.items()}
+            yield count, dict(zip(values, gradients, strict=True))
 
 
 def _check_floats(names: Sequence[str], tensors: Sequence[torch.Tensor]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -33,6 +33,13 @@ class TorchGradients:
     def squares(self, program: Program, batches: Iterable[Feeds], loss: Loss, values: Sequence[str]) -> dict[str, np.ndarray]:
         """The mean over batches of the squared gradient, element by element."""
         return self._mean(program, batches, loss, values, squared=True)
+
+    def each(self, program: Program, batches: Iterable[Feeds], loss: Loss, values: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+        """Each batch's gradient, one after the other."""
+        require_extra("gradients")
+        from netwright.training.backward import batch_gradients
+
+        return batch_gradients(program, batches, cast("LossLike", loss), values, threads=self.threads)
 
     def _mean(
         self, program: Program, batches: Iterable[Mapping[str, np.ndarray]], loss: Loss, values: Sequence[str], *, squared: bool

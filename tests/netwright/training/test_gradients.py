@@ -51,6 +51,15 @@ def test_gradients_of_inner_values_have_their_shape_and_mean_over_batches() -> N
         TorchGradients().of(classifier(), UNEVEN, "cross_entropy", ["r"])
 
 
+def test_each_batch_has_its_gradient() -> None:
+    found = list(TorchGradients().each(classifier(), UNEVEN, "cross_entropy", ["w1", "r"]))
+    assert len(found) == 2
+    for one, batch in zip(found, UNEVEN, strict=True):
+        expected, _ = by_hand(batch)
+        for name, gradient in one.items():
+            np.testing.assert_allclose(gradient, expected[name].numpy(), rtol=1e-4, atol=1e-7)
+
+
 def test_squares_with_batches_of_one_row_are_the_fisher_diagonal() -> None:
     rows = [{name: array[index : index + 1] for name, array in ROWS.items()} for index in range(24)]
     found = TorchGradients(threads=1).squares(classifier(), rows, "cross_entropy", ["w2"])
