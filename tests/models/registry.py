@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks.exports.randomise import randomise
 from netwright.frontends.torch import trace
 from netwright.ir.program import Program
-from tests.models import convnets, recurrent, transformers
+from tests.models import audio, convnets, convnext, experts, recurrent, transformers, unet, windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +25,21 @@ class SmallModel:
         build: makes the module.
         inputs: example inputs by argument name, from batch and length.
         dynamic: names of the dynamic dimensions of each input.
+        fresh: leave it as torch initialises it. Then all batch norms are alike, and exporters merge the biases they are folded into.
     """
 
     name: str
     build: Callable[[], nn.Module]
     inputs: Callable[[int, int, torch.Generator], dict[str, Tensor]]
     dynamic: dict[str, dict[int, str]]
+    fresh: bool = False
 
     def module(self, seed: int = 0) -> nn.Module:
-        """The module in eval mode, its vectors and norm statistics drawn anew so that nothing is zero or one."""
+        """The module in eval mode, its vectors and norm statistics drawn anew (unless `fresh`) so that nothing is zero or one."""
         torch.manual_seed(seed)
         module = self.build().eval()
-        randomise(module, seed)
+        if not self.fresh:
+            randomise(module, seed)
         return module
 
     def example(self, batch: int = 2, length: int = 6, seed: int = 0) -> dict[str, Tensor]:
@@ -50,6 +53,10 @@ class SmallModel:
 
 def _image(batch: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
     return {"image": torch.randn(batch, 3, 16, 16, generator=generator)}
+
+
+def _spectrogram(batch: int, length: int, generator: torch.Generator) -> dict[str, Tensor]:
+    return {"features": torch.randn(batch, 20, 24, generator=generator)}
 
 
 def _ids(vocabulary: int) -> Callable[[int, int, torch.Generator], dict[str, Tensor]]:
@@ -77,10 +84,18 @@ SMALL_MODELS: dict[str, SmallModel] = {
         SmallModel("squeeze_excite", convnets.SqueezeExciteNet, _image, _BATCH),
         SmallModel("encoder_separate_qkv", lambda: transformers.Encoder(transformers.SeparateAttention), _masked_ids, _MASKED),
         SmallModel("encoder_fused_qkv", lambda: transformers.Encoder(transformers.FusedAttention), _masked_ids, _MASKED),
+        SmallModel("encoder_packed_qkv", lambda: transformers.Encoder(transformers.PackedAttention), _masked_ids, _MASKED),
         SmallModel("decoder", transformers.Decoder, _ids(97), _TEXT),
+        SmallModel("decoder_written_out", lambda: transformers.Decoder(transformers.WrittenDecoderLayer), _ids(97), _TEXT),
         SmallModel("lstm", lambda: recurrent.Tagger(nn.LSTM), _ids(53), _TEXT),
         SmallModel("bi_lstm", lambda: recurrent.Tagger(nn.LSTM, bidirectional=True, layers=2), _ids(53), _TEXT),
         SmallModel("gru", lambda: recurrent.Tagger(nn.GRU), _ids(53), _TEXT),
+        SmallModel("unet", unet.UNet, _image, _BATCH),
+        SmallModel("convnext", convnext.ConvNeXt, _image, _BATCH),
+        SmallModel("swin", windows.Swin, _image, _BATCH),
+        SmallModel("audio_encoder", audio.AudioEncoder, _spectrogram, {"features": {0: "batch"}}),
+        SmallModel("experts_stacked", lambda: experts.Mixture(experts.StackedExperts), _ids(53), _TEXT),
+        SmallModel("experts_batched", lambda: experts.Mixture(experts.BatchedExperts), _ids(53), _TEXT),
     )
 }
 """All small models, by name."""

@@ -48,6 +48,23 @@ class FusedAttention(nn.Module):
         return self.out(join_heads(scores.softmax(-1) @ v))
 
 
+class PackedAttention(nn.Module):
+    """Self-attention with one projection, its result viewed as [B, L, 3, H, E] at once."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        q, k, v = self.qkv(x).view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        return self.out(join_heads(scores.softmax(-1) @ v))
+
+
 class EncoderLayer(nn.Module):
     """Attention and a GELU feed-forward, normalised after each (BERT's layer)."""
 
@@ -66,7 +83,7 @@ class EncoderLayer(nn.Module):
 class Encoder(nn.Module):
     """Token and position embeddings, two encoder layers, a classifier on the first token."""
 
-    def __init__(self, attention: type[SeparateAttention | FusedAttention], width: int = 32, heads: int = 4) -> None:
+    def __init__(self, attention: type[SeparateAttention | FusedAttention | PackedAttention], width: int = 32, heads: int = 4) -> None:
         super().__init__()
         self.tokens = nn.Embedding(97, width)
         self.positions = nn.Embedding(64, width)
@@ -124,15 +141,51 @@ class DecoderLayer(nn.Module):
         return x + self.down(F.silu(self.gate(y)) * self.up(y))
 
 
+class WrittenRMSNorm(nn.Module):
+    """RMS norm in elementary operations, as transformers writes it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6))
+
+
+def repeat_heads(x: Tensor, times: int) -> Tensor:
+    """[B, G, L, E] → [B, G·times, L, E], each head `times` times in a row."""
+    batch, groups, length, width = x.shape
+    return x[:, :, None].expand(batch, groups, times, length, width).reshape(batch, groups * times, length, width)
+
+
+class WrittenDecoderLayer(DecoderLayer):
+    """The same layer in elementary operations: key and value heads repeated by expanding, a causal mask, softmax."""
+
+    def __init__(self, width: int, heads: int, groups: int) -> None:
+        super().__init__(width, heads, groups)
+        self.norm1, self.norm2 = WrittenRMSNorm(width), WrittenRMSNorm(width)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        y = self.norm1(x)
+        q, k, v = split_heads(self.q(y), self.heads), split_heads(self.k(y), self.groups), split_heads(self.v(y), self.groups)
+        times = self.heads // self.groups
+        q, k, v = rotate(q, cos, sin), repeat_heads(rotate(k, cos, sin), times), repeat_heads(v, times)
+        later = torch.triu(torch.ones(x.shape[1], x.shape[1], device=x.device), 1)
+        scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5 - 1e9 * later
+        x = x + self.out(join_heads(scores.softmax(-1) @ v))
+        y = self.norm2(x)
+        return x + self.down(F.silu(self.gate(y)) * self.up(y))
+
+
 class Decoder(nn.Module):
     """Embedding, two decoder layers, and a head tied to the embedding."""
 
-    def __init__(self, width: int = 32, heads: int = 4, groups: int = 2) -> None:
+    def __init__(self, layer: type[DecoderLayer] = DecoderLayer, width: int = 32, heads: int = 4, groups: int = 2) -> None:
         super().__init__()
         self.tokens = nn.Embedding(97, width)
         self.rotary = Rotary(width // heads)
-        self.layers = nn.ModuleList(DecoderLayer(width, heads, groups) for _ in range(2))
-        self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.layers = nn.ModuleList(layer(width, heads, groups) for _ in range(2))
+        self.norm = WrittenRMSNorm(width) if layer is WrittenDecoderLayer else nn.RMSNorm(width, eps=1e-6)
         self.head = nn.Linear(width, 97, bias=False)
         self.head.weight = self.tokens.weight
 
