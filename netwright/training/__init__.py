@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from netwright.training.losses import LOSSES as LOSSES
     from netwright.training.objective import Loss as Loss
     from netwright.training.objective import Objective as Objective
+    from netwright.training.optimizer_settings import SETTINGS as SETTINGS
+    from netwright.training.optimizer_settings import OptimizerSettings as OptimizerSettings
     from netwright.training.optimizers import OPTIMIZERS as OPTIMIZERS
     from netwright.training.options import TrainOptions as TrainOptions
     from netwright.training.sampling import TrainingData as TrainingData
@@ -39,6 +41,8 @@ _HOMES = {
     "LOSSES": "losses",
     "Loss": "objective",
     "Objective": "objective",
+    "SETTINGS": "optimizer_settings",
+    "OptimizerSettings": "optimizer_settings",
     "OPTIMIZERS": "optimizers",
     "TrainOptions": "options",
     "TrainingData": "sampling",

@@ -21,7 +21,7 @@ class TrainingPass(RewritePass):
     lr: float | None = None
     """Highest learning rate; the optimizer's own default where not given."""
     optimizer: str = "adamw"
-    """adamw, adam, sgd or rmsprop."""
+    """adamw, adam, sgd, rmsprop, or one with settings, such as 'sparse(sparsity=0.9)'."""
     schedule: str = "cosine"
     """How the learning rate goes: constant, linear or cosine."""
     warmup: float = 0.05

@@ -16,7 +16,7 @@ from netwright.training.errors import CheckpointError, TrainingError, TrainingIn
 from netwright.training.extra import require_extra
 from netwright.training.history import HISTORY
 from netwright.training.interrupts import StopRequest, stop_requests
-from netwright.training.optimizers import make_optimizer
+from netwright.training.optimizers import Settling, make_optimizer
 from netwright.training.progress import TrainingProgress, training_progress
 from netwright.training.randomness import seeded, with_own_draws
 from netwright.training.run_state import RunState, check_same_run
@@ -45,7 +45,7 @@ def fit(objective: Objective, data: DataLike, options: TrainOptions, *, score: C
         data: whatever `TrainingData` takes.
         options: how.
         score: rates a Program, higher is better: before training, after each epoch, and at the end. The weights of the best are the
-            result.
+            result; with an optimizer that makes zeros, the best of those that have them.
 
     Returns:
         The objective's product, with the run's `History` in `resources["training.history"]`.
@@ -119,7 +119,7 @@ class _Run:
             prepared = module
         else:
             prepared = cast("torch.nn.Module", self.accelerator.prepare_model(module))
-        self.optimizer = make_optimizer(module.parameters(), self.options)
+        self.optimizer = make_optimizer(module, self.objective.program, self.total, self.options)
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
         if saved is not None:
@@ -216,7 +216,8 @@ class _Run:
                 with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
                     found = float(self.score(self.objective.product()))
             found = processes.from_main_process(found, self.accelerator)
-            self.state.rate(found, module.state_dict())
+            settled = not isinstance(self.optimizer, Settling) or self.optimizer.settled
+            self.state.rate(found, module.state_dict(), eligible=settled)
         self.shown.score(found)
 
     # ---- checkpoints ---------------------------------------------------------------------------------------------

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 
+from netwright.ir.program import Program
 from netwright.training.errors import TrainingError
+from netwright.training.optimizer_settings import SETTINGS
 from netwright.training.options import TrainOptions
 
 Groups: TypeAlias = list[dict[str, object]]
@@ -34,6 +36,39 @@ class OptimizerEntry:
     weight_decay: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class OptimizerTask:
+    """All that an optimizer with settings may know of the run that it is made for.
+
+    Attributes:
+        parameters: what is trained, by name in the module.
+        module: that holds them; where `to_torch` made it, `binding_of(module)` ties its names to the program's.
+        program: that the module was made of, with all its facts (coupling groups, say).
+        steps: how many optimizer steps there will be.
+        lr: the highest learning rate, where one was given; the loop sets each step's in the parameter groups.
+        weight_decay: where one was given.
+        options: of the run.
+    """
+
+    parameters: Mapping[str, torch.nn.Parameter]
+    module: torch.nn.Module
+    program: Program
+    steps: int
+    lr: float | None
+    weight_decay: float | None
+    options: TrainOptions
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """An optimizer on its way somewhere (to so many zeros): weights from before it arrives are no result, however well they score."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has arrived, so that from now on the best epoch may be chosen, and patience may end the run."""
+        ...
+
+
 OPTIMIZERS: Mapping[str, OptimizerEntry] = MappingProxyType(
     {
         "adamw": OptimizerEntry(lambda groups, lr, fused: torch.optim.AdamW(groups, lr=lr, fused=fused), lr=2e-4, weight_decay=0.01),
@@ -42,36 +77,51 @@ OPTIMIZERS: Mapping[str, OptimizerEntry] = MappingProxyType(
         "rmsprop": OptimizerEntry(lambda groups, lr, fused: torch.optim.RMSprop(groups, lr=lr), lr=2e-4),
     }
 )
-"""By name; `sgd` has momentum 0.9."""
+"""By name; `sgd` has momentum 0.9. Those that make zeros have settings of their own: see `SETTINGS`."""
 
 
-def make_optimizer(parameters: Iterable[torch.nn.Parameter], options: TrainOptions) -> torch.optim.Optimizer:
+def make_optimizer(module: torch.nn.Module, program: Program, steps: int, options: TrainOptions) -> torch.optim.Optimizer:
     """The optimizer that the options name, over the parameters that require a gradient.
 
     Weight decay is for tensors of rank 2 and more: biases, norms and scales are left alone (the usual practice; Loshchilov and
     Hutter, arXiv 1711.05101, for decay apart from the gradient).
 
+    Args:
+        module: that is trained.
+        program: that it was made of.
+        steps: how many there will be.
+        options: of the run.
+
     Raises:
         TrainingError: no optimizer of this name, or no parameter to train.
     """
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    named = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    trained = list(named.values())
     if not trained:
         raise TrainingError(
             "There is no weight to train.", place="optimizer", remedy="Integer weights and frozen ones are left as they are."
         )
-    if not isinstance(options.optimizer, str):
+    settings = options.optimizer_settings()
+    if settings is not None:
+        return settings.build(OptimizerTask(named, module, program, steps, options.lr, options.weight_decay, options))
+    if callable(options.optimizer):
         return options.optimizer(trained)
-    entry = OPTIMIZERS.get(options.optimizer)
+    entry = OPTIMIZERS.get(str(options.optimizer))
     if entry is None:
         raise TrainingError(
             f"There is no optimizer named {options.optimizer}.",
             place="optimizer",
-            remedy=f"Built in: {', '.join(OPTIMIZERS)}; or give a function from a list of parameters to an optimizer.",
+            remedy=f"Built in: {', '.join((*OPTIMIZERS, *SETTINGS))}; or give a function from a list of parameters to an optimizer.",
         )
     decay = entry.weight_decay if options.weight_decay is None else options.weight_decay
+    fused = not options.shard and all(parameter.is_floating_point() and parameter.device.type in _FUSED for parameter in trained)
+    return entry.build(decayed(trained, decay), entry.lr if options.lr is None else options.lr, fused)
+
+
+def decayed(trained: list[torch.nn.Parameter], decay: float) -> Groups:
+    """Parameter groups: tensors of rank 2 and more with weight decay, others without."""
     groups: Groups = [
         {"params": [parameter for parameter in trained if parameter.ndim >= 2], "weight_decay": decay},
         {"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": 0.0},
     ]
-    fused = not options.shard and all(parameter.is_floating_point() and parameter.device.type in _FUSED for parameter in trained)
-    return entry.build([group for group in groups if group["params"]], entry.lr if options.lr is None else options.lr, fused)
+    return [group for group in groups if group["params"]]

@@ -8,13 +8,15 @@ from os import PathLike
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from netwright.training.errors import TrainingError
+from netwright.training.optimizer_settings import OptimizerSettings, settings_of
 from netwright.training.schedules import SCHEDULES, ScheduleLike
 
 if TYPE_CHECKING:
     import torch
 
-OptimizerLike: TypeAlias = "str | Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]"
-"""A name in `OPTIMIZERS`, or a function that makes an optimizer of a list of parameters."""
+OptimizerLike: TypeAlias = "str | OptimizerSettings | Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]"
+"""A name in `OPTIMIZERS`; settings, or text for them such as `sparse(method='hard')`; or a function that makes an optimizer of a list of
+parameters."""
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
 Device: TypeAlias = Literal["auto", "cpu"]
 
@@ -31,7 +33,10 @@ class TrainOptions:
     Attributes:
         epochs: how often to go through the data.
         steps: how many optimizer steps to make; where given, it decides and not `epochs`.
-        optimizer: `adamw`, `adam`, `sgd`, `rmsprop` (see `OPTIMIZERS`), or a function from a list of parameters to an optimizer.
+        optimizer: `adamw`, `adam`, `sgd`, `rmsprop` (see `OPTIMIZERS`); one that makes zeros, with its settings, such as `sparse` (see
+            `SETTINGS`); or a function from a list of parameters to an optimizer.
+        penalty: on weights, of an optimizer that makes zeros; per unit of learning rate.
+        sparsity: the share of zeros that such an optimizer is to reach.
         lr: the highest learning rate; the optimizer's own default where not given. An optimizer made by a function has its own.
         schedule: `constant`, `linear` or `cosine` (to zero), or a function from (step, steps) to a factor.
         warmup: below 1 a share of the steps, else a number of steps, in which the learning rate grows from nearly zero.
@@ -56,6 +61,8 @@ class TrainOptions:
     epochs: int = 1
     steps: int | None = None
     optimizer: OptimizerLike = "adamw"
+    penalty: float | None = None
+    sparsity: float | None = None
     lr: float | None = None
     schedule: ScheduleLike = "cosine"
     warmup: float = 0.05
@@ -100,13 +107,22 @@ class TrainOptions:
         if self.checkpoint is None and (self.resume or self.checkpoint_every is not None):
             name = "resume" if self.resume else "checkpoint_every"
             raise TrainingError(f"{name} needs a folder of checkpoints.", place=name, remedy="Give checkpoint=FOLDER.")
+        self.optimizer_settings()
+
+    def optimizer_settings(self) -> OptimizerSettings | None:
+        """The settings of the optimizer, with this run's penalty and sparsity; None for one without settings.
+
+        Raises:
+            TrainingError: an option that the optimizer does not have, or out of range, or missing.
+        """
+        return settings_of(self.optimizer, penalty=self.penalty, sparsity=self.sparsity)
 
     def trajectory(self) -> dict[str, str | float | None]:
         """The options that decide where a run goes, as JSON: a checkpoint fits only a run that has the same."""
         return {
             "epochs": None if self.steps is not None else self.epochs,
             "steps": self.steps,
-            "optimizer": _named(self.optimizer),
+            "optimizer": _named(self.optimizer_settings() or self.optimizer),
             "lr": self.lr,
             "schedule": _named(self.schedule),
             "warmup": self.warmup,
@@ -122,6 +138,8 @@ class TrainOptions:
 
 
 def _named(given: object) -> str:
+    if isinstance(given, OptimizerSettings):
+        return str(given)
     return given if isinstance(given, str) else str(getattr(given, "__qualname__", type(given).__qualname__))
 
 

@@ -54,9 +54,11 @@ class RunState:
         for name, value in parts.items():
             self.parts.setdefault(name, []).append(value)
 
-    def rate(self, score: float, weights: Tensors) -> None:
-        """A score was taken; the weights are kept (copied) if it is the best so far."""
+    def rate(self, score: float, weights: Tensors, *, eligible: bool = True) -> None:
+        """A score was taken; the weights are kept (copied) if they may be the result, and it is the best so far."""
         self.scores.append(score)
+        if not eligible:
+            return
         if self.best is None or score > self.scores[self.best] or math.isnan(self.scores[self.best]):
             self.best = len(self.scores) - 1
             self.best_weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}

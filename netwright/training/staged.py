@@ -60,7 +60,9 @@ class Stage:
         epochs: see `train`, as all that follow.
         steps: decides where given.
         lr: highest learning rate.
-        optimizer: a name or a function.
+        optimizer: a name, settings or a function.
+        penalty: of an optimizer that makes zeros.
+        sparsity: that such an optimizer is to reach.
         schedule: of the learning rate.
         warmup: of the learning rate.
         weight_decay: of tensors of rank 2 and more.
@@ -85,6 +87,8 @@ class Stage:
     steps: int | None = None
     lr: float | None = None
     optimizer: OptimizerLike | None = None
+    penalty: float | None = None
+    sparsity: float | None = None
     schedule: ScheduleLike | None = None
     warmup: float | None = None
     weight_decay: float | None = None

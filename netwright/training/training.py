@@ -32,6 +32,8 @@ def train(
     epochs: int = 1,
     steps: int | None = None,
     optimizer: OptimizerLike = "adamw",
+    penalty: float | None = None,
+    sparsity: float | None = None,
     lr: float | None = None,
     schedule: ScheduleLike = "cosine",
     warmup: float = 0.05,
@@ -73,7 +75,10 @@ def train(
             tensors, or one for each output; see `netwright.training.LossLike`.
         epochs: how often to go through the data.
         steps: how many steps to make, where it is not to be whole epochs.
-        optimizer: `adamw`, `adam`, `sgd`, `rmsprop`, or a function from a list of parameters to an optimizer.
+        optimizer: `adamw`, `adam`, `sgd`, `rmsprop`; `sparse`, which makes zeros while it trains (with settings where wanted:
+            `"sparse(method='proximal')"`); or a function from a list of parameters to an optimizer.
+        penalty: for an optimizer that makes zeros: what pulls each weight towards zero, per unit of learning rate.
+        sparsity: for such an optimizer: the share of zeros that it is to reach; it finds the penalty itself.
         lr: highest learning rate; the optimizer's own default where not given.
         schedule: `constant`, `linear`, `cosine`, or a function from (step, steps) to a factor.
         warmup: below 1 a share of the steps, else a number of steps.
@@ -83,7 +88,7 @@ def train(
         accumulate: batches to a step.
         precision: of the computation: `float32`, `bfloat16`, `float16`.
         metric: a built-in name or a function of `run`; higher is better. It is taken before training and after each epoch, and the
-            best epoch's weights are the result.
+            best epoch's weights are the result (of the epochs that have the zeros, where zeros are made).
         validation: labelled data for a built-in metric; with no metric, its mean loss takes the metric's place.
         patience: stop after so many epochs without a better score.
         teacher: a program whose values are to be matched.
@@ -117,6 +122,8 @@ def train(
         epochs=epochs,
         steps=steps,
         optimizer=optimizer,
+        penalty=penalty,
+        sparsity=sparsity,
         lr=lr,
         schedule=schedule,
         warmup=warmup,

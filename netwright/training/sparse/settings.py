@@ -1,0 +1,107 @@
+"""What the sparse optimizer can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+
+from netwright.training.errors import TrainingError
+from netwright.training.optimizer_settings import OptimizerSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from netwright.training.optimizers import OptimizerTask
+
+Method: TypeAlias = Literal["cumulative", "proximal", "hard"]
+Base: TypeAlias = Literal["adamw", "momentum", "sgd"]
+
+_CHOICES = {"method": ("cumulative", "proximal", "hard"), "base": ("adamw", "momentum", "sgd"), "tensors": ("matrices", "all")}
+_SHARES = ("begin", "ramp", "settle")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseSettings(OptimizerSettings):
+    """Zero single weights while training, as many as a preset, cumulative penalty allows.
+
+    A run has four parts, by shares of its steps: `begin` without a penalty; `ramp`, in which it grows; then it holds; and `settle`, in
+    which no further penalty is laid on and zeros stay, so that what is left finds its place.
+    """
+
+    name: ClassVar[str] = "sparse"
+
+    penalty: float | None = None
+    """What pulls each weight towards zero, per unit of learning rate; how many zeros come of it is the data's say."""
+    sparsity: float | None = None
+    """The share of penalised weights that is to be zero; the penalty is found step by step."""
+    method: Method = "cumulative"
+    """`cumulative` (clipped L1 by running totals), `proximal` (soft threshold, L1), `hard` (hard threshold, L0)."""
+    base: Base = "adamw"
+    """The step towards less loss; the penalty stays outside its moments."""
+    momentum: float = 0.9
+    """Of the base `momentum`."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of the base `adamw`."""
+    begin: float = 0.0
+    """Share of the steps before the penalty."""
+    ramp: float = 0.5
+    """Share of the steps in which it grows."""
+    settle: float = 0.25
+    """Share of the steps at the end in which zeros stay zeros and nothing is penalised."""
+    tensors: Literal["matrices", "all"] = "matrices"
+    """What is penalised: `matrices` (rank 2 and more; not biases and norms) or `all`."""
+    where: tuple[str, ...] = ()
+    """Patterns of tensors that are penalised; none means all that `tensors` says."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of tensors that are not."""
+
+    def __post_init__(self) -> None:
+        """Check every option.
+
+        Raises:
+            TrainingError: one is out of range.
+        """
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise _bad(name, getattr(self, name), f"one of {', '.join(choices)}")
+        if self.penalty is not None and not _is_number(self.penalty, above=0):
+            raise _bad("penalty", self.penalty, "a number above 0")
+        if self.sparsity is not None and not (_is_number(self.sparsity, above=0) and self.sparsity < 1):
+            raise _bad("sparsity", self.sparsity, "a share above 0 and below 1")
+        for name in _SHARES:
+            share: object = getattr(self, name)
+            if not (isinstance(share, int | float) and 0 <= share <= 1):
+                raise _bad(name, share, "a share of the steps, from 0 to 1")
+        if self.begin + self.ramp + self.settle > 1 + 1e-9:
+            raise _bad("begin + ramp + settle", self.begin + self.ramp + self.settle, "shares of the steps, together 1 at the most")
+        for name, value in (("momentum", self.momentum), ("betas", self.betas[0]), ("betas", self.betas[1])):
+            if not 0 <= value < 1:
+                raise _bad(name, value, "a number from 0 to below 1")
+
+    def complete(self) -> None:
+        """A penalty or a share of zeros, and not both.
+
+        Raises:
+            TrainingError: neither, or both.
+        """
+        if (self.penalty is None) == (self.sparsity is None):
+            given = "neither a penalty nor" if self.penalty is None else "both a penalty and"
+            raise TrainingError(
+                f"The sparse optimizer has {given} a share of zeros to reach.",
+                place="optimizer",
+                remedy="Give penalty=1e-3 (how hard) or sparsity=0.9 (how many), one of the two.",
+            )
+
+    def build(self, task: OptimizerTask) -> torch.optim.Optimizer:
+        """The optimizer over a module's parameters."""
+        from netwright.training.sparse.building import build_sparse
+
+        return build_sparse(self, task)
+
+
+def _is_number(value: object, *, above: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > above
+
+
+def _bad(name: str, value: object, expected: str) -> TrainingError:
+    return TrainingError(f"{name} is {value!r}.", place=name, remedy=f"Give {expected}.")
