@@ -68,6 +68,7 @@ class Group:
         values: axes of activations, in graph order.
         frozen: why no unit can go, as a sentence; empty where units can go.
         inexact: why removing a unit is not the same as making it zero (a norm over the units, say); empty where it is.
+        removable: which units can go, bool [size]: not all where a part of the group meets an input or output of the model.
         params: parameters that go with each unit, int64 [size]; a parameter that belongs to units of two groups counts in both.
         macs: multiply-accumulates that go with each unit at the program's default sizes, float64 [size]; likewise.
     """
@@ -80,6 +81,7 @@ class Group:
     values: tuple[ValueAxis, ...]
     frozen: str
     inexact: str
+    removable: np.ndarray
     params: np.ndarray
     macs: np.ndarray
 
