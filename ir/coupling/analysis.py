@@ -14,13 +14,13 @@ import onnx_ir
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from netwright.ir.cost.analysis import cost, sizes
+from netwright.ir.cost.bindings import default_bindings
 from netwright.ir.coupling.axes import Tracked
 from netwright.ir.coupling.group import Coupling, Group, Kind, Role, Slice, ValueAxis
 from netwright.ir.coupling.units import Solved
-from netwright.ir.coupling.walk import Mode, Use, Walk, constant_key, walk
-from netwright.ir.cost.analysis import cost, sizes
-from netwright.ir.cost.bindings import default_bindings
-from netwright.ir.opinfo import site
+from netwright.ir.coupling.walk import ConstantKey, Mode, Use, Walk, constant_key, walk
+from netwright.ir.opinfo import DATA_MOVEMENT, site
 from netwright.ir.program import Program, constant
 from netwright.ir.shapes import generated_joints
 
@@ -47,25 +47,44 @@ def traced(program: Program, mode: Mode) -> Traced:
     return Traced(found, found.units.solve())
 
 
-def traced_inner(program: Program) -> Traced:
-    """The walk that finds channels, hidden units and features of heads; `program.fact(traced_inner)`."""
-    return traced(program, "inner")
+@dataclass(frozen=True, slots=True, eq=False)
+class Partition:
+    """The groups of one walk, with what is needed to remove units from them.
+
+    Attributes:
+        traced: the walk.
+        groups: by name.
+        units: by group, its units among all of the walk.
+        constants: by group, the axes of constants that hold its units.
+        values: by group, the axes of other values that do.
+    """
+
+    traced: Traced
+    groups: Mapping[str, Group]
+    units: Mapping[str, np.ndarray]
+    constants: Mapping[str, tuple[tuple[ConstantKey, int], ...]]
+    values: Mapping[str, tuple[tuple[onnx_ir.Value, int], ...]]
 
 
-def traced_outer(program: Program) -> Traced:
-    """The walk that finds heads and experts; `program.fact(traced_outer)`."""
-    return traced(program, "outer")
+def partition_inner(program: Program) -> Partition:
+    """Channels, hidden units and features of heads; `program.fact(partition_inner)`."""
+    return _partition(traced(program, "inner"), "inner", _macs_by_node(program))
+
+
+def partition_outer(program: Program) -> Partition:
+    """Heads and experts; `program.fact(partition_outer)`."""
+    return _partition(traced(program, "outer"), "outer", _macs_by_node(program))
 
 
 def coupling(program: Program) -> Coupling:
     """The coupling groups of a program. Use as `program.fact(coupling)`; about 0.2 ms a node."""
-    inner, outer = program.fact(traced_inner), program.fact(traced_outer)
-    macs = _macs_by_node(program)
-    order = {node: number for number, node in enumerate(program.nodes())}
-    groups = [*_groups(inner, "inner", macs), *_groups(outer, "outer", macs)]
-    rank = {site(node): number for node, number in order.items()}
-    groups.sort(key=lambda group: (rank.get(group.name.removesuffix(":heads").removesuffix(":experts"), len(rank)), group.name))
-    return Coupling(tuple(groups))
+    found = [*program.fact(partition_inner).groups.values(), *program.fact(partition_outer).groups.values()]
+    order = {site(node): number for number, node in enumerate(program.nodes())}
+    return Coupling(tuple(sorted(found, key=lambda group: (order.get(_site(group.name), len(order)), group.name))))
+
+
+def _site(name: str) -> str:
+    return name.removesuffix(":heads").removesuffix(":experts")
 
 
 def _macs_by_node(program: Program) -> dict[str, float]:
@@ -84,6 +103,8 @@ class _Draft:
     """Its units among all of the walk, sorted."""
     slices: list[Slice] = field(default_factory=list[Slice])
     values: list[ValueAxis] = field(default_factory=list[ValueAxis])
+    constant_places: list[tuple[ConstantKey, int]] = field(default_factory=list["tuple[ConstantKey, int]"])
+    value_places: list[tuple[onnx_ir.Value, int]] = field(default_factory=list["tuple[onnx_ir.Value, int]"])
     params: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     macs: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
@@ -94,7 +115,7 @@ class _Sorter:
     def __init__(self, traced: Traced) -> None:
         solved = traced.solved
         self.unit_of = solved.unit_of
-        self.group_of, self.place_in, self.drafts = _partition(solved)
+        self.group_of, self.place_in, self.drafts = _drafts(solved)
 
     def split(self, labels: np.ndarray) -> Iterator[tuple[_Draft, np.ndarray]]:
         """For each group along an axis: the number of the unit in it by index, -1 elsewhere."""
@@ -105,7 +126,7 @@ class _Sorter:
             yield self.drafts[number], np.where(mine, self.place_in[units], -1).astype(np.int32)
 
 
-def _partition(solved: Solved) -> tuple[np.ndarray, np.ndarray, list[_Draft]]:
+def _drafts(solved: Solved) -> tuple[np.ndarray, np.ndarray, list[_Draft]]:
     """Units that nodes make, by group: ranges of labels that share a unit are one group."""
     group_of = np.full(solved.count, -1, dtype=np.int64)
     place_in = np.full(solved.count, -1, dtype=np.int64)
@@ -141,7 +162,7 @@ def _partition(solved: Solved) -> tuple[np.ndarray, np.ndarray, list[_Draft]]:
     return group_of, place_in, drafts
 
 
-def _groups(traced: Traced, mode: Mode, macs: Mapping[str, float]) -> list[Group]:
+def _partition(traced: Traced, mode: Mode, macs: Mapping[str, float]) -> Partition:
     sorter, found, solved = _Sorter(traced), traced.walk, traced.solved
     roles = _Roles(traced)
     for (value, reader), axes in found.constants.items():
@@ -153,18 +174,27 @@ def _groups(traced: Traced, mode: Mode, macs: Mapping[str, float]) -> list[Group
             for draft, units in sorter.split(axis.labels):
                 role = roles.of(value, reader, index, axis)
                 draft.slices.append(Slice(value.name or "", index, role, units, nodes))
+                draft.constant_places.append(((value, reader), index))
                 np.add.at(draft.params, units[units >= 0], tensor.size // len(units))
     for value, axes in found.values.items():
         for index, axis in enumerate(axes):
             if isinstance(axis, Tracked):
                 for draft, units in sorter.split(axis.labels):
                     draft.values.append(ValueAxis(value.name or "", index, units))
+                    draft.value_places.append((value, index))
     for node, labels in found.works:
         share = macs.get(site(node), 0.0) / max(len(labels), 1)
         if share:
             for draft, units in sorter.split(labels):
                 np.add.at(draft.macs, units[units >= 0], share)
-    return [group for draft in sorter.drafts if (group := _finish(draft, solved, mode)) is not None]
+    kept = [(group, draft) for draft in sorter.drafts if (group := _finish(draft, solved, mode)) is not None]
+    return Partition(
+        traced=traced,
+        groups={group.name: group for group, _ in kept},
+        units={group.name: draft.units for group, draft in kept},
+        constants={group.name: tuple(draft.constant_places) for group, draft in kept},
+        values={group.name: tuple(draft.value_places) for group, draft in kept},
+    )
 
 
 def _finish(draft: _Draft, solved: Solved, mode: Mode) -> Group | None:
@@ -214,7 +244,7 @@ class _Roles:
     def __init__(self, traced: Traced) -> None:
         self._unit_of = traced.solved.unit_of
         self._direct: dict[tuple[onnx_ir.Value, onnx_ir.Node | None, int], Role] = {}
-        self._derived: dict[onnx_ir.Value, list[tuple[np.ndarray, Role]]] = {}
+        self._derived: dict[onnx_ir.Value, list[tuple[np.ndarray, int, Role]]] = {}
         for use in traced.walk.uses:
             if constant(use.value) is not None:
                 value, reader = constant_key(use.value, use.node)
@@ -228,21 +258,32 @@ class _Roles:
         if not isinstance(axis, Tracked):
             return
         units = np.unique(self._unit_of[axis.labels])
+        entry = (units, len(axis.labels) // len(units), use.role)
         stack, seen = [use.value], {use.value}
         while stack:
             value = stack.pop()
             node = value.producer()
             if constant(value) is not None:
-                self._derived.setdefault(value, []).append((units, use.role))
+                self._derived.setdefault(value, []).append(entry)
             elif node is not None:
                 fresh = [source for source in node.inputs if source is not None and source not in seen and walk.is_weight(source)]
                 seen.update(fresh)
                 stack.extend(fresh)
 
     def of(self, value: onnx_ir.Value, reader: onnx_ir.Node | None, index: int, axis: Tracked) -> Role:
-        """The role of one axis."""
+        """The role of one axis.
+
+        Where a weight is computed from, the use whose axis holds as many indices of each unit is meant (of two axes of a recurrent
+        weight with the same units, one holds all gates).
+        """
         direct = self._direct.get((value, reader, index), "other")
         if direct != "other":
             return direct
-        units = self._unit_of[axis.labels[:1]]
-        return next((role for found, role in self._derived.get(value, ()) if np.isin(units, found).all()), direct)
+        units = np.unique(self._unit_of[axis.labels])
+        times = len(axis.labels) // len(units)
+        matches = [(many, role) for found, many, role in self._derived.get(value, ()) if np.isin(units, found).all()]
+        if matches:
+            exact = [role for many, role in matches if many == times] or [role for _, role in matches]
+            return exact[min(index, len(exact) - 1)] if len(set(exact)) > 1 else exact[0]
+        readers = [reader] if reader is not None else [use.node for use in value.uses()]
+        return "out" if any(node.op_type in DATA_MOVEMENT and not node.domain for node in readers) else direct

@@ -13,13 +13,14 @@ from typing import Literal, TypeAlias
 
 import onnx_ir
 
+from netwright.ir.cost.analysis import module_of
 from netwright.ir.coupling.axes import DYNAMIC, ONE, Axis, Fixed, Tracked
 from netwright.ir.coupling.group import Role
 from netwright.ir.coupling.units import Labels, Units
-from netwright.ir.cost.analysis import module_of
 from netwright.ir.dims import Dim, shape_of
-from netwright.ir.opinfo import is_float, site, subgraphs
+from netwright.ir.opinfo import DATA_MOVEMENT, is_float, site, subgraphs
 from netwright.ir.program import Program, constant
+from netwright.ir.shape_context import contents
 
 Mode: TypeAlias = Literal["outer", "inner"]
 """Along which factor of a cut axis units lie: `outer` gives attention heads and whole groups, `inner` the features in each."""
@@ -173,7 +174,7 @@ class Walk:
             self.units.inexact(axis.labels, why)
 
     def pick(self, axis: Axis, why: str) -> None:
-        """Some places along the axis are picked by index: it cannot change, and if a reshape has made it by a cut, another factor should be tried."""
+        """Some places along the axis are picked by index: it cannot change. If a reshape made it by a cut, try another factor."""
         if not isinstance(axis, Tracked):
             return
         self.units.freeze(axis.labels, why)
@@ -190,8 +191,7 @@ class Walk:
         for node in graph:
             if node.op_type == "Constant" and not node.domain:
                 continue
-            if subgraphs(node) or all(self.is_weight(value) for value in node.inputs if value is not None):
-                self._note_derived(node)
+            self._note_derived(node)
             rule = rule_for(node)
             if rule is None or not _known_shapes(node):
                 self.unknown(node, "no rule is known for it" if rule is None else "the shapes around it are not known")
@@ -208,7 +208,11 @@ class Walk:
             self.set(value, self.fixed(value, reason))
 
     def _note_derived(self, node: onnx_ir.Node) -> None:
-        if not subgraphs(node) and any(value is not None for value in node.inputs):
+        """Note what is computed from weights alone, and from numbers that follow from shapes (where to cut them, say)."""
+        values = [value for value in node.inputs if value is not None]
+        if subgraphs(node) or not any(self.is_weight(value) for value in values):
+            return
+        if all(self.is_weight(value) or contents(value) is not None for value in values):
             self.derived.update(node.outputs)
 
 
@@ -225,9 +229,12 @@ def walk(program: Program, mode: Mode, banned: frozenset[tuple[str, int]] = froz
 
 
 def constant_key(value: onnx_ir.Value, node: onnx_ir.Node) -> ConstantKey:
-    """Under which key a constant's axes are kept: vectors and scalars apart for each reader, for exporters merge equal ones."""
+    """Under which key a constant's axes are kept: vectors apart for each reader, for exporters merge equal ones.
+
+    Readers that only cut and move it (as the gates of a recurrent layer's bias) see one vector.
+    """
     tensor = constant(value)
-    if tensor is not None and sum(size > 1 for size in tensor.shape.numpy()) <= 1:
+    if node.op_type not in DATA_MOVEMENT and tensor is not None and sum(size > 1 for size in tensor.shape.numpy()) <= 1:
         return value, node
     return value, None
 

@@ -30,7 +30,9 @@ def convolution(walk: Walk, node: onnx_ir.Node) -> None:
     inner, outer = (0, 1) if turned else (1, 0)
     walk.freeze(kernel[2:], "the kernel's size is fixed")
     if _is_fourier(dims_of(weight)) and not turned:
-        walk.freeze(kernel[0], f"{where(node)} looks like a Fourier transform: {dims_of(weight)[0]} filters of {dims_of(weight)[2]} samples")
+        walk.freeze(
+            kernel[0], f"{where(node)} looks like a Fourier transform: {dims_of(weight)[0]} filters of {dims_of(weight)[2]} samples"
+        )
     if groups == 1:
         walk.join((data[1], kernel[inner]))
         walk.use(weight, inner, "in", node)

@@ -157,6 +157,22 @@ def gather(walk: Walk, node: onnx_ir.Node) -> None:
     walk.set(node.outputs[0], [*rest[:at], *middle, *rest[at:]])
 
 
+@rule("GatherND")
+def gather_nd(walk: Walk, node: onnx_ir.Node) -> None:
+    """Places by several numbers each: the axes that they go through are fixed, those behind stay."""
+    data, numbers = node.inputs[0], node.inputs[1]
+    if data is None or numbers is None or int_attr(node, "batch_dims", 0) or not isinstance(dims_of(numbers)[-1], int):
+        return walk.unknown(node, "it looks places up in a batch")
+    axes, index_axes = walk.axes(data, node), walk.axes(numbers, node)
+    depth = dims_of(numbers)[-1]
+    through = depth if isinstance(depth, int) else len(axes)
+    walk.freeze(axes[:through], f"{where(node)} looks places up by number")
+    for index in range(through, len(axes)):
+        walk.use(data, index, "out", node)
+    front: list[Axis] = [found if isinstance(found, Fixed) else Fixed(f"{where(node)} looks up by it") for found in index_axes[:-1]]
+    walk.set(node.outputs[0], [*front, *axes[through:]])
+
+
 @rule("Pad")
 def pad(walk: Walk, node: onnx_ir.Node) -> None:
     """Axes without padding stay; others are fixed."""

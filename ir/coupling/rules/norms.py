@@ -80,7 +80,11 @@ def group_norm(walk: Walk, node: onnx_ir.Node) -> None:
     axes = list(walk.axes(x, node))
     groups, channels = int_attr(node, "num_groups", 1), axes[1]
     scale = given(node, 1)
-    if not isinstance(channels, Tracked) or not channels.plain or (scale is not None and scale.shape and scale.shape[0] != len(channels.labels)):
+    if (
+        not isinstance(channels, Tracked)
+        or not channels.plain
+        or (scale is not None and scale.shape and scale.shape[0] != len(channels.labels))
+    ):
         walk.freeze(axes, f"{where(node)}: its channels cannot be told apart")
         axes = [Fixed(f"{where(node)}: its channels cannot be told apart"), *axes[1:]]
     else:

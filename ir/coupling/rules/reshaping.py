@@ -107,9 +107,7 @@ def _align_middle(old: Sequence[Dim], new: Sequence[Dim], first: int, last_old: 
     return blocks
 
 
-def _whole(
-    old: Sequence[Dim], new: Sequence[Dim], i: int, j: int, last_old: int, last_new: int, blocks: list[Block]
-) -> list[Block] | None:
+def _whole(old: Sequence[Dim], new: Sequence[Dim], i: int, j: int, last_old: int, last_new: int, blocks: list[Block]) -> list[Block] | None:
     """What is left, as one block, where it is provably as much."""
     if _equal(product(old[i:last_old]), product(new[j:last_new])):
         return [*blocks, Block(tuple(range(i, last_old)), tuple(range(j, last_new)))]
@@ -130,9 +128,7 @@ def _smaller(a: Dim, b: Dim) -> bool | None:
     return False if is_known(divide_exactly(a, b)) else None
 
 
-def _through(
-    walk: Walk, node: onnx_ir.Node, block: Block, axes: Sequence[Axis], old: Sequence[Dim], new: Sequence[Dim]
-) -> list[Axis]:
+def _through(walk: Walk, node: onnx_ir.Node, block: Block, axes: Sequence[Axis], old: Sequence[Dim], new: Sequence[Dim]) -> list[Axis]:
     """The new axes of a block."""
     if len(block.old) == 1 and len(block.new) == 1:
         return [axes[block.old[0]]]
