@@ -187,6 +187,7 @@ class Walk:
     def graph(self, graph: onnx_ir.Graph) -> None:
         """Walk over a graph whose inputs are known."""
         from netwright.ir.coupling.rules import rule_for
+        from netwright.ir.coupling.rules.table import NoRule
 
         for node in graph:
             if node.op_type == "Constant" and not node.domain:
@@ -195,8 +196,11 @@ class Walk:
             rule = rule_for(node)
             if rule is None or not _known_shapes(node):
                 self.unknown(node, "no rule is known for it" if rule is None else "the shapes around it are not known")
-            else:
+                continue
+            try:
                 rule(self, node)
+            except NoRule as why:
+                self.unknown(node, str(why))
 
     def unknown(self, node: onnx_ir.Node, why: str) -> None:
         """Fix what comes out of a node, and freeze what goes in."""

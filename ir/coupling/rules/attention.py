@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.coupling.axes import ONE, Axis, Fixed, Tracked
-from netwright.ir.coupling.rules.table import given, rule, where
+from netwright.ir.coupling.rules.table import NoRule, given, rule, where
 from netwright.ir.coupling.walk import dims_of
 from netwright.ir.opinfo import int_attr
 
@@ -29,7 +29,7 @@ def attention(walk: Walk, node: onnx_ir.Node) -> None:
 def multi_head(walk: Walk, node: onnx_ir.Node) -> None:
     """Three inputs of three axes; packed ones and a bias have no rule."""
     if given(node, 1) is None or given(node, 2) is None or given(node, 3) is not None or given(node, 4) is not None:
-        return walk.unknown(node, "packed inputs, a bias or a padding mask")
+        raise NoRule("packed inputs, a bias or a padding mask")
     heads = int_attr(node, "num_heads", 1)
     _attend(walk, node, heads, heads, mask=5, past=(6, 7))
 
@@ -38,7 +38,7 @@ def multi_head(walk: Walk, node: onnx_ir.Node) -> None:
 def grouped_query(walk: Walk, node: onnx_ir.Node) -> None:
     """Query heads in groups, each with one key and value head."""
     if given(node, 1) is None or given(node, 2) is None:
-        return walk.unknown(node, "packed inputs")
+        raise NoRule("packed inputs")
     for number in (5, 6, 7, 8):
         value = given(node, number)
         if value is not None:
@@ -51,7 +51,7 @@ def _attend(
 ) -> None:
     q, k, v = node.inputs[0], node.inputs[1], node.inputs[2]
     if q is None or k is None or v is None:
-        return walk.unknown(node, "an input is left out")
+        raise NoRule("an input is left out")
     axes = [walk.axes(value, node) for value in (q, k, v)]
     flat = len(axes[0]) == 3
     counts = (heads, kv_heads, kv_heads)
@@ -144,7 +144,7 @@ def contrib_rotary(walk: Walk, node: onnx_ir.Node) -> None:
 def _rotate(walk: Walk, node: onnx_ir.Node, *, caches: tuple[int, int]) -> None:
     x = node.inputs[0]
     if x is None:
-        return walk.unknown(node, "its input is left out")
+        raise NoRule("its input is left out")
     axes = walk.axes(x, node)
     heads = int_attr(node, "num_heads", 0)
     flat = len(axes) == 3

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import onnx_ir
 
 from netwright.ir.coupling.axes import ONE, Axis, Fixed
-from netwright.ir.coupling.rules.table import resting, rule, where
+from netwright.ir.coupling.rules.table import NoRule, resting, rule, where
 from netwright.ir.coupling.walk import dims_of
 from netwright.ir.opinfo import int_attr, ints_attr, subgraphs
 from netwright.ir.program import constant
@@ -35,7 +35,7 @@ def loop(walk: Walk, node: onnx_ir.Node) -> None:
     body = subgraphs(node)[0][1]
     carried = [value for value in node.inputs[2:] if value is not None]
     if len(carried) != len(node.inputs) - 2:
-        return walk.unknown(node, "an input is left out")
+        raise NoRule("an input is left out")
     for formal in body.inputs[:2]:
         walk.set(formal, [resting(dim) for dim in dims_of(formal)])
     _repeat(walk, node, body, list(body.inputs[2:]), carried, list(body.outputs[1 : 1 + len(carried)]), node.outputs[: len(carried)])
@@ -50,7 +50,7 @@ def scan(walk: Walk, node: onnx_ir.Node) -> None:
     count = int_attr(node, "num_scan_inputs", 1)
     values = [value for value in node.inputs if value is not None]
     if len(values) != len(node.inputs):
-        return walk.unknown(node, "an input is left out")
+        raise NoRule("an input is left out")
     states = len(values) - count
     for number, (value, formal) in enumerate(zip(values[states:], body.inputs[states:], strict=True)):
         axes = list(walk.axes(value, node))

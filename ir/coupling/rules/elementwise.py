@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import onnx_ir
 
 from netwright.ir.coupling.axes import ONE, Axis, Fixed, Tracked
-from netwright.ir.coupling.rules.table import rule, where
+from netwright.ir.coupling.rules.table import NoRule, rule, where
 from netwright.ir.coupling.walk import dims_of
 from netwright.ir.opinfo import ELEMENTWISE_BINARY, ELEMENTWISE_UNARY, ELEMENTWISE_VARIADIC
 
@@ -26,7 +26,7 @@ def unary(walk: Walk, node: onnx_ir.Node) -> None:
     """Axes stay what they are; further inputs are scalars."""
     value = node.inputs[0]
     if value is None:
-        return walk.unknown(node, "its input is left out")
+        raise NoRule("its input is left out")
     axes = walk.axes(value, node)
     for output in node.outputs:
         walk.set(output, axes)

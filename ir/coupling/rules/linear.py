@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import onnx_ir
 
 from netwright.ir.coupling.axes import ONE, SPATIAL, Axis, Fixed, Tracked
-from netwright.ir.coupling.rules.table import given, resting, rule, where
+from netwright.ir.coupling.rules.table import NoRule, given, resting, rule, where
 from netwright.ir.coupling.walk import dims_of
 from netwright.ir.opinfo import int_attr
 
@@ -23,7 +23,7 @@ def convolution(walk: Walk, node: onnx_ir.Node) -> None:
     """
     x, weight = node.inputs[0], node.inputs[1]
     if x is None or weight is None:
-        return walk.unknown(node, "an input is left out")
+        raise NoRule("an input is left out")
     data, kernel = walk.axes(x, node), list(walk.axes(weight, node))
     groups = int_attr(node, "group", 1)
     turned = node.op_type == "ConvTranspose"
@@ -33,9 +33,9 @@ def convolution(walk: Walk, node: onnx_ir.Node) -> None:
         walk.freeze(
             kernel[0], f"{where(node)} looks like a Fourier transform: {dims_of(weight)[0]} filters of {dims_of(weight)[2]} samples"
         )
+    walk.use(weight, inner, "in", node)
     if groups == 1:
         walk.join((data[1], kernel[inner]))
-        walk.use(weight, inner, "in", node)
         channels = kernel[outer]
     else:
         channels = _grouped(walk, node, data[1], kernel, groups, turned=turned)
@@ -66,7 +66,8 @@ def _grouped(walk: Walk, node: onnx_ir.Node, data: Axis, kernel: list[Axis], gro
         return Fixed(reason)
     first = data.labels.reshape(groups, -1)
     if turned:
-        return _grouped_turned(walk, first, channels_in, channels_out, reason)
+        walk.freeze((data, channels_in, channels_out), f"{reason} and is transposed")
+        return Fixed(f"{reason} and is transposed")
     rows = channels_out.labels.reshape(groups, -1) if isinstance(channels_out, Tracked) else None
     if rows is None:
         walk.freeze((data, channels_in), reason)
@@ -79,18 +80,10 @@ def _grouped(walk: Walk, node: onnx_ir.Node, data: Axis, kernel: list[Axis], gro
     walk.units.tie(first, first[:1])
     if isinstance(channels_in, Tracked):
         walk.units.tie(first[0], channels_in.labels)
-    walk.use(node.inputs[1] or node.outputs[0], 1, "in", node)
     if rows.shape[1] == 1:
         walk.freeze(channels_out, f"{reason}, of one channel out each")
     walk.units.tie(rows, rows[:1])
     return channels_out
-
-
-def _grouped_turned(walk: Walk, first: object, channels_in: Axis, channels_out: Axis, reason: str) -> Axis:
-    """Transposed, with groups: the weight is [in, out of one group, …]."""
-    del first
-    walk.freeze((channels_in, channels_out), f"{reason} and is transposed")
-    return Fixed(reason)
 
 
 @rule("MatMul")
@@ -98,7 +91,7 @@ def matmul(walk: Walk, node: onnx_ir.Node) -> None:
     """[…, m, k] · […, k, n]; vectors stand for one row or column."""
     a, b = node.inputs[0], node.inputs[1]
     if a is None or b is None:
-        return walk.unknown(node, "an input is left out")
+        raise NoRule("an input is left out")
     product(walk, node, a, b, list(walk.axes(a, node)), list(walk.axes(b, node)))
 
 
@@ -151,7 +144,7 @@ def gemm(walk: Walk, node: onnx_ir.Node) -> None:
     """A matrix product with transposed operands on demand, and a bias."""
     a, b, bias = node.inputs[0], node.inputs[1], given(node, 2)
     if a is None or b is None:
-        return walk.unknown(node, "an input is left out")
+        raise NoRule("an input is left out")
     left, right = walk.axes(a, node), walk.axes(b, node)
     at, bt = int_attr(node, "transA", 0), int_attr(node, "transB", 0)
     walk.join((left[0 if at else 1], right[1 if bt else 0]))
@@ -178,12 +171,12 @@ def einsum(walk: Walk, node: onnx_ir.Node) -> None:
     """Axes of one letter are one; a letter that is summed over is a contraction."""
     text = node.attributes["equation"].as_string().replace(" ", "") if "equation" in node.attributes else ""
     if "->" not in text or "." in text:
-        return walk.unknown(node, "an equation without -> or with an ellipsis")
+        raise NoRule("an equation without -> or with an ellipsis")
     sources, _, result = text.partition("->")
     letters: dict[str, list[tuple[Axis, onnx_ir.Value, int]]] = {}
     for term, value in zip(sources.split(","), node.inputs, strict=False):
         if value is None or len(term) != len(dims_of(value)):
-            return walk.unknown(node, "its terms do not fit its inputs")
+            raise NoRule("its terms do not fit its inputs")
         for index, letter in enumerate(term):
             letters.setdefault(letter, []).append((walk.axes(value, node)[index], value, index))
     both = sum(not walk.is_weight(value) for value in node.inputs) > 1

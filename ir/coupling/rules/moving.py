@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.coupling.axes import ONE, Axis, Fixed, Tracked, around
-from netwright.ir.coupling.rules.table import given, inputs_of, integers, resting, rule, where
+from netwright.ir.coupling.rules.table import NoRule, given, inputs_of, integers, resting, rule, where
 from netwright.ir.coupling.walk import dims_of
 from netwright.ir.opinfo import int_attr, ints_attr, is_float
 from netwright.ir.program import array
@@ -62,7 +62,7 @@ def split(walk: Walk, node: onnx_ir.Node) -> None:
     """Each part has its part of the labels."""
     x = node.inputs[0]
     if x is None:
-        return walk.unknown(node, "its input is left out")
+        raise NoRule("its input is left out")
     axes = list(walk.axes(x, node))
     at = int_attr(node, "axis", 0) % len(axes)
     axis, sizes = axes[at], [dims_of(value)[at] for value in node.outputs]
@@ -82,7 +82,7 @@ def slice_(walk: Walk, node: onnx_ir.Node) -> None:
     """A range of the labels, at constant places."""
     x = node.inputs[0]
     if x is None:
-        return walk.unknown(node, "its input is left out")
+        raise NoRule("its input is left out")
     axes = list(walk.axes(x, node))
     ranges = slice_ranges(node, len(axes))
     for index, axis in enumerate(axes):
@@ -134,7 +134,7 @@ def gather(walk: Walk, node: onnx_ir.Node) -> None:
     """Rows by number: constant numbers move labels, computed ones fix the axis."""
     data, numbers = node.inputs[0], node.inputs[1]
     if data is None or numbers is None:
-        return walk.unknown(node, "an input is left out")
+        raise NoRule("an input is left out")
     axes, index_axes = walk.axes(data, node), walk.axes(numbers, node)
     at = int_attr(node, "axis", 0) % len(axes)
     listed, axis = array(numbers), axes[at]
@@ -162,7 +162,7 @@ def gather_nd(walk: Walk, node: onnx_ir.Node) -> None:
     """Places by several numbers each: the axes that they go through are fixed, those behind stay."""
     data, numbers = node.inputs[0], node.inputs[1]
     if data is None or numbers is None or int_attr(node, "batch_dims", 0) or not isinstance(dims_of(numbers)[-1], int):
-        return walk.unknown(node, "it looks places up in a batch")
+        raise NoRule("it looks places up in a batch")
     axes, index_axes = walk.axes(data, node), walk.axes(numbers, node)
     depth = dims_of(numbers)[-1]
     through = depth if isinstance(depth, int) else len(axes)
@@ -178,7 +178,7 @@ def pad(walk: Walk, node: onnx_ir.Node) -> None:
     """Axes without padding stay; others are fixed."""
     x = node.inputs[0]
     if x is None:
-        return walk.unknown(node, "its input is left out")
+        raise NoRule("its input is left out")
     axes = list(walk.axes(x, node))
     before, after = dims_of(x), dims_of(node.outputs[0])
     amounts, listed = contents(node.inputs[1]), integers(given(node, 3)) if given(node, 3) is not None else None
@@ -199,7 +199,7 @@ def expand(walk: Walk, node: onnx_ir.Node) -> None:
     """Axes of size 1 are repeated: as often as need be, so the copies have labels of their own."""
     x = node.inputs[0]
     if x is None:
-        return walk.unknown(node, "its input is left out")
+        raise NoRule("its input is left out")
     axes, dims = walk.axes(x, node), dims_of(node.outputs[0])
     before = dims_of(x)
     found: list[Axis] = []
@@ -227,7 +227,7 @@ def tile(walk: Walk, node: onnx_ir.Node) -> None:
     """The whole axis again and again."""
     x = node.inputs[0]
     if x is None:
-        return walk.unknown(node, "its input is left out")
+        raise NoRule("its input is left out")
     axes, times = walk.axes(x, node), contents(node.inputs[1])
     found: list[Axis] = []
     for index, axis in enumerate(axes):
@@ -258,7 +258,7 @@ def made_up(walk: Walk, node: onnx_ir.Node) -> None:
 def about(walk: Walk, node: onnx_ir.Node) -> None:
     """What comes out says something of the input, and follows it. Numbers of places do not follow, and so fix their axes."""
     if node.op_type in ("NonZero", "OneHot"):
-        return walk.unknown(node, "it deals in places")
+        raise NoRule("it deals in places")
     for value in node.outputs:
         walk.set(value, [resting(dim) for dim in dims_of(value)])
 
@@ -268,7 +268,7 @@ def depth_to_space(walk: Walk, node: onnx_ir.Node) -> None:
     """Channels become pixels: DCR has the pixels outside, CRD inside, of the channels that are left."""
     x = node.inputs[0]
     if x is None:
-        return walk.unknown(node, "its input is left out")
+        raise NoRule("its input is left out")
     axes, block = list(walk.axes(x, node)), int_attr(node, "blocksize", 1) ** 2
     channels = axes[1]
     if isinstance(channels, Tracked) and channels.plain:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import onnx_ir
 
-from netwright.ir.coupling.axes import Axis, Tracked
-from netwright.ir.coupling.rules.table import given, rule, where
+from netwright.ir.coupling.axes import Axis, Fixed, Tracked
+from netwright.ir.coupling.rules.table import NoRule, given, rule, where
 
 if TYPE_CHECKING:
     from netwright.ir.coupling.group import Role
@@ -21,7 +21,7 @@ def recurrent(walk: Walk, node: onnx_ir.Node) -> None:
     """W [dirs, gates·H, I], R [dirs, gates·H, H], B [dirs, 2·gates·H], P [dirs, 3·H]; both directions have the same H."""
     x, w, r = node.inputs[0], node.inputs[1], node.inputs[2]
     if x is None or w is None or r is None:
-        return walk.unknown(node, "an input is left out")
+        raise NoRule("an input is left out")
     data, weight, hidden_weight = walk.axes(x, node), walk.axes(w, node), walk.axes(r, node)
     gates = _GATES[node.op_type]
     walk.join((data[2], weight[2]))
@@ -58,8 +58,6 @@ def _outputs(walk: Walk, node: onnx_ir.Node, data: tuple[Axis, ...], directions:
     batch_first = "layout" in node.attributes and node.attributes["layout"].as_int() == 1
     walk.freeze(directions, f"{where(node)} has a fixed number of directions")
     if isinstance(directions, Tracked):
-        from netwright.ir.coupling.axes import Fixed
-
         directions = Fixed(f"{where(node)} has a fixed number of directions")
     sequence, batch = (data[1], data[0]) if batch_first else (data[0], data[1])
     whole = (batch, sequence, directions, hidden) if batch_first else (sequence, directions, batch, hidden)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import onnx_ir
 
 from netwright.ir.coupling.axes import ONE, Axis, Tracked
-from netwright.ir.coupling.rules.table import given, integers, rule, where
+from netwright.ir.coupling.rules.table import NoRule, given, integers, rule, where
 from netwright.ir.opinfo import int_attr, ints_attr
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ def reduce(walk: Walk, node: onnx_ir.Node) -> None:
     """The reduced axes go; the others stay."""
     x = node.inputs[0]
     if x is None:
-        return walk.unknown(node, "its input is left out")
+        raise NoRule("its input is left out")
     axes = walk.axes(x, node)
     reduced = reduced_axes(node, len(axes))
     if reduced is None:
-        return walk.unknown(node, "its axes are computed")
+        raise NoRule("its axes are computed")
     for index in reduced:
         if node.op_type not in _ZEROS_ADD_NOTHING:
             walk.inexact(axes[index], f"{where(node)} takes its {node.op_type[6:].lower()}, which a zero may change")
@@ -56,7 +56,7 @@ def softmax(walk: Walk, node: onnx_ir.Node) -> None:
     """Shares among the units of an axis: what is removed must not have had one."""
     x = node.inputs[0]
     if x is None:
-        return walk.unknown(node, "its input is left out")
+        raise NoRule("its input is left out")
     axes = walk.axes(x, node)
     axis = axes[int_attr(node, "axis", -1)]
     if isinstance(axis, Tracked):
@@ -71,7 +71,7 @@ def arg_max(walk: Walk, node: onnx_ir.Node) -> None:
     """What comes out is numbers of units."""
     x = node.inputs[0]
     if x is None:
-        return walk.unknown(node, "its input is left out")
+        raise NoRule("its input is left out")
     axes = walk.axes(x, node)
     index = int_attr(node, "axis", 0) % len(axes)
     walk.freeze(axes[index], f"{where(node)} gives the numbers of its units")
@@ -84,7 +84,7 @@ def along(walk: Walk, node: onnx_ir.Node) -> None:
     """Places along the axis matter."""
     x = node.inputs[0]
     if x is None:
-        return walk.unknown(node, "its input is left out")
+        raise NoRule("its input is left out")
     axes = list(walk.axes(x, node))
     if node.op_type == "Trilu":
         places = [len(axes) - 2, len(axes) - 1]

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.coupling.axes import ONE, Axis, Fixed, Tracked, around
-from netwright.ir.coupling.rules.table import given, integers, resting, rule, where
+from netwright.ir.coupling.rules.table import NoRule, given, integers, resting, rule, where
 from netwright.ir.coupling.walk import dims_of
 from netwright.ir.dims import Dim, dims_equal, divide_exactly, is_known, multiply, product
 from netwright.ir.opinfo import ints_attr, site
@@ -28,15 +28,16 @@ def squeeze(walk: Walk, node: onnx_ir.Node) -> None:
     """Axes of size 1 come and go."""
     x = node.inputs[0]
     if x is None:
-        return walk.unknown(node, "its input is left out")
+        raise NoRule("its input is left out")
     axes, rank = list(walk.axes(x, node)), len(dims_of(node.outputs[0]))
     places = ints_attr(node, "axes") or integers(given(node, 1))
     if node.op_type == "Unsqueeze":
         if places is None:
-            return walk.unknown(node, "its axes are computed")
+            raise NoRule("its axes are computed")
         new = {place % rank for place in places}
         rest = iter(axes)
-        return walk.set(node.outputs[0], [ONE if index in new else next(rest) for index in range(rank)])
+        walk.set(node.outputs[0], [ONE if index in new else next(rest) for index in range(rank)])
+        return
     dims = dims_of(x)
     gone = {index for index, dim in enumerate(dims) if dim == 1} if places is None else {place % len(axes) for place in places}
     walk.set(node.outputs[0], [axis for index, axis in enumerate(axes) if index not in gone])
@@ -47,16 +48,21 @@ def reshape(walk: Walk, node: onnx_ir.Node) -> None:
     """Cut and merge."""
     x = node.inputs[0]
     if x is None:
-        return walk.unknown(node, "its input is left out")
+        raise NoRule("its input is left out")
     axes, old, new = walk.axes(x, node), dims_of(x), dims_of(node.outputs[0])
     if not any(isinstance(axis, Tracked) for axis in axes):
         fixed = next((axis for axis in axes if axis is not ONE), None)
-        return walk.set(node.outputs[0], [ONE if dim == 1 else fixed or resting(dim) for dim in new])
-    blocks = align(old, new)
+        walk.set(node.outputs[0], [ONE if dim == 1 else fixed or resting(dim) for dim in new])
+        return
+    try:
+        blocks = align(old, new)
+    except ValueError:  # a dimension's name is no expression: nothing can be told of its products
+        blocks = None
     if blocks is None:
         reason = f"{where(node)} rearranges sizes that cannot be told apart"
         walk.freeze(axes, reason)
-        return walk.set(node.outputs[0], [ONE if dim == 1 else Fixed(reason) for dim in new])
+        walk.set(node.outputs[0], [ONE if dim == 1 else Fixed(reason) for dim in new])
+        return
     found: list[Axis] = [resting(dim) for dim in new]
     for block in blocks:
         for place, axis in zip(block.new, _through(walk, node, block, axes, old, new), strict=True):

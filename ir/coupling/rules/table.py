@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 Rule: TypeAlias = "Callable[[Walk, onnx_ir.Node], None]"
 
+
+class NoRule(Exception):
+    """What a rule says of a node that it does not understand; the end of a sentence."""
+
+
 RULES: dict[tuple[str, str], Rule] = {}
 """By domain and operator."""
 

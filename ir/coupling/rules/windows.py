@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import onnx_ir
 
 from netwright.ir.coupling.axes import SPATIAL, Axis, Tracked
-from netwright.ir.coupling.rules.table import rule, where
+from netwright.ir.coupling.rules.table import NoRule, rule, where
 from netwright.ir.coupling.walk import dims_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def pool(walk: Walk, node: onnx_ir.Node) -> None:
     """Each channel on its own."""
     x = node.inputs[0]
     if x is None:
-        return walk.unknown(node, "its input is left out")
+        raise NoRule("its input is left out")
     axes = walk.axes(x, node)
     for output in node.outputs:
         walk.set(output, [*axes[:2], *(SPATIAL for _ in dims_of(output)[2:])])
@@ -32,7 +32,7 @@ def resize(walk: Walk, node: onnx_ir.Node) -> None:
     """Axes that keep their size stay."""
     x = node.inputs[0]
     if x is None:
-        return walk.unknown(node, "its input is left out")
+        raise NoRule("its input is left out")
     before, after = dims_of(x), dims_of(node.outputs[0])
     found: list[Axis] = []
     for axis, old, new in zip(walk.axes(x, node), before, after, strict=True):
