@@ -34,6 +34,10 @@ class Executor(Protocol):
 class Gradients(Protocol):
     """Gradients of a loss by value."""
 
+    def weights(self, program: Program) -> frozenset[str]:
+        """Names of the weights that have gradients: not statistics, nor other constants that are not trained."""
+        ...
+
     def of(self, program: Program, batches: Iterable[Feeds], loss: Loss, values: Sequence[str]) -> dict[str, np.ndarray]:
         """Mean gradient of the loss with respect to each value: a weight, or an inner value of the main graph."""
         ...

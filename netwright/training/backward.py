@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from netwright.backends.torch import binding_of, lower_to_torch, to_array
+from netwright.backends.torch.roles import Role, role_of
 from netwright.ir.errors import DataError
 from netwright.training.errors import TrainingError
 from netwright.training.randomness import seeded
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from netwright.ir.program import Program
+
+
+def trainable(program: Program) -> frozenset[str]:
+    """Names of the weights that have gradients."""
+    return frozenset(value.name or "" for value in program.graph.initializers.values() if role_of(value, program) is Role.PARAMETER)
 
 
 def mean_gradients(

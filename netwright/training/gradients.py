@@ -26,6 +26,13 @@ class TorchGradients:
 
     threads: int | None = None
 
+    def weights(self, program: Program) -> frozenset[str]:
+        """Names of the weights that have gradients."""
+        require_extra("gradients")
+        from netwright.training.backward import trainable
+
+        return trainable(program)
+
     def of(self, program: Program, batches: Iterable[Feeds], loss: Loss, values: Sequence[str]) -> dict[str, np.ndarray]:
         """The mean over batches of the loss's gradient; see `netwright.training.backward.mean_gradients`."""
         return self._mean(program, batches, loss, values, squared=False)

@@ -1,8 +1,8 @@
 """What passes learn from running a model: second moments of activations, streamed, and the rows that layers see."""
 
-from netwright.passes.statistics.feeds import feeds_of, places
+from netwright.passes.statistics.feeds import feeds_of, pieces, places
 from netwright.passes.statistics.layers import LinearLayer, constant_root, layer_of
 from netwright.passes.statistics.moments import Moments
 from netwright.passes.statistics.windows import Window
 
-__all__ = ["LinearLayer", "Moments", "Window", "constant_root", "feeds_of", "layer_of", "places"]
+__all__ = ["LinearLayer", "Moments", "Window", "constant_root", "feeds_of", "layer_of", "pieces", "places"]

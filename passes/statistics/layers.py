@@ -61,7 +61,7 @@ class LinearLayer:
 
     @property
     def channel_axis(self) -> int:
-        """The axis of the data and of the output along which channels lie."""
+        """The axis of the data along which channels lie."""
         return 1 if self.window is not None else -2 if self.left or self._data_turned else -1
 
     @property
@@ -69,7 +69,7 @@ class LinearLayer:
         """The weight's."""
         tensor = constant(self.weight)
         assert tensor is not None, "found by its constant weight"
-        return tensor.shape.numpy()
+        return tuple(tensor.shape.numpy())
 
     @property
     def channels(self) -> int:
@@ -190,7 +190,7 @@ def constant_root(value: onnx_ir.Value | None) -> tuple[onnx_ir.Value | None, bo
 
 def _shape(value: onnx_ir.Value | None) -> tuple[int, ...]:
     tensor = constant(value)
-    return () if tensor is None else tensor.shape.numpy()
+    return () if tensor is None else tuple(tensor.shape.numpy())
 
 
 def _channels_last(x: np.ndarray, axis: int) -> np.ndarray:

@@ -1,0 +1,297 @@
+"""Heads by their query, key and value vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir
+
+from netwright.ir.coupling.group import Group
+from netwright.ir.opinfo import int_attr, is_standard
+from netwright.ir.program import Program, array
+from netwright.passes.prune.importance.tracing import Channels, carried, unit_shape
+from netwright.passes.statistics import LinearLayer, Moments, constant_root, layer_of
+
+if TYPE_CHECKING:
+    from netwright.passes.prune.importance.evidence import Evidence
+
+_OPERATORS = ("Attention", "MultiHeadAttention", "GroupQueryAttention")
+"""Operators that take queries, keys and values as their first inputs; the number of heads by attribute."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projection:
+    """A linear layer that makes queries, keys or values.
+
+    Attributes:
+        weight: name of its constant.
+        matrix: [outputs, inputs], float64.
+        bias: [outputs], float64.
+        data: name of what it multiplies.
+    """
+
+    weight: str
+    matrix: np.ndarray
+    bias: np.ndarray
+    data: str
+
+
+@dataclass(slots=True, eq=False)
+class Attention:
+    """One attention: which channels of its projections each query head uses.
+
+    Attributes:
+        query, key, value: projection and channels, [heads, features]; a key or value head may serve several query heads.
+        output: the weight that consumes the heads as [outputs, channels], and for each of its channels `head · features + feature`.
+    """
+
+    query: tuple[Projection, np.ndarray]
+    key: tuple[Projection, np.ndarray]
+    value: tuple[Projection, np.ndarray] | None = None
+    output: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def heads_by_qkv(group: Group, evidence: Evidence) -> np.ndarray | str:
+    """S_vo / mean + S_qk / mean, of S_qk = |W_q W_kᵀ| over a unit's query heads and S_vo = |W_v W_o| likewise (Frobenius norms).
+
+    S_qk says how sharply a head can choose, S_vo how much it can write. Both come from Grams of d × d, d the features of a head:
+    |W_q W_kᵀ|² = Σ (W_qᵀW_q ∘ W_kᵀW_k). The query's bias counts as one more input that is always 1. The key's does not: it adds the same
+    to all logits of a row, which softmax takes away. With calibration data inputs are weighed by their second moments (W_qᵀ C W_q instead
+    of W_qᵀ W_q), and the key's by their covariance, for the same reason: then S_qk² is the variance of a row's logits.
+    """
+    if group.kind != "heads":
+        return f"its units are {group.kind}, and queries, keys and values are those of heads"
+    known = [found for found in evidence.attentions() if _unit_of(group, found.key) is not None]
+    if not known:
+        return "no product of queries and keys from its weights was found"
+    spread = np.zeros(group.size)
+    written = np.zeros(group.size)
+    for one in known:
+        if one.value is None or one.output is None:
+            return "its values do not reach a layer with a constant weight"
+        units = _unit_of(group, one.key)
+        assert units is not None, "known by its key"
+        (query, queries), (key, keys), (value, values) = one.query, one.key, one.value
+        consumed, places = one.output
+        for head in range(len(queries)):
+            asked = _gram(query, queries[head], evidence.inputs_of(query), bias=True)
+            offered = _gram(key, keys[head], evidence.inputs_of(key), bias=False)
+            held = _gram(value, values[head], evidence.inputs_of(value), bias=True)
+            own = consumed[:, _where(places, head, values.shape[1])]
+            spread[units[head]] += (asked * offered).sum()
+            written[units[head]] += (held * (own.T @ own)).sum()
+    return _relative(spread) + _relative(written)
+
+
+def attentions(program: Program) -> list[Attention]:
+    """The attentions of the main graph that are made of traceable projections; linear in nodes."""
+    return _Search(program).run()
+
+
+def _relative(squares: np.ndarray) -> np.ndarray:
+    """Square roots, divided by their mean."""
+    norms = np.sqrt(np.maximum(squares, 0.0))
+    return norms / (norms.mean() or 1.0)
+
+
+def _gram(projection: Projection, channels: np.ndarray, inputs: Moments | None, *, bias: bool) -> np.ndarray:
+    """W C Wᵀ over the given channels, W: [features, inputs], with the bias as one more input, or C centred and without it."""
+    rows, offset = projection.matrix[channels], projection.bias[channels]
+    if inputs is None:
+        return rows @ rows.T + (np.outer(offset, offset) if bias else 0.0)
+    if not bias:
+        return rows @ inputs.covariance() @ rows.T
+    mean = rows @ inputs.mean + offset
+    return rows @ inputs.covariance() @ rows.T + np.outer(mean, mean)
+
+
+def _unit_of(group: Group, projected: tuple[Projection, np.ndarray]) -> np.ndarray | None:
+    """The unit of each query head, from the first channel of its key; None where the group does not hold that weight."""
+    projection, channels = projected
+    part = next((part for part in group.slices if part.weight == projection.weight and part.role == "out"), None)
+    if part is None:
+        return None
+    units = part.units[channels[:, 0]]
+    return units if (units >= 0).all() else None
+
+
+def _where(places: np.ndarray, head: int, features: int) -> np.ndarray:
+    """The output's channels that are features of this head, in the order of features."""
+    own = np.flatnonzero(places // features == head)
+    return own[np.argsort(places[own] % features, kind="stable")]
+
+
+class _Search:
+    """One walk over the main graph."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._known: dict[onnx_ir.Value, Channels] = {}
+        self._projections: dict[int, Projection] = {}
+        self._pending: dict[onnx_ir.Value, Attention] = {}
+        self._results: dict[int, Attention] = {}
+        self._found: list[Attention] = []
+
+    def run(self) -> list[Attention]:
+        for node in self._program.graph:
+            layer = layer_of(node)
+            if layer is not None:
+                self._linear(node, layer)
+            elif node.op_type in _OPERATORS:
+                self._operator(node)
+            elif is_standard(node, "MatMul"):
+                self._product(node)
+            else:
+                self._bias(node)
+                self._pass_on(node)
+        return self._found
+
+    def _linear(self, node: onnx_ir.Node, layer: LinearLayer) -> None:
+        seen = self._known.get(layer.data)
+        if seen is not None and seen.source in self._results and layer.window is None:
+            one = self._results[seen.source]
+            if one.output is None and not layer.left and seen.index.shape[-1] == layer.channels:
+                one.output = (layer.matrices()[0], seen.index.reshape(-1, layer.channels)[0])
+        shape = unit_shape(layer.output)
+        if layer.window is not None or layer.left or shape is None or shape[-1] != layer.outputs:
+            return
+        bias = array(node.inputs[2]) if node.op_type == "Gemm" and len(node.inputs) > 2 else None
+        offset = np.broadcast_to(bias, shape).reshape(-1, layer.outputs)[0] if bias is not None else np.zeros(layer.outputs)
+        self._start(layer.output, layer.weight.name or "", layer.matrices()[0], offset, layer.data.name or "", shape)
+
+    def _start(self, value: onnx_ir.Value, weight: str, matrix: np.ndarray, bias: np.ndarray, data: str, shape: tuple[int, ...]) -> None:
+        number = len(self._projections)
+        self._projections[number] = Projection(weight, matrix, bias.astype(np.float64), data)
+        self._known[value] = Channels(number, np.broadcast_to(np.arange(shape[-1]), shape))
+
+    def _bias(self, node: onnx_ir.Node) -> None:
+        """A constant that is added to what a projection has just made is its bias."""
+        if not is_standard(node, "Add") or len(node.inputs) != 2:
+            return
+        for value, other in (node.inputs, node.inputs[::-1]):
+            seen = self._known.get(value) if value is not None else None
+            bias = array(other, limit=1 << 20)
+            if seen is None or bias is None or seen.source not in self._projections or bias.shape[-1:] != seen.index.shape[-1:]:
+                continue
+            before = self._projections[seen.source]
+            if before.bias.any() or bias.size != bias.shape[-1] or len(before.bias) != bias.size:
+                continue
+            self._projections[seen.source] = Projection(before.weight, before.matrix, bias.reshape(-1).astype(np.float64), before.data)
+
+    def _pass_on(self, node: onnx_ir.Node) -> None:
+        for output, found in zip(node.outputs, carried(node, self._known), strict=True):
+            if found is not None:
+                self._known[output] = found
+        for value in node.inputs:  # masks, scales and softmax between the two products
+            if value is not None and value in self._pending:
+                self._pending.update((output, self._pending[value]) for output in node.outputs)
+
+    def _product(self, node: onnx_ir.Node) -> None:
+        left, right = node.inputs[0], node.inputs[1]
+        if left is None or right is None or right not in self._known:
+            return
+        offered = self._known[right]
+        if left in self._known:
+            asked = self._known[left]
+            if asked.source in self._projections and offered.source in self._projections:
+                rows = _aligned(asked.index, np.swapaxes(offered.index, -1, -2))
+                if rows is not None:
+                    query, key = self._projections[asked.source], self._projections[offered.source]
+                    heads = _distinct(*rows)
+                    self._pending[node.outputs[0]] = Attention((query, rows[0][heads]), (key, rows[1][heads]))
+            return
+        one = self._pending.get(left)
+        if one is None or offered.source not in self._projections:
+            return
+        heads = len(one.query[1])
+        values = _by_head(offered.index, heads)
+        if values is not None:
+            self._finish(one, node.outputs[0], offered.source, values)
+
+    def _finish(self, one: Attention, output: onnx_ir.Value, source: int, values: np.ndarray) -> None:
+        """The attention has its values, [heads, features]; its result is traced from here."""
+        one.value = (self._projections[source], values)
+        self._found.append(one)
+        number = -1 - len(self._results)
+        self._results[number] = one
+        heads, features = int(values.shape[0]), int(values.shape[1])
+        shape = unit_shape(output)
+        if shape is None or shape[-1] not in (features, heads * features):
+            return
+        own = np.arange(heads * features)
+        if shape[-1] == features and heads > 1:  # [.., heads, tokens, features]
+            if len(shape) < 3 or shape[-3] % heads:
+                return
+            own = np.tile(own.reshape(heads, 1, features), (shape[-3] // heads, 1, 1))
+        self._known[output] = Channels(number, np.broadcast_to(own, shape))
+
+    def _operator(self, node: onnx_ir.Node) -> None:
+        if node.domain == "com.microsoft" and node.op_type == "Attention":
+            self._packed(node)
+            return
+        parts = [self._known.get(value) if value is not None else None for value in node.inputs[:3]]
+        query, key, value = (*parts, None, None, None)[:3]
+        if query is None or key is None or value is None or any(part.source not in self._projections for part in (query, key, value)):
+            return
+        heads = int_attr(node, "q_num_heads", 0) or int_attr(node, "num_heads", 0)
+        kv_heads = int_attr(node, "kv_num_heads", 0) or heads
+        self._with_heads(node.outputs[0], query, key, value, heads, kv_heads)
+
+    def _packed(self, node: onnx_ir.Node) -> None:
+        """com.microsoft's Attention multiplies by its own weight, [inputs, queries | keys | values]."""
+        root, turned = constant_root(node.inputs[1])
+        weight = array(root)
+        data, heads = node.inputs[0], int_attr(node, "num_heads", 0)
+        sizes = node.attributes.get_ints("qkv_hidden_sizes", ()) or ((weight.shape[1] // 3,) * 3 if weight is not None else ())
+        if root is None or weight is None or turned or data is None or not heads or len(sizes) != 3:
+            return
+        bias = array(node.inputs[2]) if len(node.inputs) > 2 else None
+        shape = (1, 1, weight.shape[1])
+        made = onnx_ir.Value(name="qkv")
+        offset = bias if bias is not None else np.zeros(weight.shape[1])
+        self._start(made, root.name or "", weight.T.astype(np.float64), offset, data.name or "", shape)
+        whole = self._known[made]
+        pieces = [whole.at(piece) for piece in np.split(whole.index, np.cumsum(sizes)[:-1], axis=-1)]
+        self._with_heads(node.outputs[0], pieces[0], pieces[1], pieces[2], heads, heads)
+
+    def _with_heads(self, output: onnx_ir.Value, query: Channels, key: Channels, value: Channels, heads: int, kv_heads: int) -> None:
+        """Queries, keys and values as operators take them: [.., tokens, heads · features], or with an axis of heads already."""
+        if query.index.ndim == 4:
+            heads, kv_heads = query.index.shape[1], key.index.shape[1]
+        if not heads or not kv_heads or heads % kv_heads:
+            return
+        asked = _token(query.index).reshape(heads, -1)
+        offered, held = (np.repeat(_token(part.index).reshape(kv_heads, -1), heads // kv_heads, axis=0) for part in (key, value))
+        one = Attention((self._projections[query.source], asked), (self._projections[key.source], offered))
+        self._finish(one, output, value.source, held)
+
+
+def _aligned(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Both operands' channels of their first token, [heads, features], a head of the right one repeated where it serves several."""
+    if left.shape[-1] != right.shape[-1]:
+        return None
+    try:
+        both = np.broadcast_arrays(left[..., 0, :], right[..., 0, :])
+    except ValueError:
+        return None
+    return both[0].reshape(-1, left.shape[-1]), both[1].reshape(-1, left.shape[-1])
+
+
+def _distinct(queries: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Numbers of the rows that are not there before: a fixed batch repeats its heads."""
+    _, first = np.unique(np.concatenate([queries, keys], axis=1), axis=0, return_index=True)
+    return np.sort(first)
+
+
+def _by_head(index: np.ndarray, heads: int) -> np.ndarray | None:
+    """Values [.., heads, tokens, features] as [heads, features]; a head that serves several is repeated."""
+    rows = index[..., 0, :].reshape(-1, index.shape[-1])
+    rows = rows[_distinct(rows, rows)] if len(rows) > heads else rows
+    return None if heads % len(rows) else np.repeat(rows, heads // len(rows), axis=0)
+
+
+def _token(index: np.ndarray) -> np.ndarray:
+    """The first sample's first token: of [batch, tokens, channels], or [batch, heads, tokens, features]."""
+    return index[0, :, 0, :] if index.ndim == 4 else index.reshape(-1, index.shape[-1])[0]
