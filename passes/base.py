@@ -48,6 +48,13 @@ class Pass(ABC):
         """What must be in the context for these options: `calibration`, `training`, `metric`, `target` …."""
         return frozenset()
 
+    def check(self) -> None:  # noqa: B027
+        """Check, before any pass of a pipeline runs, that nothing is missing which has no default.
+
+        Raises:
+            NetwrightError: something is.
+        """
+
     @abstractmethod
     def rewrites(self, program: Program, context: Context) -> Proposals:
         """Yield rewrites and misses, lazily."""

@@ -27,11 +27,13 @@ def check_contracts(passes: Sequence[Pass], program: Program, context: Context) 
     Raises:
         ContractError: a pass requires a property that the program lacks or an earlier pass breaks, or needs data, a
             metric or a target that was not given.
+        NetwrightError: an option is missing that has no default.
     """
     properties = set(program.properties)
     broken_by: dict[str, str] = {}
     for position, current in enumerate(passes):
         place = f"pass {position}: {current}"
+        current.check()
         for wanted in sorted(current.requires - properties):
             blame = f", which {broken_by[wanted]} breaks" if wanted in broken_by else ""
             raise ContractError(

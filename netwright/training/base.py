@@ -7,7 +7,7 @@ from typing import Literal
 
 from netwright.passes.base import RewritePass
 from netwright.passes.context import Context
-from netwright.training.options import TrainOptions
+from netwright.training.options import OptimizerLike, TrainOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +45,27 @@ class TrainingPass(RewritePass):
         Raises:
             TrainingError: one is out of range.
         """
+        self.check_options()
+
+    def check_options(self) -> None:
+        """Check the options of the run.
+
+        Raises:
+            TrainingError: one is out of range.
+        """
         self.options(Context())
 
     def options(self, context: Context) -> TrainOptions:
         """The options of the run."""
+        return self.options_with(self.optimizer, context)
+
+    def options_with(self, optimizer: OptimizerLike, context: Context) -> TrainOptions:
+        """The options of the run, with another optimizer."""
         return TrainOptions(
             epochs=self.epochs,
             steps=self.steps,
             lr=self.lr,
-            optimizer=self.optimizer,
+            optimizer=optimizer,
             schedule=self.schedule,
             warmup=self.warmup,
             weight_decay=self.weight_decay,

@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
     from netwright.training.optimizers import OptimizerTask
 
-SETTINGS: Mapping[str, str] = MappingProxyType({"sparse": "netwright.training.sparse.settings:SparseSettings"})
+SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "sparse": "netwright.training.sparse.settings:SparseSettings",
+        "hspg": "netwright.training.group_sparse.settings:HspgSettings",
+        "dhspg": "netwright.training.group_sparse.settings:DhspgSettings",
+        "hesso": "netwright.training.group_sparse.settings:HessoSettings",
+        "group_lasso": "netwright.training.group_sparse.settings:GroupLassoSettings",
+    }
+)
 """Where the settings of each optimizer live, by its name."""
 
 
@@ -62,7 +70,7 @@ class OptimizerSettings(ABC):
 
 
 def settings_of(optimizer: object, *, penalty: float | None, sparsity: float | None) -> OptimizerSettings | None:
-    """The settings that an optimizer stands for, with the run's penalty and sparsity.
+    """The settings that an optimizer stands for, with the run's penalty and sparsity; `complete` is still to be asked.
 
     Args:
         optimizer: settings; text such as `sparse` or `sparse(method='hard')`; anything else has no settings.
@@ -73,7 +81,7 @@ def settings_of(optimizer: object, *, penalty: float | None, sparsity: float | N
         None for an optimizer without settings.
 
     Raises:
-        TrainingError: text that does not parse; an option that the optimizer does not have, or out of range; something missing.
+        TrainingError: text that does not parse; an option that the optimizer does not have, or out of range.
     """
     found = optimizer if isinstance(optimizer, OptimizerSettings) else _read(optimizer) if isinstance(optimizer, str) else None
     given = {name: value for name, value in (("penalty", penalty), ("sparsity", sparsity)) if value is not None}
@@ -86,9 +94,7 @@ def settings_of(optimizer: object, *, penalty: float | None, sparsity: float | N
             )
         return None
     _check_options(found.name, type(found), given)
-    whole = replace(found, **given) if given else found
-    whole.complete()
-    return whole
+    return replace(found, **given) if given else found
 
 
 def _read(text: str) -> OptimizerSettings | None:

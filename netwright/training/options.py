@@ -115,7 +115,10 @@ class TrainOptions:
         Raises:
             TrainingError: an option that the optimizer does not have, or out of range, or missing.
         """
-        return settings_of(self.optimizer, penalty=self.penalty, sparsity=self.sparsity)
+        settings = settings_of(self.optimizer, penalty=self.penalty, sparsity=self.sparsity)
+        if settings is not None:
+            settings.complete()
+        return settings
 
     def trajectory(self) -> dict[str, str | float | None]:
         """The options that decide where a run goes, as JSON: a checkpoint fits only a run that has the same."""

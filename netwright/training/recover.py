@@ -77,7 +77,19 @@ class Recover(TrainingPass):
             return
         history = trained.resources[HISTORY]
         assert isinstance(history, History)
-        yield Rewrite.edit(program.outputs[0].name or "", _why(history, len(changed)), lambda editor: set_weights(editor, changed))
+        why = self.why(history, changed, trained)
+        yield Rewrite.edit(program.outputs[0].name or "", why, lambda editor: set_weights(editor, changed))
+
+    def why(self, history: History, changed: Mapping[str, onnx_ir.TensorProtocol], trained: Program) -> str:
+        """What the action says: how the run went.
+
+        Args:
+            history: of the run.
+            changed: the weights that training changed.
+            trained: the program with them.
+        """
+        del trained
+        return _why(history, len(changed))
 
 
 def read_distill(options: Mapping[str, object]) -> Distill:
