@@ -290,9 +290,13 @@ class Editor:
         self.touched[node] = None
 
     def set_constant(self, value: onnx_ir.Value, data: np.ndarray | onnx_ir.TensorProtocol) -> None:
-        """Give an initializer new contents (and, with them, shape and type), for all its readers."""
+        """Give an initializer new contents (and, with them, shape and type), for all its readers.
+
+        An array takes over the metadata of the tensor that it replaces.
+        """
         before = (value.const_value, value.shape, value.type)
-        tensor = onnx_ir.Tensor(data, name=value.name) if isinstance(data, np.ndarray) else data
+        kept = dict(value.const_value.metadata_props) if value.const_value is not None else {}
+        tensor = onnx_ir.Tensor(data, name=value.name, metadata_props=kept) if isinstance(data, np.ndarray) else data
         value.const_value, value.shape, value.type = tensor, onnx_ir.Shape(list(tensor.shape.numpy())), onnx_ir.TensorType(tensor.dtype)
 
         def undo() -> None:

@@ -25,6 +25,7 @@ from netwright.training.saving import restore, snapshot
 from netwright.training.schedules import learning_factor
 from netwright.training.sharding import make_whole, set_tensors, shard, whole_parameters
 from netwright.training.stepper import Stepper
+from netwright.training.zeros import KeptZeros
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -125,7 +126,8 @@ class _Run:
         if saved is not None:
             self.state = restore(saved, self.optimizer, self.accelerator)
         wrapped = self.accelerator.prepare_optimizer(self.optimizer)
-        self.stepper = Stepper(self.objective, prepared, wrapped, self.accelerator, self.options)
+        zeros = KeptZeros.of(module, self.objective.program)
+        self.stepper = Stepper(self.objective, prepared, wrapped, self.accelerator, self.options, zeros)
 
     def _open_folder(self) -> Snapshot | None:
         """Open the folder of checkpoints, if any, and find the one to go on from."""

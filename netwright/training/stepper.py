@@ -19,6 +19,7 @@ from netwright.training.errors import TrainingError
 from netwright.training.processes import mean_over_processes
 from netwright.training.randomness import generator_states, set_generator_states
 from netwright.training.sharding import whole
+from netwright.training.zeros import KeptZeros
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -66,6 +67,7 @@ class Stepper:
         optimizer: as accelerate wrapped it.
         accelerator: of the run.
         options: of the run.
+        zeros: what is to stay zero.
     """
 
     objective: Objective
@@ -73,6 +75,7 @@ class Stepper:
     optimizer: torch.optim.Optimizer
     accelerator: Accelerator
     options: TrainOptions
+    zeros: KeptZeros
 
     def step(self, parts: tuple[Part, ...], number: int, factor: float, stop: StopRequest) -> StepResult:
         """Make one step.
@@ -98,8 +101,10 @@ class Stepper:
         loss, any_asked, *own = cast("list[float]", means.tolist())
         if not math.isfinite(loss):
             raise self._not_finite(micros, number)
+        self.zeros.still()
         self._clip(number)
         self.optimizer.step()
+        self.zeros.restore()
         return StepResult(loss, dict(zip(names, own, strict=True)), any_asked > 0)
 
     def _backward(self, part: Part, number: int, *, last: bool) -> _Micro:

@@ -166,10 +166,14 @@ def _replace(node: onnx_ir.Node, make: Callable[[Editor], list[onnx_ir.Value]]) 
 
 
 def _record(editor: Editor, node: onnx_ir.Node, old: onnx_ir.Value, new: onnx_ir.Value) -> None:
-    """Record how a folded parameter comes from the parameter before."""
+    """Record how a folded parameter comes from the parameter before; it takes over that one's metadata."""
     mapped = folded_map(node)
-    if mapped is not None and old.name:
-        editor.map(old.name, mapped)
+    if mapped is None or not old.name:
+        return
+    editor.map(old.name, mapped)
+    source = next((constant(value) for value in node.inputs if value is not None and (value.name,) == mapped.sources), None)
+    if source is not None and new.const_value is not None:
+        new.const_value.metadata_props.update(source.metadata_props)
 
 
 RULES = (fold_constants,)

@@ -310,7 +310,8 @@ def change_parameter(editor: Editor, node: onnx_ir.Node, index: int, change: Cha
 
 
 def computed(tensor: onnx_ir.TensorProtocol, change: Change) -> onnx_ir.TensorProtocol:
-    """A tensor of the same shape and type with changed numbers; a large one is computed when it is read."""
+    """A tensor of the same shape, type and metadata with changed numbers; a large one is computed when it is read."""
+    kept = dict(tensor.metadata_props)
 
     def compute() -> onnx_ir.TensorProtocol:
         old = tensor.numpy()
@@ -322,8 +323,9 @@ def computed(tensor: onnx_ir.TensorProtocol, change: Change) -> onnx_ir.TensorPr
             new[some] = change(old[some].astype(np.float64), some).astype(old.dtype)
         if not old.ndim:
             new[...] = change(old.astype(np.float64), slice(0, 1)).reshape(()).astype(old.dtype)
-        return onnx_ir.Tensor(new, dtype=tensor.dtype, name=tensor.name)
+        return onnx_ir.Tensor(new, dtype=tensor.dtype, name=tensor.name, metadata_props=kept)
 
     if tensor.size < _LAZY_ELEMENTS:
         return compute()
-    return onnx_ir.LazyTensor(compute, tensor.dtype, onnx_ir.Shape([int(dim) for dim in tensor.shape.numpy()]), name=tensor.name)
+    shape = onnx_ir.Shape([int(dim) for dim in tensor.shape.numpy()])
+    return onnx_ir.LazyTensor(compute, tensor.dtype, shape, name=tensor.name, metadata_props=kept)
