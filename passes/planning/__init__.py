@@ -1,0 +1,19 @@
+"""Four ways of telling a compressing pass how much, written once: a number for all sites, one by pattern, a threshold, a budget."""
+
+from netwright.passes.planning.budget import QUANTITIES, Meter, check_budget, limits_of
+from netwright.passes.planning.patterns import PerSite, check_setting, first_match, setting_for, unmatched_patterns
+from netwright.passes.planning.search import Search, least_that_fits
+
+__all__ = [
+    "QUANTITIES",
+    "Meter",
+    "PerSite",
+    "Search",
+    "check_budget",
+    "check_setting",
+    "first_match",
+    "least_that_fits",
+    "limits_of",
+    "setting_for",
+    "unmatched_patterns",
+]
