@@ -1,0 +1,122 @@
+"""Compensation, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import onnx_ir
+
+from netwright.ir.coupling import coupling
+from netwright.ir.editor import Editor
+from netwright.ir.opinfo import subgraphs
+from netwright.passes.base import Proposals
+from netwright.passes.prune.compensation.find import find_sites
+from netwright.passes.prune.compensation.fitting import count_batches, fit_stage
+from netwright.passes.prune.compensation.site import Site
+from netwright.passes.prune.compensation.solve import Solution
+from netwright.passes.rewrite import Miss, Rewrite
+
+if TYPE_CHECKING:
+    from netwright.ir.program import Program
+    from netwright.passes.context import Context
+    from netwright.passes.plan import Plan
+
+STAGES = 16
+"""Most stages; each goes through the data twice. In deeper networks a stage holds layers that follow each other."""
+
+STAGE_BYTES = 1 << 29
+"""What the layers of one stage may take in memory; more of them make more stages."""
+
+LEAST_GAIN = 0.999
+"""A layer is changed only where its error on held-out rows falls to this share or lower."""
+
+
+def compensate(before: Program, program: Program, plan: Plan, context: Context) -> Proposals:
+    """Solve the weights of every layer that lost inputs anew, so that its outputs are again what they were.
+
+    For each such layer, in topological order: least squares on calibration inputs as they come through the pruned and already
+    compensated program, against the output that the program before gives, W' = W + C_rx (C_xx + λI)⁻¹ with r = y_before − y and
+    streamed covariances in float64; the bias takes E[r] − ΔW E[x]. (He et al., Channel pruning, arXiv 1707.06168, solve the same squares;
+    the ridge here draws to the weights that removal left.) No labels are needed. A layer is changed only where the error of its output on
+    held-out batches falls.
+
+    Convolutions are fitted on patches, up to 4,096 features; wider ones, transposed ones and recurrent layers by channels.
+
+    Args:
+        before: the program as it was.
+        program: with the units of the plan removed; values have the names that they had.
+        plan: `remove` by group name.
+        context: has calibration data and an executor.
+
+    Returns:
+        A rewrite for each layer that gains; a Miss with the numbers, or the reason, for each that does not.
+    """
+    removed = removed_units(plan)
+    if context.calibration is None or context.executor is None or not removed:
+        return
+    sites: list[Site] = []
+    for found in find_sites(before, program, before.fact(coupling).groups, removed):
+        if isinstance(found, Miss):
+            yield found
+        else:
+            sites.append(found)
+    batches = count_batches(context) if sites else 0
+    for stage in stages(program, sites):
+        for site, solutions in zip(stage, list(fit_stage(before, program, stage, context, batches)), strict=True):
+            yield _proposal(site, solutions)
+
+
+def removed_units(plan: Plan) -> dict[str, list[int]]:
+    """The units that a plan removes, by group."""
+    return {
+        name: [int(unit) for unit in cast("list[int]", units)]
+        for name, decision in plan.decisions.items()
+        if isinstance(units := decision.get("remove"), list) and units
+    }
+
+
+def stages(program: Program, sites: Sequence[Site]) -> Iterator[list[Site]]:
+    """Sites that are solved together: those of one level (none depends on another), or of several where there are too many levels."""
+    levels = _levels(program, {site.node for site in sites})
+    depth = max((levels[site.node] for site in sites), default=0)
+    per_stage = max(1, -(-depth // STAGES))
+    by_stage: dict[int, list[Site]] = {}
+    for site in sorted(sites, key=lambda site: levels[site.node]):
+        by_stage.setdefault((levels[site.node] - 1) // per_stage, []).append(site)
+    for members in by_stage.values():
+        stage: list[Site] = []
+        used = 0
+        for site in members:
+            if stage and used + site.bytes > STAGE_BYTES:
+                yield stage
+                stage, used = [], 0
+            stage.append(site)
+            used += site.bytes
+        yield stage
+
+
+def _levels(program: Program, counted: set[onnx_ir.Node]) -> Mapping[onnx_ir.Node, int]:
+    """For each node the number of counted nodes on the longest way to it, itself included; linear."""
+    level: dict[onnx_ir.Node, int] = {}
+    for node in program.graph:
+        inner = (value for _, graph in subgraphs(node) for nested in graph.all_nodes() for value in nested.inputs)
+        makers = (value.producer() for value in (*node.inputs, *inner) if value is not None)
+        level[node] = max((level.get(maker, 0) for maker in makers if maker is not None), default=0) + (node in counted)
+    return level
+
+
+def _proposal(site: Site, solutions: Sequence[Solution]) -> Rewrite | Miss:
+    before, after = (
+        float(np.sqrt(np.mean(np.square(errors)))) for errors in zip(*((one.before, one.after) for one in solutions), strict=True)
+    )
+    numbers = f"error on held-out rows {before:.3f} → {after:.3f} of what varies"
+    if after > before * LEAST_GAIN:
+        return Miss(f"left as removal made it: solved anew it would gain nothing ({numbers})", site.name)
+    deltas, shifts = [one.delta for one in solutions], [one.shift for one in solutions]
+
+    def change(editor: Editor) -> None:
+        site.apply(editor, deltas, shifts)
+
+    return Rewrite.edit(site.name, f"weights solved anew: {numbers}", change, anchor=site.node)

@@ -1,0 +1,104 @@
+"""Running both programs on calibration data, and fitting a stage of sites on what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netwright.passes.prune.compensation.site import HELD_ROWS, Site
+from netwright.passes.prune.compensation.solve import Held, Solution, solve
+from netwright.passes.statistics import Moments, feeds_of, places
+
+if TYPE_CHECKING:
+    from netwright.ir.program import Program
+    from netwright.passes.context import Context
+
+FOLDS = 5
+"""One batch in so many is held out; of fewer batches, that share of every one's rows."""
+
+
+@dataclass(slots=True, eq=False)
+class _Chosen:
+    """The rows of one batch that a site looks at, and what is wanted there, [blocks, rows, targets]."""
+
+    fit: np.ndarray
+    held: np.ndarray
+    target: np.ndarray
+
+
+@dataclass(slots=True, eq=False)
+class _Collected:
+    """What a site has seen.
+
+    Attributes:
+        fit: moments, for each block.
+        x, residual, target: held-out rows of each batch, [blocks, rows, …].
+    """
+
+    fit: list[Moments]
+    x: list[np.ndarray] = field(default_factory=list[np.ndarray])
+    residual: list[np.ndarray] = field(default_factory=list[np.ndarray])
+    target: list[np.ndarray] = field(default_factory=list[np.ndarray])
+
+
+def count_batches(context: Context) -> int:
+    """How many batches of calibration data there are; goes through it once."""
+    return sum(1 for _ in context.calibration or ())
+
+
+def fit_stage(before: Program, program: Program, sites: Sequence[Site], context: Context, batches: int) -> Iterator[list[Solution]]:
+    """Solutions for the sites, in order, one for each block of a site.
+
+    Goes through the data twice: once for what was, once for what is.
+    """
+    assert context.calibration is not None, "compensation is asked for only with data"
+    assert context.executor is not None, "and an executor"
+    chosen: list[list[_Chosen]] = []
+    wanted = list(dict.fromkeys(name for site in sites for name in site.wanted_old))
+    for index, feeds in enumerate(feeds_of(before, context.calibration)):
+        old = context.executor.run(before, feeds, wanted)
+        chosen.append([_choose(site, old, index, batches, context.seed) for site in sites])
+    collected = [_Collected([Moments(site.features, site.targets) for _ in range(site.blocks)]) for site in sites]
+    wanted = list(dict.fromkeys(name for site in sites for name in site.wanted))
+    for choices, feeds in zip(chosen, feeds_of(program, context.calibration), strict=True):
+        found = context.executor.run(program, feeds, wanted)
+        for site, choice, into in zip(sites, choices, collected, strict=True):
+            x, now = site.rows(found, np.concatenate([choice.fit, choice.held]))
+            residual, split = choice.target - now, len(choice.fit)
+            for block, moments in enumerate(into.fit):
+                moments.add(x[block, :split], residual[block, :split])
+            if len(choice.held):
+                into.x.append(x[:, split:])
+                into.residual.append(residual[:, split:])
+                into.target.append(choice.target[:, split:])
+        choices.clear()
+    for site, into in zip(sites, collected, strict=True):
+        yield [_solve(site, block, into) for block in range(site.blocks)]
+
+
+def _choose(site: Site, old: dict[str, np.ndarray], index: int, batches: int, seed: int) -> _Chosen:
+    apart = batches >= FOLDS
+    held_batches = batches // FOLDS if apart else batches
+    own = apart and index % FOLDS == FOLDS - 1 and index // FOLDS < held_batches
+    count = site.places(old)
+    if own:
+        fit, held = np.arange(0), places(count, -(-HELD_ROWS // held_batches), [seed, index])
+    elif apart:
+        fit, held = places(count, -(-site.fit_rows // (batches - held_batches)), [seed, index]), np.arange(0)
+    else:  # the last rows of the batch
+        border = count - max(1, count // FOLDS)
+        fit = places(border, -(-site.fit_rows // batches), [seed, index])
+        held = border + places(count - border, -(-HELD_ROWS // batches), [seed, index])
+    return _Chosen(fit, held, np.array(site.target(old, np.concatenate([fit, held]))))
+
+
+def _solve(site: Site, block: int, into: _Collected) -> Solution:
+    x, residual, target = (np.concatenate([rows[block] for rows in parts]) for parts in (into.x, into.residual, into.target))
+    metric = site.metric(block)
+    centred = target - target.mean(axis=0)
+    weighed = centred if metric is None else centred @ metric.astype(centred.dtype)
+    energy = float(np.einsum("ij,ij->", weighed, centred, dtype=np.float64))
+    return solve(into.fit[block], Held(x, residual, energy), metric=metric, free_constant=site.free_constant)

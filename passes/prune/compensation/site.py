@@ -1,0 +1,100 @@
+"""What a consumer is to compensation: rows that it sees now, what it made of them before, and how to change it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir
+
+from netwright.ir.editor import Editor
+
+Found = Mapping[str, np.ndarray]
+"""Values of one run, by name."""
+
+ROWS_PER_FEATURE, LEAST_ROWS, MOST_ROWS = 8, 4096, 32768
+"""Rows that a layer is fitted on."""
+
+HELD_ROWS = 2048
+"""Rows that judge it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Site(ABC):
+    """A layer whose inputs lost units.
+
+    Its blocks are solved one by one: groups of a convolution, directions of a recurrent layer.
+
+    Attributes:
+        name: of the value that it makes; the same in both programs.
+        node: in the pruned program.
+        old: in the program before.
+    """
+
+    name: str
+    node: onnx_ir.Node
+    old: onnx_ir.Node
+
+    @property
+    @abstractmethod
+    def wanted_old(self) -> tuple[str, ...]:
+        """Values of the program before that it needs."""
+
+    @property
+    @abstractmethod
+    def wanted(self) -> tuple[str, ...]:
+        """Values of the pruned program that it needs."""
+
+    @property
+    @abstractmethod
+    def blocks(self) -> int:
+        """How many blocks there are."""
+
+    @property
+    @abstractmethod
+    def features(self) -> int:
+        """Features of each block."""
+
+    @property
+    @abstractmethod
+    def targets(self) -> int:
+        """Targets of each block."""
+
+    @property
+    @abstractmethod
+    def free_constant(self) -> bool:
+        """Whether a constant costs no node."""
+
+    @abstractmethod
+    def places(self, old: Found) -> int:
+        """How many rows a run of the program before offers."""
+
+    @abstractmethod
+    def target(self, old: Found, chosen: np.ndarray) -> np.ndarray:
+        """What is wanted at the chosen places, [blocks, chosen, targets]."""
+
+    @abstractmethod
+    def rows(self, found: Found, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What is seen there now, [blocks, chosen, features], and what is made of it, [blocks, chosen, targets]."""
+
+    def metric(self, block: int) -> np.ndarray | None:
+        """How errors of targets count, [targets, targets]; None where they count alike."""
+        del block
+        return None
+
+    @abstractmethod
+    def apply(self, editor: Editor, deltas: Sequence[np.ndarray], shifts: Sequence[np.ndarray]) -> None:
+        """Add to the weights: of each block what is added to its matrix, [targets, features], and to its constant, [targets]."""
+
+    @property
+    def fit_rows(self) -> int:
+        """How many rows it is fitted on."""
+        return min(MOST_ROWS, max(LEAST_ROWS, ROWS_PER_FEATURE * self.features))
+
+    @property
+    def bytes(self) -> int:
+        """Memory that fitting it takes, about: moments in float64, targets and held-out rows in float32."""
+        moments = 8 * self.features * (self.features + self.targets)
+        return self.blocks * (moments + 4 * (self.fit_rows + HELD_ROWS) * self.targets + 4 * HELD_ROWS * self.features)
