@@ -20,6 +20,7 @@ GROUP = "netwright.passes"
 BUILTIN: Mapping[str, str] = MappingProxyType(
     {
         "simplify": "netwright.passes.simplify:Simplify",
+        "prune": "netwright.passes.prune:Prune",
         "quantize": "netwright.passes.quantize:Quantize",
     }
 )

@@ -1,0 +1,98 @@
+"""The least removal that a budget asks for: candidates are carried out on clones and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from netwright.ir.editor import Editor
+from netwright.ir.errors import PlanError
+from netwright.ir.program import Program
+from netwright.passes.planning import Meter, least_that_fits, limits_of
+from netwright.passes.prune.planning.amounts import Amounts
+from netwright.passes.prune.planning.removal import Removal
+from netwright.passes.prune.removal import remove
+from netwright.passes.rewrite import Miss, Rewrite
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A removal within a budget.
+
+    Attributes:
+        removal: what goes.
+        misses: groups of which nothing does.
+        note: what the program measures with it, against the limits.
+    """
+
+    removal: Removal
+    misses: tuple[Miss, ...]
+    note: str
+
+
+def fit_budget(
+    program: Program,
+    amounts: Amounts,
+    budget: Mapping[str, float],
+    meter: Meter,
+    *,
+    original: Program,
+    global_ranking: bool = False,
+    approximate: bool = False,
+) -> Fitted:
+    """Remove the least that keeps the program within a budget.
+
+    One number is searched for, by bisection: the fraction that all groups lose, or with `global_ranking` the fraction of all units.
+    Every candidate is a clone with the units taken out, counted (and timed) as it is: about ten removals.
+
+    Args:
+        program: left as it is.
+        amounts: groups and scores.
+        budget: limits by quantity; up to 1 fractions of the original's.
+        meter: measures candidates.
+        original: what fractions refer to.
+        global_ranking: rank the units of all groups together.
+        approximate: also remove what is not exactly the same as zero units.
+
+    Raises:
+        PlanError: the budget is out of reach, with what can be reached.
+    """
+    limits = limits_of(budget, original, meter)
+    choose: Callable[[float], tuple[dict[str, tuple[int, ...]], list[Miss]]] = amounts.by_rank if global_ranking else amounts.by_ratio
+
+    def make(ratio: float) -> dict[str, tuple[int, ...]]:
+        return choose(ratio)[0] if ratio > 0 else {}
+
+    def load_of(removal: Removal) -> float:
+        return meter.load(without(program, removal, approximate=approximate), limits)
+
+    found = least_that_fits(make, load_of, high=amounts.max_ratio)
+    reached = without(program, found.candidate, approximate=approximate)
+    measured = {quantity: meter.measure(reached, quantity) for quantity in limits}
+    told = ", ".join(f"{quantity} {_shown(measured[quantity])} of at most {_shown(limit)}" for quantity, limit in limits.items())
+    if not found.fits:
+        raise PlanError(
+            f"The budget is out of reach: with {amounts.max_ratio:g} of each group gone there are {told}.",
+            place="prune",
+            remedy="Raise the budget or max_ratio, or try approximate=True; `netwright inspect --by group` shows what is frozen, and why.",
+        )
+    if not found.candidate:
+        misses = tuple(Miss(f"left whole: the budget is kept as it is ({told})", one.group.name) for one in amounts.candidates)
+        return Fitted({}, misses, told)
+    return Fitted(found.candidate, tuple(choose(found.scalar)[1]), f"{told}, after {found.tried} candidates")
+
+
+def without(program: Program, removal: Removal, *, approximate: bool = False) -> Program:
+    """A clone of a program without some units."""
+    clone = program.clone()
+    if not removal:
+        return clone
+    for proposal in remove(clone, removal, approximate=approximate):
+        if isinstance(proposal, Rewrite):
+            with Editor(clone, at=proposal.anchor) as editor:
+                proposal.change(editor)
+    return clone
+
+
+def _shown(number: float) -> str:
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.4g}"

@@ -1,0 +1,62 @@
+"""What the inputs of layers are like, learnt by running the program over calibration data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netwright.ir.errors import DataError
+from netwright.passes.statistics import LinearLayer, Moments, feeds_of, places
+
+if TYPE_CHECKING:
+    from netwright.ir.program import Program
+    from netwright.passes.context import Context
+    from netwright.passes.prune.unstructured.sites import SparseSite
+
+ROWS = 4096
+"""Places of each batch at which a layer's input is looked at; more are drawn from at random."""
+
+
+def input_norms(program: Program, context: Context, sites: Sequence[SparseSite]) -> dict[SparseSite, np.ndarray]:
+    """√E[x²] of each input channel of each weight's layers, [groups, channels], over all their taps.
+
+    Raises:
+        DataError: there is no calibration data.
+    """
+    sums: dict[SparseSite, np.ndarray] = {}
+    counts: dict[SparseSite, int] = {}
+    for site, rows in _rows(program, context, {layer: one for one in sites for layer in one.layers}):
+        layer = site.layers[0]
+        squares = np.square(rows, dtype=np.float64).sum(axis=1).reshape(layer.groups, layer.taps, -1).sum(axis=1)
+        sums[site] = sums.get(site, 0.0) + squares
+        counts[site] = counts.get(site, 0) + rows.shape[1] * layer.taps
+    return {site: np.sqrt(total / max(1, counts[site])) for site, total in sums.items()}
+
+
+def input_moments(program: Program, context: Context, layers: Mapping[LinearLayer, SparseSite]) -> dict[SparseSite, list[Moments]]:
+    """Second moments of what each weight's layers see, one for each group of channels."""
+    found: dict[SparseSite, list[Moments]] = {}
+    for site, rows in _rows(program, context, layers):
+        moments = found.setdefault(site, [Moments(rows.shape[2]) for _ in range(rows.shape[0])])
+        for one, seen in zip(moments, rows, strict=True):
+            one.add(seen)
+    return found
+
+
+def _rows(program: Program, context: Context, layers: Mapping[LinearLayer, SparseSite]) -> Iterator[tuple[SparseSite, np.ndarray]]:
+    """What layers see batch by batch: [groups, places, features] of at most `ROWS` places."""
+    assert context.executor is not None
+    assert context.calibration is not None
+    wanted = list(dict.fromkeys(value.name or "" for layer in layers for value in (layer.data, layer.output)))
+    batches = 0
+    for number, feeds in enumerate(feeds_of(program, context.calibration)):
+        batches += 1
+        values = context.executor.run(program, feeds, wanted) if wanted else {}
+        for position, (layer, site) in enumerate(layers.items()):
+            x, y = values[layer.data.name or ""], values[layer.output.name or ""]
+            chosen = places(layer.places(y), ROWS, [context.seed, number, position])
+            yield site, layer.rows(x, y, chosen)
+    if not batches:
+        raise DataError("The calibration data is empty.", place="calibration", remedy="Give at least one batch of inputs.")
