@@ -89,6 +89,26 @@ class ResNet18(nn.Module):
         return self.fc(self.dropout(F.adaptive_avg_pool2d(x, 1).flatten(1)))
 
 
+class ImageNetResNet18(nn.Module):
+    """ResNet-18 for images of 224×224 and 1,000 classes (He et al., arXiv 1512.03385, table 1): 1.82 GMACs, 11.69 M parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.stages = nn.Sequential(
+            *(
+                nn.Sequential(_Block(inputs, outputs, 1 if outputs == 64 else 2), _Block(outputs, outputs, 1))
+                for inputs, outputs in ((64, 64), (64, 128), (128, 256), (256, 512))
+            )
+        )
+        self.fc = nn.Linear(512, 1000)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(image))), 3, 2, 1)
+        return self.fc(F.adaptive_avg_pool2d(self.stages(x), 1).flatten(1))
+
+
 # ---- recurrent ---------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from netwright.ir.cost.bindings import default_bindings, is_generated
 from netwright.ir.cost.macs import macs
 from netwright.ir.cost.params import parameters
 from netwright.ir.cost.quantity import ONE, UNKNOWN, ZERO, Quantity
-from netwright.ir.dims import Dim, evaluate, shape_of
+from netwright.ir.dims import Dim, evaluate, names_in, shape_of
 from netwright.ir.opinfo import bits_of, int_attr, ints_attr, site, subgraphs
 from netwright.ir.origin import MODULE
 from netwright.ir.program import Program
@@ -298,7 +298,7 @@ def sizes(bindings: Mapping[str, int], guesses: Mapping[str, tuple[str, ...]]) -
         if isinstance(dim, int):
             return dim
         if dim not in known:
-            names = dim.free_symbols() if dim.value and not dim.value.isidentifier() else {dim.value or ""}
+            names = names_in((dim,))
             missing = [name for name in names if is_generated(name) and name not in bindings]
             size = evaluate(dim, {**bindings, **{name: guess(name) for name in missing}} if missing else bindings)
             known[dim] = None if size is None else max(size, 0)

@@ -7,6 +7,7 @@ import onnx_ir
 import pytest
 
 from netwright.ir.cost import Cost, Quantity, cost, default_bindings
+from netwright.ir.cost.analysis import sizes
 from netwright.ir.origin import MODULE
 from netwright.ir.program import Program
 from netwright.ir.shapes import infer
@@ -209,6 +210,13 @@ def test_a_broadcast_dimension_is_guessed_as_the_larger_of_its_parts() -> None:
         "g (float[a, 4] x, float[b, 4] z, float w) => (y) { s = Add(x, z)\n y = MatMul(s, w) }", weights={"w": ("FLOAT", (4, 4))}
     )
     assert cost(found).totals({"a": 3, "b": 5}).macs == 5 * 16
+
+
+def test_a_dimension_whose_name_is_no_expression_counts_what_it_is_bound_to() -> None:
+    odd = onnx_ir.SymbolicDim("Gather::1_dim_0")
+    macs = Quantity.of(odd, 8)
+    assert macs.at(sizes({"Gather::1_dim_0": 3}, {})) == 24
+    assert macs.at(sizes({}, {})) is None
 
 
 def test_quantities_add_and_multiply() -> None:
