@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from netwright.ir.cost.analysis import cost, sizes
 from netwright.ir.cost.bindings import default_bindings
 from netwright.ir.coupling.axes import Tracked
 from netwright.ir.coupling.group import Coupling, Group, Kind, Role, Slice, ValueAxis
-from netwright.ir.coupling.units import Solved
+from netwright.ir.coupling.units import Solved, components
 from netwright.ir.coupling.walk import ConstantKey, Mode, Use, Walk, constant_key, walk
 from netwright.ir.opinfo import DATA_MOVEMENT, site
 from netwright.ir.program import Program, constant
@@ -39,11 +37,12 @@ class Traced:
 def traced(program: Program, mode: Mode) -> Traced:
     """Walk over a program, and solve what was tied."""
     banned: frozenset[tuple[str, int]] = frozenset()
+    found = walk(program, mode, banned)
     for _ in range(_ROUNDS):
-        found = walk(program, mode, banned)
         if not found.picked - banned:
             break
         banned |= found.picked
+        found = walk(program, mode, banned)
     return Traced(found, found.units.solve())
 
 
@@ -137,8 +136,7 @@ def _drafts(solved: Solved) -> tuple[np.ndarray, np.ndarray, list[_Draft]]:
     rows = np.concatenate([np.full(len(found), number) for number, found in enumerate(units)])
     columns = np.concatenate(units) + len(ranges)
     total = len(ranges) + solved.count
-    graph = coo_matrix((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(total, total))
-    labels = connected_components(graph, directed=False)[1]
+    labels = components(total, rows, columns)
     numbers: dict[int, int] = {}
     drafts: list[_Draft] = []
     for number, (_, _, name, module) in enumerate(ranges):
@@ -216,9 +214,25 @@ def _finish(draft: _Draft, solved: Solved, mode: Mode) -> Group | None:
         frozen=str(frozen[0]) if all(frozen != "") else "",
         inexact=inexact,
         removable=frozen == "",
+        parts=_parts(draft),
         params=draft.params,
         macs=draft.macs,
     )
+
+
+def _parts(draft: _Draft) -> tuple[np.ndarray, ...]:
+    """The smallest sets of units that fill an axis."""
+    found: dict[bytes, np.ndarray] = {}
+    for units in (*(entry.units for entry in draft.slices), *(entry.units for entry in draft.values)):
+        if len(units) and units.min() >= 0:
+            part = np.unique(units)
+            found.setdefault(part.tobytes(), part)
+    parts = sorted(found.values(), key=len)
+    smallest: list[np.ndarray] = []
+    for part in parts:
+        if not any(np.isin(other, part).all() for other in smallest):
+            smallest.append(part)
+    return tuple(smallest)
 
 
 def _kind(draft: _Draft, solved: Solved, mode: Mode) -> Kind | None:
@@ -283,7 +297,7 @@ class _Roles:
         times = len(axis.labels) // len(units)
         matches = [(many, role) for found, many, role in self._derived.get(value, ()) if np.isin(units, found).all()]
         if matches:
-            exact = [role for many, role in matches if many == times] or [role for _, role in matches]
+            exact: list[Role] = [role for many, role in matches if many == times] or [role for _, role in matches]
             return exact[min(index, len(exact) - 1)] if len(set(exact)) > 1 else exact[0]
         readers = [reader] if reader is not None else [use.node for use in value.uses()]
         return "out" if any(node.op_type in DATA_MOVEMENT and not node.domain for node in readers) else direct

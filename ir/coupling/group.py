@@ -69,6 +69,7 @@ class Group:
         frozen: why no unit can go, as a sentence; empty where units can go.
         inexact: why removing a unit is not the same as making it zero (a norm over the units, say); empty where it is.
         removable: which units can go, bool [size]: not all where a part of the group meets an input or output of the model.
+        parts: sets of units of which one at least must stay, since some axis holds no other; mostly the one set of all.
         params: parameters that go with each unit, int64 [size]; a parameter that belongs to units of two groups counts in both.
         macs: multiply-accumulates that go with each unit at the program's default sizes, float64 [size]; likewise.
     """
@@ -82,6 +83,7 @@ class Group:
     frozen: str
     inexact: str
     removable: np.ndarray
+    parts: tuple[np.ndarray, ...]
     params: np.ndarray
     macs: np.ndarray
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components as scipy_components  # pyright: ignore[reportUnknownVariableType] - no types
 
 Labels = np.ndarray
 """Labels of the indices along an axis, int64."""
@@ -98,13 +99,18 @@ class Solved:
         return flags is not None and bool(flags[units].any())
 
 
+def components(count: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The connected component of each of `count` things, where `left[i]` and `right[i]` are connected. int64."""
+    graph = coo_matrix((np.ones(len(left), dtype=np.int8), (left, right)), shape=(count, count))
+    found = cast("tuple[int, np.ndarray]", scipy_components(graph, directed=False))
+    return found[1].astype(np.int64)
+
+
 def _components(count: int, ties: Iterable[tuple[Labels, Labels]]) -> np.ndarray:
     pairs = [np.broadcast_arrays(a, b) for a, b in ties]
     if not pairs:
         return np.arange(count)
-    left, right = np.concatenate([a.ravel() for a, _ in pairs]), np.concatenate([b.ravel() for _, b in pairs])
-    graph = coo_matrix((np.ones(len(left), dtype=np.int8), (left, right)), shape=(count, count))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    return components(count, np.concatenate([a.ravel() for a, _ in pairs]), np.concatenate([b.ravel() for _, b in pairs]))
 
 
 def _reasons(unit_of: np.ndarray, count: int, said: Iterable[tuple[Labels, str]]) -> np.ndarray:

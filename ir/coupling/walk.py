@@ -250,7 +250,7 @@ def dims_of(value: onnx_ir.Value) -> tuple[Dim, ...]:
 
 def _known_shapes(node: onnx_ir.Node) -> bool:
     """True where the ranks of all tensors around a node are known."""
-    return all(value is None or not _is_tensor(value) or shape_of(value) is not None for value in (*node.inputs, *node.outputs) if value)
+    return all(value is None or not _is_tensor(value) or shape_of(value) is not None for value in (*node.inputs, *node.outputs))
 
 
 def _is_tensor(value: onnx_ir.Value) -> bool:

@@ -1,0 +1,123 @@
+"""Where units end: the axes that a node sums over, and what becomes of constants there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir
+
+from netwright.ir.coupling.rules.reducing import reduced_axes
+from netwright.ir.dims import shape_of
+from netwright.ir.editor import Editor
+from netwright.ir.opinfo import int_attr, ints_attr, site
+from netwright.ir.program import array, constant
+
+if TYPE_CHECKING:
+    from netwright.passes.prune.removal.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Axes of a node's inputs that it sums over together; a zero in one of them is enough."""
+
+    axes: tuple[tuple[onnx_ir.Value, int], ...]
+
+
+def ends(node: onnx_ir.Node) -> list[Ends]:
+    """The axes that a node sums over, of activations."""
+    kind = node.op_type
+    if kind in ("Conv", "ConvTranspose"):
+        return _some(node, ((0, 1),)) if int_attr(node, "group", 1) == 1 else []
+    if kind == "MatMul":
+        ranks = [len(shape_of(value) or ()) for value in node.inputs]
+        return _some(node, ((0, ranks[0] - 1), (1, max(ranks[1] - 2, 0))))
+    if kind == "Gemm":
+        return _some(node, ((0, 0 if int_attr(node, "transA", 0) else 1), (1, 1 if int_attr(node, "transB", 0) else 0)))
+    if kind in ("LSTM", "GRU", "RNN"):
+        return _some(node, ((0, 2),))
+    if kind.startswith("Reduce"):
+        rank = len(shape_of(node.inputs[0]) or ())
+        return [Ends(found.axes) for axis in sorted(reduced_axes(node, rank) or ()) for found in _some(node, ((0, axis),))]
+    return []
+
+
+def _some(node: onnx_ir.Node, places: tuple[tuple[int, int], ...]) -> list[Ends]:
+    values = [(node.inputs[number], axis) for number, axis in places]
+    found = tuple((value, axis) for value, axis in values if value is not None and constant(value) is None)
+    return [Ends(found)] if found else []
+
+
+def fold(state: State, node: onnx_ir.Node, sums: np.ndarray, indices: np.ndarray) -> Callable[[Editor], None] | str:
+    """How the constants of removed channels get into what comes after; a sentence where they cannot.
+
+    Args:
+        state: the labels.
+        node: a convolution, matrix product or recurrent layer with a constant weight.
+        sums: the constant of each removed channel.
+        indices: the removed channels, among the node's input channels.
+    """
+    weight = array(node.inputs[1]) if len(node.inputs) > 1 else None
+    if weight is None:
+        return f"{node.op_type} at %{site(node)} would need them in a bias"
+    if node.op_type == "Conv":
+        if any(ints_attr(node, "pads")) or node.attributes.get("auto_pad") is not None:
+            return f"Conv at %{site(node)} pads its input with zeros, not with that constant"
+        added = np.tensordot(sums, weight[:, indices].reshape(weight.shape[0], len(indices), -1).sum(axis=2), axes=(0, 1))
+        return lambda editor: _add_to_input(editor, node, 2, added)
+    if node.op_type == "Gemm" and not int_attr(node, "transA", 0):
+        matrix = weight.T if int_attr(node, "transB", 0) else weight
+        alpha = node.attributes["alpha"].as_float() if "alpha" in node.attributes else 1.0
+        added = alpha * (sums @ matrix[indices])
+        if "beta" in node.attributes and node.attributes["beta"].as_float() != 1.0:
+            return f"Gemm at %{site(node)} scales its bias"
+        return lambda editor: _add_to_input(editor, node, 2, added)
+    if node.op_type == "MatMul" and weight.ndim == 2:
+        added = sums @ weight[indices]
+        if node.outputs[0].is_graph_output():
+            return f"MatMul at %{site(node)} is an output, behind which nothing can be added"
+        return lambda editor: _add_after(state, editor, node, added)
+    if node.op_type in ("LSTM", "GRU", "RNN"):
+        added = np.tensordot(weight[:, :, indices], sums, axes=(2, 0))
+        return lambda editor: _add_to_gates(editor, node, added)
+    return f"{node.op_type} at %{site(node)} has no bias for them"
+
+
+def _add_to_input(editor: Editor, node: onnx_ir.Node, number: int, added: np.ndarray) -> None:
+    """Add to a bias that is an input, or give the node one."""
+    weight = node.inputs[1]
+    dtype = weight.dtype.numpy() if weight is not None and weight.dtype is not None else np.dtype(np.float32)
+    before = array(node.inputs[number]) if number < len(node.inputs) else None
+    total = added if before is None else before + added
+    editor.at(node)
+    if len(node.inputs) <= number:
+        editor.resize_inputs(node, number + 1)
+    editor.set_input(node, number, editor.constant(total.astype(dtype), f"{site(node)}.bias"))
+
+
+def _add_after(state: State, editor: Editor, node: onnx_ir.Node, added: np.ndarray) -> None:
+    """Add behind the node."""
+    output = node.outputs[0]
+    dtype = output.dtype.numpy() if output.dtype is not None else np.dtype(np.float32)
+    readers = tuple(output.uses())
+    editor.at(state.first_reader(output) or node)
+    added_value = editor.constant(added.astype(dtype), f"{output.name}.constant")
+    result = editor.op("Add", [output, added_value], name=f"{output.name}.shifted", like=output)
+    for use in readers:
+        editor.set_input(use.node, use.idx, result)
+
+
+def _add_to_gates(editor: Editor, node: onnx_ir.Node, added: np.ndarray) -> None:
+    """Add to the input half of a recurrent layer's bias."""
+    before = array(node.inputs[3]) if len(node.inputs) > 3 else None
+    total = np.concatenate([added, np.zeros_like(added)], axis=1) if before is None else before.astype(np.float64)
+    if before is not None:
+        total[:, : added.shape[1]] += added
+    weight = node.inputs[1]
+    dtype = weight.dtype.numpy() if weight is not None and weight.dtype is not None else np.dtype(np.float32)
+    editor.at(node)
+    if len(node.inputs) <= 3:
+        editor.resize_inputs(node, 4)
+    editor.set_input(node, 3, editor.constant(total.astype(dtype), f"{site(node)}.bias"))

@@ -1,0 +1,238 @@
+"""What is left of a unit once it is zero: the constants that it turns into on its way to those that consume it.
+
+A removed unit is taken to be zero where it is made. Most operators keep that; some make a constant of it (a sigmoid, one half), which
+goes into the consumer's bias; others make it depend on what is not removed, and then removal is not exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import onnx_ir
+
+from netwright.ir.coupling.axes import Tracked
+from netwright.ir.coupling.group import PRODUCING, Role
+from netwright.ir.opinfo import ELEMENTWISE, ELEMENTWISE_BINARY, ELEMENTWISE_UNARY, ELEMENTWISE_VARIADIC, int_attr, subgraphs
+from netwright.ir.program import array, constant
+from netwright.passes.simplify.evaluate import EvaluationError, evaluate
+
+if TYPE_CHECKING:
+    from netwright.passes.prune.removal.state import State
+
+Constants: TypeAlias = np.ndarray
+"""For each removed unit what a value holds along it, float64; NaN where that is no constant."""
+
+_ZERO = frozenset(
+    """Conv ConvTranspose Gemm BatchNormalization InstanceNormalization GroupNormalization LayerNormalization RMSNormalization
+    SimplifiedLayerNormalization LpNormalization LRN RotaryEmbedding""".split()  # noqa: SIM905
+)
+"""What makes a unit zero if its weights are, or if it comes in as zero."""
+
+_KEEP = frozenset(
+    """Concat Split Slice Transpose Reshape Flatten Squeeze Unsqueeze Expand Tile Identity Dropout MaxPool GlobalAveragePool GlobalMaxPool
+    Resize Upsample DepthToSpace SpaceToDepth ReduceMean ReduceMax ReduceMin Cast GatherElements""".split()  # noqa: SIM905
+)
+"""What moves or repeats numbers, or takes the mean or the extreme of equal ones."""
+
+_KEEP_ZERO = frozenset(
+    """AveragePool LpPool GlobalLpPool ReduceSum ReduceL1 ReduceL2 ReduceSumSquare Pad CenterCropPad GridSample RoiAlign MaxRoiPool
+    MeanVarianceNormalization ReduceProd""".split()  # noqa: SIM905
+)
+"""What makes zeros of zeros, and something else of other constants."""
+
+
+class Survivors:
+    """The constants of removed units at every value, worked out node by node.
+
+    Args:
+        state: the labels.
+        removed: the removed units.
+        roles: of the constants' axes, by constant key and axis.
+    """
+
+    def __init__(self, state: State, removed: np.ndarray, roles: Callable[[onnx_ir.Value, onnx_ir.Node, int], Role]) -> None:
+        self._state = state
+        self._removed = removed
+        self._place = np.full(state.partition.traced.solved.count, -1, dtype=np.int64)
+        self._place[removed] = np.arange(len(removed))
+        self._roles = roles
+        self._known: dict[onnx_ir.Value, Constants] = {}
+
+    def of(self, value: onnx_ir.Value, node: onnx_ir.Node) -> Constants:
+        """What a value that a node reads holds along each removed unit."""
+        known = self._known.get(value)
+        if known is not None:
+            return known
+        if constant(value) is not None:
+            return self._weight(value, node)
+        return np.full(len(self._removed), np.nan)
+
+    def has(self, value: onnx_ir.Value, node: onnx_ir.Node) -> np.ndarray:
+        """Which removed units a value has along some axis, bool."""
+        found = np.zeros(len(self._removed), dtype=bool)
+        for axis in self._axes(value, node):
+            if isinstance(axis, Tracked):
+                places = self._place[self._state.units(axis)]
+                found[places[places >= 0]] = True
+        return found
+
+    def visit(self, node: onnx_ir.Node) -> None:
+        """Work out what the node's outputs hold."""
+        result = self._result(node)
+        for output in node.outputs:
+            self._known[output] = result
+
+    # ---- inner workings --------------------------------------------------------------------------------------------
+
+    def _axes(self, value: onnx_ir.Value, node: onnx_ir.Node) -> Sequence[object]:
+        if constant(value) is not None:
+            return self._state.constants.get(self._state.key(value, node), ())
+        return self._state.values.get(value, ())
+
+    def _weight(self, value: onnx_ir.Value, node: onnx_ir.Node) -> Constants:
+        """Weights that make units are zero along removed ones; other constants are what they are, where that is one number."""
+        found = np.full(len(self._removed), np.nan)
+        key = self._state.key(value, node)
+        for index, axis in enumerate(self._state.constants.get(key, ())):
+            if isinstance(axis, Tracked) and self._roles(key[0], node, index) in PRODUCING:
+                places = self._place[self._state.units(axis)]
+                found[places[places >= 0]] = 0.0
+        return found
+
+    def _result(self, node: onnx_ir.Node) -> Constants:
+        unknown = np.full(len(self._removed), np.nan)
+        if subgraphs(node):
+            return self._held(node)
+        if node.op_type in _ZERO:
+            return np.zeros(len(self._removed))
+        if node.op_type in ("LSTM", "GRU", "RNN"):
+            return self._recurrent(node)
+        if node.op_type in ("Gather", "GatherND"):
+            table = node.inputs[0]
+            return np.zeros(len(self._removed)) if table is None or constant(table) is not None else self._joined(node)
+        if node.op_type in _KEEP and not (node.op_type == "Cast" and node.domain):
+            return self._joined(node)
+        if node.op_type in _KEEP_ZERO:
+            found = self._joined(node)
+            return np.where(found == 0, found, np.nan)
+        if node.op_type in ELEMENTWISE:
+            return self._elementwise(node)
+        if node.op_type in ("MatMul", "Einsum", "Attention", "MultiHeadAttention", "GroupQueryAttention"):
+            return self._product(node)
+        if node.op_type == "Softmax":
+            return self._softmax(node)
+        if node.op_type in ("ConstantOfShape", "Shape", "Size", "Range"):
+            return self._fill(node)
+        return unknown
+
+    def _recurrent(self, node: onnx_ir.Node) -> Constants:
+        """A unit whose gates see nothing stays at zero, if it begins there."""
+        result = np.zeros(len(self._removed))
+        for value in node.inputs[5:7]:
+            if value is not None:
+                result[self.has(value, node) & ~(self.of(value, node) == 0)] = np.nan
+        return result
+
+    def _joined(self, node: onnx_ir.Node) -> Constants:
+        """The constant that all inputs agree on which have the unit; what is repeated has the number that it repeats."""
+        found = np.full(len(self._removed), np.nan)
+        seen = np.zeros(len(self._removed), dtype=bool)
+        values = [value for value in node.inputs if value is not None]
+        for value in values if node.op_type == "Concat" else values[:1]:
+            here, has = self.of(value, node), self.has(value, node)
+            repeated = _single(value) if not has.any() else None
+            if repeated is not None:
+                return np.full(len(self._removed), repeated)
+            clash = has & seen & ~(found == here)
+            found = np.where(has & ~seen, here, found)
+            found[clash] = np.nan
+            seen |= has
+        return found
+
+    def _elementwise(self, node: onnx_ir.Node) -> Constants:
+        columns: list[Constants] = []
+        for value in node.inputs:
+            if value is None:
+                columns.append(np.zeros(0))
+                continue
+            has = self.has(value, node)
+            number = _single(value)
+            here = self.of(value, node)
+            columns.append(np.where(has, here, np.nan if number is None else number))
+        if node.op_type in ELEMENTWISE_UNARY or node.op_type == "Dropout":
+            return _apply(node, columns[:1], self._state.program.opset)
+        given = [column for column in columns if len(column)]
+        if node.op_type == "Mul" and len(given) == 2:
+            return np.where((given[0] == 0) | (given[1] == 0), 0.0, given[0] * given[1])
+        if node.op_type == "Div" and len(given) == 2:
+            with np.errstate(all="ignore"):
+                return np.where(given[0] == 0, 0.0, given[0] / given[1])
+        if node.op_type == "Where" and len(given) == 3:
+            return np.where(given[1] == given[2], given[1], np.nan)
+        if node.op_type == "PRelu":
+            return np.where(given[0] == 0, 0.0, given[0] * given[1])
+        if node.op_type in ELEMENTWISE_BINARY or node.op_type in ELEMENTWISE_VARIADIC:
+            return _apply(node, given, self._state.program.opset)
+        return np.full(len(self._removed), np.nan)
+
+    def _product(self, node: onnx_ir.Node) -> Constants:
+        """Zero where a factor is zero along a unit that comes out; of attention, where the values are."""
+        values = [value for value in node.inputs if value is not None]
+        factors = values if node.op_type in ("MatMul", "Einsum") else values[2:3]
+        zero = np.zeros(len(self._removed), dtype=bool)
+        for value in factors:
+            zero |= self.has(value, node) & (self.of(value, node) == 0)
+        return np.where(zero, 0.0, np.nan)
+
+    def _softmax(self, node: onnx_ir.Node) -> Constants:
+        """A unit without a share has none; along other axes the shares of equal numbers depend on how many there are."""
+        value = node.inputs[0]
+        found = np.full(len(self._removed), np.nan)
+        if value is not None:
+            axis = self._axes(value, node)[int_attr(node, "axis", -1)]
+            if isinstance(axis, Tracked):
+                places = self._place[self._state.units(axis)]
+                found[places[places >= 0]] = 0.0
+        return found
+
+    def _fill(self, node: onnx_ir.Node) -> Constants:
+        tensor = node.attributes["value"].as_tensor().numpy() if "value" in node.attributes else np.zeros(1)
+        return np.full(len(self._removed), float(tensor.reshape(-1)[0]))
+
+    def _held(self, node: onnx_ir.Node) -> Constants:
+        """What a node with graphs inside gives: what all their results agree on; carried values begin as they come in."""
+        results: list[Constants] = []
+        for _, body in subgraphs(node):
+            outer = [value for value in node.inputs[len(node.inputs) - len(body.inputs) :] if value is not None]
+            for formal, value in zip(body.inputs, outer, strict=False):
+                self._known[formal] = self.of(value, node)
+            for inner in body:
+                self.visit(inner)
+            for output in body.outputs:
+                has = self.has(output, node)
+                results.append(np.where(has, self.of(output, node), 0.0))
+        return np.where(np.all([found == 0 for found in results], axis=0), 0.0, np.nan) if results else np.zeros(len(self._removed))
+
+
+def _single(value: onnx_ir.Value) -> float | None:
+    """The number that a constant of one element holds."""
+    found = array(value, limit=1)
+    return float(found.reshape(-1)[0]) if found is not None and found.size == 1 else None
+
+
+def _apply(node: onnx_ir.Node, columns: Sequence[Constants], opset: int) -> Constants:
+    """The operator on constants, evaluated; unknown where an operand is."""
+    dtype = next((value.dtype for value in node.inputs if value is not None and value.dtype is not None), None)
+    if dtype is None or not columns:
+        return np.full(len(columns[0]) if columns else 0, np.nan)
+    unknown = np.any([np.isnan(column) for column in columns], axis=0)
+    operands: list[np.ndarray | None] = [np.where(unknown, 1.0, column).astype(dtype.numpy()) for column in columns]
+    operands += [array(value) if value is not None else None for value in node.inputs[len(operands) :]]
+    try:
+        with np.errstate(all="ignore"):
+            result = evaluate(node, operands, opset)[0].astype(np.float64)
+    except (EvaluationError, ValueError, TypeError):
+        return np.full(len(unknown), np.nan)
+    return np.where(unknown | ~np.isfinite(result), np.nan, result)
