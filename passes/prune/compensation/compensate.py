@@ -62,6 +62,18 @@ def compensate(before: Program, program: Program, plan: Plan, context: Context) 
             yield found
         else:
             sites.append(found)
+    yield from solve_anew(before, program, sites, context)
+
+
+def solve_anew(before: Program, program: Program, sites: Sequence[Site], context: Context) -> Proposals:
+    """Solve sites stage by stage: a rewrite for each that gains on held-out rows, a Miss with the numbers for each that does not.
+
+    Args:
+        before: the program as it was.
+        program: as it is now; each stage sees what the ones before made of it.
+        sites: layers of it.
+        context: has calibration data and an executor.
+    """
     batches = count_batches(context) if sites else 0
     for stage in stages(program, sites):
         for site, solutions in zip(stage, list(fit_stage(before, program, stage, context, batches)), strict=True):
@@ -113,7 +125,7 @@ def _proposal(site: Site, solutions: Sequence[Solution]) -> Rewrite | Miss:
     )
     numbers = f"error on held-out rows {before:.3f} → {after:.3f} of what varies"
     if after > before * LEAST_GAIN:
-        return Miss(f"left as removal made it: solved anew it would gain nothing ({numbers})", site.name)
+        return Miss(f"left as pruning made it: solved anew it would gain nothing ({numbers})", site.name)
     deltas, shifts = [one.delta for one in solutions], [one.shift for one in solutions]
 
     def change(editor: Editor) -> None:

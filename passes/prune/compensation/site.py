@@ -79,6 +79,11 @@ class Site(ABC):
     def rows(self, found: Found, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What is seen there now, [blocks, chosen, features], and what is made of it, [blocks, chosen, targets]."""
 
+    def free(self, block: int) -> np.ndarray | None:
+        """Which elements of a block's matrix may change, bool [targets, features]; None where all may."""
+        del block
+        return None
+
     def metric(self, block: int) -> np.ndarray | None:
         """How errors of targets count, [targets, targets]; None where they count alike."""
         del block

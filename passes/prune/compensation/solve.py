@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netwright.passes.statistics import Moments, solve_positive
+from netwright.passes.statistics.supported import solve_supported
 
 RIDGES = (1e-1, 1e-2, 1e-3, 1e-4)
 """Added to the covariance's diagonal, as shares of its mean; the one that held-out rows like best is taken."""
@@ -49,7 +50,9 @@ class Solution:
     after: float
 
 
-def solve(fit: Moments, held: Held, *, metric: np.ndarray | None = None, free_constant: bool = True) -> Solution:
+def solve(
+    fit: Moments, held: Held, *, metric: np.ndarray | None = None, free_constant: bool = True, free: np.ndarray | None = None
+) -> Solution:
     """Min over ΔM, s of E|r − ΔM x − s|² + λ|ΔM|², λ and whether s is worth its while chosen on held-out rows.
 
     ΔM = C_rx (C_xx + λI)⁻¹ with covariances, s = E[r] − ΔM E[x]. The ridge draws the layer to the one that removal left, so that few
@@ -60,30 +63,33 @@ def solve(fit: Moments, held: Held, *, metric: np.ndarray | None = None, free_co
         held: rows to judge by.
         metric: M of the error eᵀ M e, where targets do not count alike, [targets, targets].
         free_constant: whether s costs nothing; otherwise it is used only where it gains.
+        free: elements of ΔM that may differ from zero, bool [targets, features]; all where not given.
     """
     before = _error(held, held.residual, metric)
     best, chosen = before, (None, False)
     for ridge in (None, *(RIDGES if fit.features < WIDE else RIDGES[:-1])):
         for constant in (True,) if free_constant else (False, True):
-            delta, shift = _fitted(fit, ridge, constant)
+            delta, shift = _fitted(fit, ridge, constant, free)
             error = _error(held, held.residual - held.x @ delta.T.astype(held.x.dtype) - shift, metric)
             bar = best if free_constant or not constant or chosen[1] else best * GAIN
             if error < bar:
                 best, chosen = error, (ridge, constant)
     if best < before:
         fit.add(held.x, held.residual)
-        delta, shift = _fitted(fit, *chosen)
+        delta, shift = _fitted(fit, *chosen, free)
     else:
         delta, shift = np.zeros((fit.targets, fit.features)), np.zeros(fit.targets)
     return Solution(delta, shift, before, best)
 
 
-def _fitted(fit: Moments, ridge: float | None, constant: bool) -> tuple[np.ndarray, np.ndarray]:
+def _fitted(fit: Moments, ridge: float | None, constant: bool, free: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """ΔM and s for one ridge; without a ridge, the constant alone."""
     covariance, cross = (fit.covariance(), fit.cross_covariance()) if constant else (fit.raw(), fit.cross / max(1, fit.count))
     spread = float(np.trace(covariance)) / max(1, fit.features)
     if ridge is None or spread <= 0:
         delta = np.zeros((fit.targets, fit.features))
+    elif free is not None:
+        delta = solve_supported(covariance + ridge * spread * np.eye(fit.features), cross, free)
     else:
         delta = solve_positive(covariance + ridge * spread * np.eye(fit.features), cross.T).T
     shift = fit.target_mean - delta @ fit.mean if constant else np.zeros(fit.targets)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netwright.ir.errors import DataError
-from netwright.passes.statistics import LinearLayer, Moments, feeds_of, places
+from netwright.passes.statistics import LinearLayer, feeds_of, places
 
 if TYPE_CHECKING:
     from netwright.ir.program import Program
@@ -33,16 +33,6 @@ def input_norms(program: Program, context: Context, sites: Sequence[SparseSite])
         sums[site] = sums.get(site, 0.0) + squares
         counts[site] = counts.get(site, 0) + rows.shape[1] * layer.taps
     return {site: np.sqrt(total / max(1, counts[site])) for site, total in sums.items()}
-
-
-def input_moments(program: Program, context: Context, layers: Mapping[LinearLayer, SparseSite]) -> dict[SparseSite, list[Moments]]:
-    """Second moments of what each weight's layers see, one for each group of channels."""
-    found: dict[SparseSite, list[Moments]] = {}
-    for site, rows in _rows(program, context, layers):
-        moments = found.setdefault(site, [Moments(rows.shape[2]) for _ in range(rows.shape[0])])
-        for one, seen in zip(moments, rows, strict=True):
-            one.add(seen)
-    return found
 
 
 def _rows(program: Program, context: Context, layers: Mapping[LinearLayer, SparseSite]) -> Iterator[tuple[SparseSite, np.ndarray]]:
