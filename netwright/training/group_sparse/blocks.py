@@ -1,0 +1,62 @@
+"""Which units go when so many are to go: the lowest of all groups together, in steps that leave kept counts round.
+
+Kept counts of a group are its size, or multiples of its grain from one grain up. So the units of a group, sorted, fall into blocks that
+go one after the other; all groups' blocks are ranked by the mean of their scores. N log N for N units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from netwright.training.group_sparse.units import UnitRange
+
+
+def choose(ranges: Sequence[UnitRange], scores: np.ndarray, count: int, gone: np.ndarray) -> np.ndarray:
+    """The units that go: at most `count` with those that have gone, unless those need more to leave round counts.
+
+    Args:
+        ranges: the groups.
+        scores: float64, one for each unit; the lowest go.
+        count: how many may go in all.
+        gone: bool, units that have gone already; they stay so, and come first.
+
+    Returns:
+        bool, the units that have gone or are to go.
+    """
+    order: list[np.ndarray] = []
+    sizes: list[np.ndarray] = []
+    means: list[np.ndarray] = []
+    for one in ranges:
+        own, was = scores[one.all], gone[one.all]
+        ranked = np.lexsort((own, ~was))
+        cuts = _cuts(one)
+        size = np.diff(cuts, prepend=0)
+        ranked = ranked[: int(cuts[-1]) if len(cuts) else 0]
+        starts = cuts - size
+        sums = np.add.reduceat(own[ranked], starts) if len(cuts) else np.zeros(0)
+        begun = np.add.reduceat(was[ranked].astype(np.int64), starts) > 0 if len(cuts) else np.zeros(0, bool)
+        order.append(ranked + one.first)
+        sizes.append(size)
+        means.append(np.where(begun, -np.inf, sums / np.maximum(size, 1)))
+    size, mean = np.concatenate(sizes), np.concatenate(means)
+    by_mean = np.argsort(mean, kind="stable")
+    taken = np.zeros(len(size), bool)
+    taken[by_mean] = (np.cumsum(size[by_mean]) <= count) | (mean[by_mean] == -np.inf)
+    chosen = gone.copy()
+    chosen[np.concatenate(order)[np.repeat(taken, size)]] = True
+    return chosen
+
+
+def most(ranges: Sequence[UnitRange]) -> int:
+    """How many units can go in all."""
+    return sum(int(cuts[-1]) for one in ranges if len(cuts := _cuts(one)))
+
+
+def _cuts(one: UnitRange) -> np.ndarray:
+    """How many units of a group may have gone: ascending, without 0."""
+    size = one.group.size
+    largest = (size - 1) // one.grain * one.grain
+    kept = np.arange(largest, 0, -one.grain)
+    return size - kept[size - kept <= one.count]
