@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from netwright.training.group_sparse.building import Prunable as Prunable
     from netwright.training.group_sparse.building import prunable as prunable
+    from netwright.training.group_sparse.building import trained_weights as trained_weights
     from netwright.training.group_sparse.group_lasso import ProximalGroupLasso as ProximalGroupLasso
     from netwright.training.group_sparse.half_space import DHSPG as DHSPG
     from netwright.training.group_sparse.half_space import HSPG as HSPG
     from netwright.training.group_sparse.hesso import HESSO as HESSO
     from netwright.training.group_sparse.optimizer import GroupSparse as GroupSparse
+    from netwright.training.group_sparse.report import ZeroUnits as ZeroUnits
+    from netwright.training.group_sparse.report import zero_units as zero_units
     from netwright.training.group_sparse.settings import DhspgSettings as DhspgSettings
     from netwright.training.group_sparse.settings import GroupLassoSettings as GroupLassoSettings
     from netwright.training.group_sparse.settings import GroupSparseSettings as GroupSparseSettings
@@ -39,8 +42,11 @@ _HOMES = {
     "Prunable": "building",
     "ProximalGroupLasso": "group_lasso",
     "Units": "units",
+    "ZeroUnits": "report",
     "index_units": "units",
     "prunable": "building",
+    "trained_weights": "building",
+    "zero_units": "report",
 }
 """Where each public name lives; torch is loaded with what needs it only."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import torch
 from torch import fx
 
 from netwright.backends.torch import binding_of
+from netwright.backends.torch.roles import Role, role_of
 from netwright.ir.coupling import Group, coupling
 from netwright.ir.ledger import Miss
 from netwright.ir.program import Program
@@ -50,13 +51,13 @@ class Prunable:
     misses: tuple[Miss, ...]
 
 
-def prunable(program: Program, settings: GroupSparseSettings, parameters: Mapping[str, torch.Tensor]) -> Prunable:
+def prunable(program: Program, settings: GroupSparseSettings, parameters: Collection[str]) -> Prunable:
     """Sort the coupling groups of a program into those whose units may become zero and those that are only trained.
 
     Args:
         program: whose groups they are.
         settings: say which kinds, and which are excluded.
-        parameters: what is trained, by the names of weights.
+        parameters: the names of the weights that are trained.
     """
     found = survey(program, program.fact(coupling).groups, scope=settings.scope, round_to=settings.round_to, exclude=settings.exclude)
     why = trainable([one.group for one in found.candidates], parameters)
@@ -94,6 +95,11 @@ def build_group_sparse(settings: GroupSparseSettings, task: OptimizerTask) -> to
     return ProximalGroupLasso(groups, units, settings, lr=lr, steps=task.steps)
 
 
+def trained_weights(program: Program) -> frozenset[str]:
+    """The names of the weights that a run would train."""
+    return frozenset(value.name or "" for value in program.initializers() if role_of(value, program) is Role.PARAMETER)
+
+
 def by_weight(task: OptimizerTask) -> dict[str, torch.Tensor]:
     """What is trained, by the names of the program's weights.
 
@@ -118,4 +124,4 @@ def by_weight(task: OptimizerTask) -> dict[str, torch.Tensor]:
     }
 
 
-__all__ = ["GroupSparse", "Prunable", "build_group_sparse", "by_weight", "prunable"]
+__all__ = ["GroupSparse", "Prunable", "build_group_sparse", "by_weight", "prunable", "trained_weights"]

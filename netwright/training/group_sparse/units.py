@@ -7,7 +7,7 @@ removed. Nothing here loops over units: along each axis there is one array of in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,12 +144,12 @@ def index_units(groups: Iterable[tuple[Group, int]], parameters: Mapping[str, to
     return Units(units.ranges, places, units.sums(torch.ones_like))
 
 
-def trainable(groups: Sequence[Group], parameters: Mapping[str, torch.Tensor]) -> dict[str, str]:
+def trainable(groups: Sequence[Group], parameters: Collection[str]) -> dict[str, str]:
     """Why units of groups cannot be made zero by training, by group name; those that can are left out.
 
     Args:
         groups: to look at.
-        parameters: what is trained, by the names of weights.
+        parameters: the names of the weights that are trained.
     """
     why: dict[str, str] = {}
     for group in groups:
