@@ -89,14 +89,15 @@ class Amounts:
         return removal, misses
 
     def count(self, one: Candidate, ratio: float) -> int:
-        """How many units of a group a ratio removes: the kept count is the nearest multiple of the grain, the larger of two as near."""
+        """How many units of a group a ratio removes: what is kept is the nearest multiple of the grain, or all; of two as near, the larger."""
         return self._rounded(one, one.group.size * (1 - min(ratio, self.max_ratio)))
 
     def _rounded(self, one: Candidate, kept: float) -> int:
         grain, size = one.grain, one.group.size
         steps = math.floor(kept / grain + 0.5 + 1e-9)
-        least = max(1, math.ceil(max(size * (1 - self.max_ratio), size - one.able.size) / grain - 1e-9))
-        return size - min(size, max(steps, least) * grain)
+        least = max(1, math.ceil(max(size * (1 - self.max_ratio), size - one.most) / grain - 1e-9))
+        rounded = max(steps, least) * grain
+        return 0 if size - kept <= abs(rounded - kept) else max(0, size - rounded)
 
     def _ranked(self, goal: float) -> dict[str, int]:
         """How many units of each group go, before rounding, for so many parameters in all."""
@@ -115,7 +116,7 @@ class Amounts:
         return {one.group.name: count for one, count in zip(self.candidates, counts, strict=True)}
 
     def _least(self, one: Candidate, count: int) -> tuple[int, ...]:
-        return lowest(self.scores[one.group.name], one.able, count)
+        return lowest(one.group, self.scores[one.group.name], count)
 
 
 def _worth(one: Candidate) -> float:

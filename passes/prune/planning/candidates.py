@@ -13,6 +13,7 @@ from netwright.ir.cost.analysis import module_of
 from netwright.ir.coupling.group import Group, Kind
 from netwright.ir.program import Program
 from netwright.passes.planning import first_match
+from netwright.passes.prune.planning.removal import lowest
 from netwright.passes.rewrite import Miss
 
 Scope = Literal["channels", "heads", "hidden", "experts", "all"]
@@ -48,6 +49,11 @@ class Candidate:
     def able(self) -> np.ndarray:
         """The units that can go, in ascending order."""
         return np.flatnonzero(self.group.removable)
+
+    @property
+    def most(self) -> int:
+        """How many units can go together: of each part one stays."""
+        return len(lowest(self.group, np.zeros(self.group.size), self.group.size))
 
     @property
     def names(self) -> tuple[str, str]:

@@ -12,10 +12,25 @@ Removal = Mapping[str, tuple[int, ...]]
 """Unit numbers in ascending order, by group name; groups that stay whole are left out."""
 
 
-def lowest(scores: np.ndarray, able: np.ndarray, count: int) -> tuple[int, ...]:
-    """The `count` units of the lowest scores among those in `able`, of equal ones those of higher numbers; in ascending order."""
+def lowest(group: Group, scores: np.ndarray, count: int) -> tuple[int, ...]:
+    """The `count` units of the lowest scores among those that can go, in ascending order.
+
+    Of equal ones, those of higher numbers. The last unit of a part that must keep one stays, so that there may be fewer.
+    """
+    able = np.flatnonzero(group.removable)
     order = able[np.lexsort((-able, scores[able]))]
-    return tuple(sorted(int(unit) for unit in order[:count]))
+    left = [len(part) for part in group.parts]
+    within = [np.isin(np.arange(group.size), part) for part in group.parts]
+    chosen: list[int] = []
+    for unit in order:
+        if len(chosen) == count:
+            break
+        mine = [position for position, inside in enumerate(within) if inside[unit]]
+        if all(left[position] > 1 for position in mine):
+            chosen.append(int(unit))
+            for position in mine:
+                left[position] -= 1
+    return tuple(sorted(chosen))
 
 
 def summary(groups: Iterable[Group], removal: Removal) -> str:
