@@ -173,16 +173,18 @@ def write_back(program: Program, module: torch.fx.GraphModule, into_module: bool
     return write_back_weights(program, module, into_module)
 
 
-def save(program: Program, path: str | PathLike[str]) -> None:
+def save(program: Program, path: str | PathLike[str], *, sparse: bool = False) -> None:
     """Write a Program to an `.onnx` file: atomically, with untouched weights copied from file to file.
 
     Args:
         program: what to write.
         path: where; over 2 GB the weights go into a second file beside it.
+        sparse: write weights with many zeros in compact form, a bit for each element and the others packed. ONNX Runtime opens such a
+            file too, and makes its weights dense while it does: what shrinks is what is sent, not the time that a run takes.
     """
     from netwright.ir.storage import write_model
 
-    write_model(program.model, path)
+    write_model(program.model, path, sparse=sparse)
 
 
 def passes() -> tuple[PassInfo, ...]:

@@ -69,13 +69,14 @@ class Result:
         """
         return self.executable.run(feeds)
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(self, path: str | PathLike[str], *, sparse: bool = False) -> None:
         """Write the program to an `.onnx` file, atomically.
 
         Args:
             path: where; over 2 GB the weights go into a second file beside it.
+            sparse: write weights with many zeros in compact form; see `netwright.save`.
         """
-        api.save(self.program, path)
+        api.save(self.program, path, sparse=sparse)
         self.report.output = str(path)
 
 

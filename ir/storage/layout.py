@@ -16,6 +16,7 @@ from onnx_ir import serde
 
 from netwright.ir.storage import wire
 from netwright.ir.storage.limits import INLINE_LIMIT
+from netwright.ir.storage.packed import DOMAIN, FUNCTIONS_FROM, VERSION, Packer, unpack_function
 
 FUNCTION_VALUE_INFO_FROM = 10
 """First IR version in which functions carry value_info."""
@@ -67,38 +68,48 @@ Place = Callable[[onnx_ir.TensorProtocol], Placed | None]
 """Says of an initializer's tensor where it lies outside, or None for inside."""
 
 
-def layout_of(model: onnx_ir.Model, *, place: Place = lambda _tensor: None, value_info: bool = False) -> Layout:
-    """The model's file, part by part. Linear in nodes; no tensor is read but those of under 1 kB.
+def layout_of(model: onnx_ir.Model, *, place: Place = lambda _tensor: None, value_info: bool = False, sparse: bool = False) -> Layout:
+    """The model's file, part by part. Linear in nodes; no tensor is read but those of under 1 kB, and with `sparse` all.
 
     Args:
         model: left as it is.
         place: which initializers lie outside the file.
         value_info: whether types and shapes of inner values are written.
+        sparse: whether weights with many zeros are written in compact form; see `netwright.ir.storage.packed`.
+
+    Raises:
+        UnsupportedModelError: `sparse`, and the model's opset is too old for it.
     """
-    writer = _Writer(place, value_info=value_info, ir_version=model.ir_version)
+    writer = _Writer(place, value_info=value_info, ir_version=model.ir_version, packer=Packer(model) if sparse else None)
     return writer.model(model)
 
 
 class _Writer:
-    def __init__(self, place: Place, *, value_info: bool, ir_version: int) -> None:
+    def __init__(self, place: Place, *, value_info: bool, ir_version: int, packer: Packer | None) -> None:
         self._place = place
+        self._packer = packer
         self._value_info = value_info
         self._ir_version = ir_version
 
     def model(self, model: onnx_ir.Model) -> Layout:
-        head = onnx.ModelProto(ir_version=model.ir_version)
+        graph = self.graph(model.graph, functions=model.functions.values())
+        functions = [self.function(function) for function in model.functions.values()]
+        packed = self._packer is not None and self._packer.used
+        head = onnx.ModelProto(ir_version=max(model.ir_version, FUNCTIONS_FROM) if packed else model.ir_version)
         for name in ("producer_name", "producer_version", "domain", "model_version", "doc_string"):
             if found := getattr(model, name):
                 setattr(head, name, found)
-        _opsets_into(head.opset_import, model.opset_imports)
+        _opsets_into(head.opset_import, {**model.opset_imports, DOMAIN: VERSION} if packed else model.opset_imports)
         _props_into(head.metadata_props, model.metadata_props)
         for configuration in model.device_configurations:
             head.configuration.append(serde.serialize_model_configuration(configuration))
         out = Layout()
         out.add(head.SerializeToString())
-        out.nest(7, self.graph(model.graph, functions=model.functions.values()))
-        for function in model.functions.values():
-            out.nest(25, self.function(function))
+        out.nest(7, graph)
+        for function in functions:
+            out.nest(25, function)
+        if packed:
+            out.add(wire.bytes_field(25, unpack_function(model.opset_imports[""])))
         return out
 
     def graph(self, graph: onnx_ir.Graph, *, functions: Iterable[onnx_ir.Function] = ()) -> Layout:
@@ -113,15 +124,22 @@ class _Writer:
             if value.name not in inputs and (value.metadata_props or value.doc_string):
                 head.value_info.append(serde.serialize_value(value))
         out = Layout()
+        weights = [value for value in graph.initializers.values() if value.const_value is not None]
+        packed = {} if self._packer is None else self._packer.packed(value for value in weights if value.name not in inputs)
+        for weight in packed.values():
+            out.add(wire.bytes_field(1, weight.call.SerializeToString()))
         for node in graph:
             out.nest(1, self.node(node))
             self._describe(head.value_info, (value for value in node.outputs if not value.is_graph_output()))
         self._describe_functions(head, functions)
         _annotations_into(head, graph)
         _props_into(head.metadata_props, graph.metadata_props)
-        for value in graph.initializers.values():
-            if value.const_value is not None:
-                out.nest(5, self.tensor(value.const_value, value.name or "", placed=self._place(value.const_value)))
+        for value in weights:
+            parts = packed[value].parts if value in packed else (value.const_value,)
+            for tensor in parts:
+                assert tensor is not None
+                name = tensor.name if value in packed else value.name
+                out.nest(5, self.tensor(tensor, name or "", placed=self._place(tensor)))
         out.add(head.SerializeToString())
         return out
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -23,6 +23,7 @@ from netwright.ir.storage.region import FileRegion, MemoryRegion, Region
 from netwright.ir.storage.sparse import densify
 from netwright.ir.storage.tensors import nbytes_of, payload_fault, shape_fault, tensors_of
 from netwright.ir.storage.text import is_text
+from netwright.ir.storage.unpacking import unpack_weights
 
 
 @dataclass(slots=True)
@@ -31,13 +32,13 @@ class Skeleton:
 
     Attributes:
         proto: the model; each tensor left out is marked in it.
-        tensors: what was left out, by mark.
+        tensors: what was left out, by mark; weights in compact form are dense again, and left out as well.
         place: the file, for messages.
         dropped: what the file held that an ONNX graph for inference has no room for, as sentences.
     """
 
     proto: onnx.ModelProto
-    tensors: list[MappedTensor]
+    tensors: list[onnx_ir.TensorProtocol]
     place: str
     dropped: list[str] = field(default_factory=list[str])
 
@@ -67,7 +68,8 @@ def read_skeleton(source: str | os.PathLike[str] | bytes, *, folder: str | os.Pa
     proto = _parse(carving, region)
     dropped = ["Training information (TrainingInfoProto) is left out: netwright keeps the inference graph."] if carving.training else []
     densify(proto)
-    tensors = _Shelf(region, carving, home, model).fill(proto)
+    tensors: list[onnx_ir.TensorProtocol] = [*_Shelf(region, carving, home, model).fill(proto)]
+    unpack_weights(proto, tensors)
     return Skeleton(proto, tensors, region.place, dropped)
 
 
@@ -89,7 +91,7 @@ def build(skeleton: Skeleton) -> onnx_ir.Model:
     return model
 
 
-def attach(model: onnx_ir.Model, tensors: list[MappedTensor]) -> None:
+def attach(model: onnx_ir.Model, tensors: Sequence[onnx_ir.TensorProtocol]) -> None:
     """Put the tensors in the place of their marks, in initializers and attributes of all graphs and functions."""
     for graph in (model.graph, *(function.graph for function in model.functions.values())):
         for part in (graph, *graph.subgraphs()):
@@ -217,7 +219,7 @@ def _mark_of(tensor: onnx_ir.TensorProtocol | None) -> int | None:
     return int(location.removeprefix(MARK)) if location.startswith(MARK) else None
 
 
-def _attach_attributes(attributes: MutableMapping[str, onnx_ir.Attr], tensors: list[MappedTensor]) -> None:
+def _attach_attributes(attributes: MutableMapping[str, onnx_ir.Attr], tensors: Sequence[onnx_ir.TensorProtocol]) -> None:
     for name, attr in list(attributes.items()):
         if attr.is_ref() or attr.value is None:
             continue

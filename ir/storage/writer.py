@@ -23,7 +23,12 @@ _PAGE, _LINE = 4096, 64
 
 
 def write_model(
-    model: onnx_ir.Model, path: str | os.PathLike[str], *, external: bool | str | None = None, value_info: bool = False
+    model: onnx_ir.Model,
+    path: str | os.PathLike[str],
+    *,
+    external: bool | str | None = None,
+    value_info: bool = False,
+    sparse: bool = False,
 ) -> tuple[Path, ...]:
     """Save a model; a killed or failed save leaves what was there before.
 
@@ -37,16 +42,18 @@ def write_model(
             error. `True`, or the data file's name: weights of 1 kB and more in a file beside it.
         value_info: whether types and shapes of inner values are written. Readers infer them; stale ones upset quantizers, and where they
             stand ONNX Runtime 1.31 fuses residuals into SkipLayerNormalization, slower on CPUs than what it replaces.
+        sparse: write weights with many zeros in compact form, where it takes fewer bytes; ONNX Runtime makes them dense while it opens a
+            session, and `read_model` while it reads. See `netwright.ir.storage.packed`.
 
     Returns:
         The files written, the model first.
 
     Raises:
         ModelFileError: a file cannot be written.
-        UnsupportedModelError: the model does not fit one file and `external=False`.
+        UnsupportedModelError: the model does not fit one file and `external=False`; its opset is too old for `sparse`.
     """
     target = Path(os.path.realpath(path))
-    shelf = _plan(model, external=external, name=f"{target.name}.data", value_info=value_info)
+    shelf = _plan(model, external=external, name=f"{target.name}.data", value_info=value_info, sparse=sparse)
     regions = _regions(model)
     if shelf.tensors:
         data = target.with_name(shelf.location)
@@ -59,16 +66,24 @@ def write_model(
     return (target,)
 
 
-def saved_bytes(model: onnx_ir.Model, *, external: bool | str | None = None, value_info: bool = False, name: str = "model.onnx") -> int:
-    """Exactly how many bytes `write_model` would write, all files together. No tensor's data is read.
+def saved_bytes(
+    model: onnx_ir.Model,
+    *,
+    external: bool | str | None = None,
+    value_info: bool = False,
+    sparse: bool = False,
+    name: str = "model.onnx",
+) -> int:
+    """Exactly how many bytes `write_model` would write, all files together. No tensor's data is read, but with `sparse`.
 
     Args:
         model: left as it is.
         external: as for `write_model`.
         value_info: as for `write_model`.
+        sparse: as for `write_model`.
         name: the file's name, which each tensor repeats where weights lie in a file beside it.
     """
-    shelf = _plan(model, external=external, name=f"{name}.data", value_info=value_info)
+    shelf = _plan(model, external=external, name=f"{name}.data", value_info=value_info, sparse=sparse)
     return shelf.layout.size + shelf.size
 
 
@@ -78,7 +93,7 @@ def serialize_model(model: onnx_ir.Model, *, value_info: bool = False) -> bytes:
     Raises:
         UnsupportedModelError: it would be over protobuf's limit of 2 GB.
     """
-    layout = _inside(model, value_info=value_info)
+    layout = layout_of(model, value_info=value_info)
     if layout.size > PROTOBUF_LIMIT:
         raise _too_large(layout.size)
     return b"".join(part if isinstance(part, bytes) else _raw_bytes(part) for part in layout.parts)
@@ -101,9 +116,9 @@ class _Shelf:
     size: int
 
 
-def _plan(model: onnx_ir.Model, *, external: bool | str | None, name: str, value_info: bool) -> _Shelf:
+def _plan(model: onnx_ir.Model, *, external: bool | str | None, name: str, value_info: bool, sparse: bool) -> _Shelf:
     if not external:
-        layout = _inside(model, value_info=value_info)
+        layout = layout_of(model, value_info=value_info, sparse=sparse)
         if layout.size <= PROTOBUF_LIMIT:
             return _Shelf(layout, name, [], 0)
         if external is False:
@@ -124,14 +139,10 @@ def _plan(model: onnx_ir.Model, *, external: bool | str | None, name: str, value
         shelf.size = offset + tensor.nbytes
         return Placed(location, offset, tensor.nbytes)
 
-    shelf.layout = layout_of(model, place=place, value_info=value_info)
+    shelf.layout = layout_of(model, place=place, value_info=value_info, sparse=sparse)
     if shelf.layout.size > PROTOBUF_LIMIT:
         raise _too_large(shelf.layout.size)
     return shelf
-
-
-def _inside(model: onnx_ir.Model, *, value_info: bool) -> Layout:
-    return layout_of(model, value_info=value_info)
 
 
 def _too_large(size: int) -> UnsupportedModelError:
