@@ -1,4 +1,4 @@
-"""How many numbers of each weight are exactly zero."""
+"""How many numbers of each weight are exactly zero, and what that saves when the model is sent."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from netwright.ir.opinfo import is_float
 from netwright.ir.program import Program
+from netwright.ir.storage import saved_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,44 @@ def zeros_by_weight(program: Program) -> tuple[WeightZeros, ...]:
         shape = tuple(int(size) for size in tensor.shape.numpy())
         found.append(WeightZeros(value.name or "", shape, tensor.size, tensor.size - int(np.count_nonzero(tensor.numpy()))))
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """What sending a model takes.
+
+    Attributes:
+        bytes: of its file with `sparse=True`.
+        dense_bytes: of its file as it is otherwise.
+        weights: the zeros of each weight.
+    """
+
+    bytes: int
+    dense_bytes: int
+    weights: tuple[WeightZeros, ...]
+
+    @property
+    def share(self) -> float:
+        """Zeros to all numbers, from 0 to 1."""
+        return share_of_zeros(self.weights)
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON."""
+        return {
+            "bytes": self.bytes,
+            "dense_bytes": self.dense_bytes,
+            "zeros": self.share,
+            "weights": [weight.to_dict() for weight in self.weights],
+        }
+
+    def __str__(self) -> str:
+        return f"{self.bytes:,} bytes to send, {self.dense_bytes:,} with dense weights; {self.share:.1%} of the numbers are zero"
+
+
+def transport(program: Program) -> Transport:
+    """What sending a program takes, in compact form and without. Reads all weights; nothing is written."""
+    model = program.model
+    return Transport(saved_bytes(model, sparse=True), saved_bytes(model), zeros_by_weight(program))
 
 
 def share_of_zeros(weights: Sequence[WeightZeros]) -> float:

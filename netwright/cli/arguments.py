@@ -15,6 +15,7 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help="An .onnx file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
 PipelineText = Annotated[str, typer.Option("-p", "--pipeline", help="Passes, such as \"simplify, quantize(scheme='dynamic')\".")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the backend.")]
+Sparse = Annotated[bool, typer.Option("--sparse", help="Write weights with many zeros in compact form.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Shapes = Annotated[
     list[str] | None,

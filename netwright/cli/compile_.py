@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from netwright.cli.arguments import Json, Model, PipelineText, Seed, Shapes, Threads
+from netwright.cli.arguments import Json, Model, PipelineText, Seed, Shapes, Sparse, Threads
 
 if TYPE_CHECKING:
     from netwright.compiling import Result
@@ -26,6 +26,7 @@ def compile_(
     budget: Annotated[str | None, typer.Option(help="Limits, such as 'bytes=10MB, metric_drop=0.01'.")] = None,
     plan: Annotated[list[Path] | None, typer.Option(help="A plan to carry out; repeatable.")] = None,
     save_plans: Annotated[Path | None, typer.Option(help="Folder for the plans that were carried out.")] = None,
+    sparse: Sparse = False,
     seed: Seed = 0,
     threads: Threads = None,
     shape: Shapes = None,
@@ -40,6 +41,7 @@ def compile_(
     from netwright.cli.progress import pass_progress
     from netwright.compiling import compile_program
     from netwright.files import require_folders, write_text
+    from netwright.ir.sparsity import transport
     from netwright.passes import Plan
 
     require_folders(output, report, save_plans)
@@ -66,15 +68,17 @@ def compile_(
             instruments=instruments,
             shapes=shapes,
         )
-    result.save(output)
+    result.save(output, sparse=sparse)
+    sent = transport(result.program) if sparse else None
     saved = _save_plans(result, save_plans) if save_plans is not None else []
     if report is not None:
         write_text(report, result.report.html())
     if json:
-        emit(result.report.to_dict())
+        emit({**result.report.to_dict(), **({"transport": sent.to_dict()} if sent else {})})
         return
     show(result.report)
-    for path in (output, *saved, *([report] if report is not None else [])):
+    note(f"wrote {output}{f': {sent}' if sent else ''}")
+    for path in (*saved, *([report] if report is not None else [])):
         note(f"wrote {path}")
 
 

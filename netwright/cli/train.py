@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from netwright.cli.arguments import Json, Model, Seed, Threads
+from netwright.cli.arguments import Json, Model, Seed, Sparse, Threads
 
 if TYPE_CHECKING:
     from netwright.metrics import MetricLike
@@ -49,6 +49,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint, if there is one.")] = False,
     device: Annotated[str, typer.Option(help="cpu, or auto for a GPU where there is one.")] = "auto",
     shard: Annotated[bool, typer.Option("--shard", help="Split weights over the processes that torchrun started.")] = False,
+    sparse: Sparse = False,
     seed: Seed = 0,
     threads: Threads = None,
     json: Json = False,
@@ -61,6 +62,7 @@ def train(
     from netwright.cli.arguments import read_function
     from netwright.cli.output import emit, note, show
     from netwright.files import require_folders
+    from netwright.ir.sparsity import transport
     from netwright.training.extra import require_extra
     from netwright.training.history import HISTORY
 
@@ -109,13 +111,14 @@ def train(
         raise
     if not _is_first_process():
         return
-    nw.save(trained, output)
+    nw.save(trained, output, sparse=sparse)
     history = cast("History", trained.resources[HISTORY])
+    sent = transport(trained) if sparse else None
     if json:
-        emit({"model": model, "output": str(output), **history.to_dict()})
+        emit({"model": model, "output": str(output), **history.to_dict(), **({"transport": sent.to_dict()} if sent else {})})
         return
     show(_table(history))
-    note(f"wrote {output}")
+    note(f"wrote {output}{f': {sent}' if sent else ''}")
 
 
 def _table(history: History) -> object:

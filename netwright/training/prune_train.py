@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import onnx_ir
 
 from netwright.ir.program import Program
 from netwright.ir.sparsity import share_of_zeros, zeros_by_weight
+from netwright.ir.zeros import with_kept_zeros
 from netwright.passes.base import Proposals
 from netwright.passes.context import Context
 from netwright.training.errors import TrainingError
@@ -98,6 +100,10 @@ class PruneTrain(Recover):
             yield from prunable(program, settings, trained_weights(program)).misses
         yield from Recover.rewrites(self, program, context)
 
+    def stored(self, changed: dict[str, onnx_ir.TensorProtocol]) -> dict[str, onnx_ir.TensorProtocol]:
+        """With the mark that zeros are meant on every weight that has them, so that later passes that train keep them."""
+        return {name: _marked(name, tensor) for name, tensor in changed.items()}
+
     def why(self, history: History, changed: Mapping[str, onnx_ir.TensorProtocol], trained: Program) -> str:
         """How the run went, and the zeros of each weight or group."""
         settings = self.settings()
@@ -110,3 +116,9 @@ class PruneTrain(Recover):
         found = zeros_by_weight(trained)
         each = ", ".join(f"{weight.name} {weight.share:.1%}" for weight in found if weight.zeros)
         return f"{Recover.why(self, history, changed, trained)}; {share_of_zeros(found):.1%} of all weights are zero: {each or 'none'}"
+
+
+def _marked(name: str, tensor: onnx_ir.TensorProtocol) -> onnx_ir.TensorProtocol:
+    array = tensor.numpy()
+    pruned = len(tensor.shape) >= 2 and np.count_nonzero(array) < array.size
+    return with_kept_zeros(array, name) if pruned else tensor

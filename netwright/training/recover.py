@@ -71,7 +71,7 @@ class Recover(TrainingPass):
         )
         yield from objective.misses
         trained = fit(objective, cast("DataLike", context.training), options)
-        changed = changed_weights(program, trained)
+        changed = self.stored(changed_weights(program, trained))
         if not changed:
             yield Miss("training changed no weight", program.outputs[0].name or "")
             return
@@ -79,6 +79,10 @@ class Recover(TrainingPass):
         assert isinstance(history, History)
         why = self.why(history, changed, trained)
         yield Rewrite.edit(program.outputs[0].name or "", why, lambda editor: set_weights(editor, changed))
+
+    def stored(self, changed: dict[str, onnx_ir.TensorProtocol]) -> dict[str, onnx_ir.TensorProtocol]:
+        """The weights that training changed, as they are put into the program."""
+        return changed
 
     def why(self, history: History, changed: Mapping[str, onnx_ir.TensorProtocol], trained: Program) -> str:
         """What the action says: how the run went.
