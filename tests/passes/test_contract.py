@@ -19,8 +19,11 @@ from netwright.passes.context import Feeds
 from netwright.passes.values import errors, within
 from tests.passes.programs import PROGRAMS, feeds_for
 
-REQUIRED: Mapping[str, Mapping[str, object]] = {"prune_train": {"penalty": 1e-6}}
+REQUIRED: Mapping[str, Mapping[str, object]] = {"prune": {"ratio": 0.25, "round_to": 1}, "prune_train": {"penalty": 1e-6}}
 """Options without which a pass says that something is missing."""
+ERRORS: Mapping[str, float] = {"prune": 0.5}
+"""How far outputs may be off, relative to their norm, after a lossy pass; 0.1 for those not named. Untrained nets lose a quarter of their
+channels hard."""
 
 
 @pytest.mark.parametrize("name", pass_names())
@@ -66,7 +69,7 @@ def test_a_pass_keeps_its_promises(name: str, sample: str) -> None:
         assert within(errors(expected, executor.run(outcome.program, feeds)), cls.numerics)
     else:
         stats = errors(expected, executor.run(outcome.program, feeds))
-        assert stats.rel < 0.1
+        assert stats.rel < ERRORS.get(name, 0.1)
     if cls.fixpoint:
         assert again.actions == 0
     for plan in outcome.plans.values():

@@ -89,7 +89,7 @@ class Amounts:
         return removal, misses
 
     def count(self, one: Candidate, ratio: float) -> int:
-        """How many units of a group a ratio removes: what is kept is the nearest multiple of the grain, or all; of two as near, the larger."""
+        """How many units of a group a ratio removes: the nearest multiple of the grain stays, or all; of two as near, the larger."""
         return self._rounded(one, one.group.size * (1 - min(ratio, self.max_ratio)))
 
     def _rounded(self, one: Candidate, kept: float) -> int:
