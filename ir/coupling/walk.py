@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+import numpy as np
 import onnx_ir
 
 from netwright.ir.cost.analysis import module_of
@@ -53,6 +54,7 @@ class Walk:
         uses: what the rules said of weights.
         works: labels along which a node's multiply-accumulates lie.
         cuts: labels that a reshape has made of an axis by cutting it, with the place.
+        taken: the places that a Slice takes along an axis.
         picked: places whose outer factor turned out to be picked from by index.
     """
 
@@ -66,6 +68,7 @@ class Walk:
     works: list[tuple[onnx_ir.Node, Labels]] = field(default_factory=list["tuple[onnx_ir.Node, Labels]"])
     cuts: dict[int, tuple[str, int]] = field(default_factory=dict[int, tuple[str, int]])
     picked: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
+    taken: dict[tuple[onnx_ir.Node, int], np.ndarray] = field(default_factory=dict["tuple[onnx_ir.Node, int]", np.ndarray])
     derived: set[onnx_ir.Value] = field(default_factory=set[onnx_ir.Value])
     """Values computed from constants alone."""
 
@@ -103,7 +106,7 @@ class Walk:
         found = tuple(axes)
         dims = shape_of(value)
         if dims is not None and len(dims) == len(found):
-            found = tuple(ONE if dim == 1 and isinstance(axis, Tracked) else axis for dim, axis in zip(dims, found, strict=True))
+            found = tuple(ONE if dim == 1 else axis for dim, axis in zip(dims, found, strict=True))
         before = self.values.get(value)
         if before is not None:
             found = tuple(self.join((a, b)) for a, b in zip(before, found, strict=False))

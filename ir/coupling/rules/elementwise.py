@@ -44,9 +44,14 @@ def elementwise(walk: Walk, node: onnx_ir.Node) -> None:
     activations = [value for value in node.inputs if value is not None and not walk.is_weight(value)]
     weight_role = _ROLES.get(node.op_type, "other") if activations else "other"
     axes = broadcasting(walk, node, weight_role)
-    if node.op_type in _SUMS and len(activations) > 1:
+    if node.op_type in _SUMS and len(activations) > 1 and len({_labels(walk, value, node) for value in activations}) > 1:
         for axis in axes:
             walk.mark(axis, "sum")
+
+
+def _labels(walk: Walk, value: onnx_ir.Value, node: onnx_ir.Node) -> tuple[bytes, ...]:
+    """The labels along a value's axes: those of a function of x are x's own, and their sum is no sum of layers."""
+    return tuple(axis.labels.tobytes() for axis in walk.axes(value, node) if isinstance(axis, Tracked))
 
 
 def broadcasting(walk: Walk, node: onnx_ir.Node, weight_role: Role) -> list[Axis]:

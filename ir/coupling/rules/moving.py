@@ -97,6 +97,7 @@ def slice_(walk: Walk, node: onnx_ir.Node) -> None:
             axes[index] = Fixed(f"{where(node)} cuts it at computed places")
             continue
         labels = axis.labels[found]
+        walk.taken[node, index] = np.arange(len(axis.labels))[found]
         if len(labels) == 1 and len(axis.labels) > 1:
             walk.pick(axis, f"{where(node)} picks one place of it")
         axes[index] = Tracked(labels)

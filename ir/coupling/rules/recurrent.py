@@ -8,6 +8,7 @@ import onnx_ir
 
 from netwright.ir.coupling.axes import Axis, Fixed, Tracked
 from netwright.ir.coupling.rules.table import NoRule, given, rule, where
+from netwright.ir.program import array, constant
 
 if TYPE_CHECKING:
     from netwright.ir.coupling.group import Role
@@ -42,7 +43,7 @@ def recurrent(walk: Walk, node: onnx_ir.Node) -> None:
             walk.use(value, 1, _role(role), node)
     for number in (5, 6):
         value = given(node, number)
-        if value is not None:
+        if value is not None and not is_zero(value):
             axes = walk.axes(value, node)
             hidden = walk.join((hidden, axes[2]))
             walk.use(value, 2, "shift", node)
@@ -52,6 +53,23 @@ def recurrent(walk: Walk, node: onnx_ir.Node) -> None:
     if "activations" in node.attributes or "clip" in node.attributes:
         walk.inexact(hidden, f"{where(node)} has activations of its own choice, which may not keep zero")
     _outputs(walk, node, data, weight[0], hidden)
+
+
+_MOVES = frozenset({"Cast", "Concat", "Expand", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze"})
+
+
+def is_zero(value: onnx_ir.Value, depth: int = 8) -> bool:
+    """True where a value provably is zero everywhere: layers that begin at zero share it without being coupled."""
+    if constant(value) is not None:
+        found = array(value)
+        return found is not None and not found.any()
+    node = value.producer()
+    if node is None or depth == 0 or node.domain:
+        return False
+    if node.op_type == "ConstantOfShape":
+        return "value" not in node.attributes or not node.attributes["value"].as_tensor().numpy().any()
+    sources = node.inputs if node.op_type == "Concat" else node.inputs[:1]
+    return node.op_type in _MOVES and all(source is not None and is_zero(source, depth - 1) for source in sources)
 
 
 def _outputs(walk: Walk, node: onnx_ir.Node, data: tuple[Axis, ...], directions: Axis, hidden: Axis) -> None:

@@ -11,12 +11,14 @@ from netwright.ir import shapes
 from netwright.ir.coupling.analysis import Partition, partition_inner, partition_outer
 from netwright.ir.coupling.axes import Tracked
 from netwright.ir.coupling.group import Group, Role
+from netwright.ir.coupling.rules.table import integers
 from netwright.ir.dims import Dim, shape_of
 from netwright.ir.editor import Editor
 from netwright.ir.errors import PlanError
 from netwright.ir.maps import Mapped, Take
 from netwright.ir.opinfo import is_integer, site, subgraphs
-from netwright.ir.program import Program, array
+from netwright.ir.program import Program, array, constant
+from netwright.ir.shapes import static_shape
 from netwright.passes.base import Proposals
 from netwright.passes.prune.removal.consumers import ends, fold
 from netwright.passes.prune.removal.mend import Change, mend_for
@@ -195,7 +197,10 @@ class _Removal:
             _record(editor, value, value.name or "", state, state.values[value], gone)
             if value.producer() is None or value.is_graph_input():
                 editor.set_type(value, shape=onnx_ir.Shape(wanted))
+        pinned = {node: known for node in self._follow() if (known := _number(node)) is not None}
         for node in self._follow():
+            if node in pinned:
+                _pin(editor, node, pinned[node])
             mend = mend_for(node)
             if mend is not None:
                 mend(change, node)
@@ -204,6 +209,7 @@ class _Removal:
             state.values[value] = state.without(state.values[value], gone)
         for key, _ in state.partition.constants[self._group.name]:
             state.constants[key] = state.without(state.constants[key], gone)
+        state.gone |= gone
 
     def _slice_constants(self, editor: Editor) -> None:
         state = self._state
@@ -220,12 +226,13 @@ class _Removal:
             for index, keep in keeps.items():
                 data = np.compress(keep, data, axis=index)
             readers = tuple(dict.fromkeys(use.node for use in holder.uses()))
-            node = key[1]
-            if holder.producer() is None and (node is None or readers == (node,)):
+            users = tuple(node for node in readers if state.key(holder, node) == key)
+            if not users:
+                continue
+            if holder.producer() is None and users == readers:
                 editor.set_constant(holder, np.ascontiguousarray(data))
                 _record(editor, holder, holder.name or "", state, axes, self._gone)
                 continue
-            users = readers if node is None else (node,)
             fresh = editor.at(users[0]).constant(np.ascontiguousarray(data), holder.name or "weight", graph=holder.graph)
             _record(editor, fresh, holder.name or "", state, axes, self._gone)
             for use in tuple(holder.uses()):
@@ -268,6 +275,22 @@ class _Removal:
                     remedy=f"Leave the group out: prune(exclude='{self._group.name}').",
                 )
             value.shape = onnx_ir.Shape(known)
+
+
+def _number(node: onnx_ir.Node) -> np.ndarray | None:
+    """What a node turns from whole numbers into fractions, where it is known: sizes that are computed with (1/√d, say)."""
+    value = node.inputs[0] if node.op_type == "Cast" and not node.domain else None
+    if value is None or not is_integer(value.dtype) or is_integer(node.outputs[0].dtype) or constant(value) is not None:
+        return None
+    known = integers(value)
+    return None if known is None or value.dtype is None else np.asarray(known, dtype=value.dtype.numpy()).reshape(static_shape(value) or ())
+
+
+def _pin(editor: Editor, node: onnx_ir.Node, number: np.ndarray) -> None:
+    """A size that is computed with stays what it was, as the masked model has it, once the axis is shorter."""
+    value = node.inputs[0]
+    if value is not None and integers(value) != [int(entry) for entry in number.reshape(-1)]:
+        editor.set_input(node, 0, editor.at(node).constant(number, value.name or "size"))
 
 
 def _agree(found: Sequence[Dim], wanted: Sequence[Dim]) -> bool:

@@ -27,6 +27,7 @@ class State:
         constants: axes of constants by now, by what holds them now.
         moved: what holds a constant that was copied for one reader, or scaled.
         origins: for what holds one, the constant that it was.
+        gone: which units are gone, bool.
         order: place of each node, those inside a node before it.
         parents: the node that holds a graph.
     """
@@ -37,6 +38,7 @@ class State:
     constants: dict[ConstantKey, tuple[Axis, ...]]
     moved: dict[ConstantKey, onnx_ir.Value] = field(default_factory=dict["ConstantKey", onnx_ir.Value])
     origins: dict[onnx_ir.Value, onnx_ir.Value] = field(default_factory=dict[onnx_ir.Value, onnx_ir.Value])
+    gone: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
     order: dict[onnx_ir.Node, int] = field(default_factory=dict[onnx_ir.Node, int])
     parents: dict[onnx_ir.Graph, onnx_ir.Node] = field(default_factory=dict[onnx_ir.Graph, onnx_ir.Node])
 
@@ -45,6 +47,7 @@ class State:
         """The state before anything is removed."""
         walk = partition.traced.walk
         state = cls(program, partition, dict(walk.values), dict(walk.constants))
+        state.gone = np.zeros(partition.traced.solved.count, dtype=bool)
         state.order = {node: number for number, node in enumerate(_nodes(program.graph))}
         state.parents = {body: node for node in state.order for _, body in subgraphs(node)}
         return state

@@ -14,6 +14,7 @@ import onnx_ir
 
 from netwright.ir.coupling.axes import Tracked
 from netwright.ir.coupling.group import PRODUCING, Role
+from netwright.ir.coupling.rules.recurrent import is_zero
 from netwright.ir.opinfo import ELEMENTWISE, ELEMENTWISE_BINARY, ELEMENTWISE_UNARY, ELEMENTWISE_VARIADIC, int_attr, subgraphs
 from netwright.ir.program import array, constant
 from netwright.passes.simplify.evaluate import EvaluationError, evaluate
@@ -131,7 +132,7 @@ class Survivors:
         """A unit whose gates see nothing stays at zero, if it begins there."""
         result = np.zeros(len(self._removed))
         for value in node.inputs[5:7]:
-            if value is not None:
+            if value is not None and not is_zero(value):
                 result[self.has(value, node) & ~(self.of(value, node) == 0)] = np.nan
         return result
 

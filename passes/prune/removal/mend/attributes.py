@@ -6,6 +6,7 @@ import math
 
 import onnx_ir
 
+from netwright.ir.coupling.rules.recurrent import is_zero
 from netwright.ir.dims import shape_of
 from netwright.ir.opinfo import int_attr
 from netwright.passes.prune.removal.mend.table import Change, mend
@@ -37,10 +38,15 @@ def group_norm(change: Change, node: onnx_ir.Node) -> None:
 
 @mend("LSTM", "GRU", "RNN")
 def recurrent(change: Change, node: onnx_ir.Node) -> None:
-    """The number of hidden units."""
+    """The number of hidden units; states that begin at zero begin there without being told."""
     hidden = (shape_of(node.inputs[2]) or (0, 0, 0))[2]
-    if isinstance(hidden, int) and hidden != int_attr(node, "hidden_size", 0):
-        change.editor.set_attribute(node, "hidden_size", hidden)
+    if not isinstance(hidden, int) or hidden == int_attr(node, "hidden_size", 0):
+        return
+    change.editor.set_attribute(node, "hidden_size", hidden)
+    for number in (5, 6):
+        value = node.inputs[number] if number < len(node.inputs) else None
+        if value is not None and is_zero(value):
+            change.editor.set_input(node, number, None)
 
 
 @mend("Attention")

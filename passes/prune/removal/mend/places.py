@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir
 
+from netwright.ir.coupling.axes import Tracked
 from netwright.ir.coupling.rules.moving import slice_ranges
 from netwright.ir.coupling.rules.table import integers
 from netwright.ir.opinfo import int_attr, site
@@ -35,8 +36,7 @@ def slice_(change: Change, node: onnx_ir.Node) -> None:
         if found is None:
             raise RemovalError(f"Slice at %{site(node)} cuts axis {axis} at places that are computed.", place=site(node))
         number = told[axis]
-        before = _before(change, node, axis, found, len(keep))
-        wanted = _range(np.cumsum(keep)[before[keep[before]]] - 1, node)
+        wanted = _range(_wanted_places(change, node, x, axis), node)
         now = (starts[number], ends[number], steps[number])
         if np.array_equal(np.arange(int(keep.sum()))[slice(now[0], _end(now[1], now[2]), now[2])], _places(wanted)):
             continue
@@ -46,17 +46,14 @@ def slice_(change: Change, node: onnx_ir.Node) -> None:
         _tell(change, node, told, starts, ends, steps)
 
 
-def _before(change: Change, node: onnx_ir.Node, axis: int, now: slice, size: int) -> np.ndarray:
-    """The places that were taken before anything went: what is computed from shapes may have moved already, so labels tell."""
-    x, output = node.inputs[0], node.outputs[0]
-    if x is not None:
-        inside, outside = change.before(x, node)[axis], change.before(output, node)[axis]
-        labels = getattr(inside, "labels", None)
-        taken = getattr(outside, "labels", None)
-        if labels is not None and taken is not None and len(np.unique(labels)) == len(labels):
-            order = np.argsort(labels)
-            return order[np.searchsorted(labels, taken, sorter=order)]
-    return np.arange(size)[now]
+def _wanted_places(change: Change, node: onnx_ir.Node, x: onnx_ir.Value, axis: int) -> np.ndarray:
+    """Where the places that were taken at first, and are left, lie among what is left of the axis."""
+    walk = change.state.partition.traced.walk
+    first, taken = walk.values[x][axis] if x in walk.values else change.before(x, node)[axis], walk.taken[node, axis]
+    if not isinstance(first, Tracked):
+        return taken
+    keep = ~(change.state.gone | change.gone)[change.state.units(first)]
+    return (np.cumsum(keep) - 1)[taken[keep[taken]]]
 
 
 def _told(node: onnx_ir.Node, number: int, count: int) -> list[int]:
