@@ -17,7 +17,7 @@ from netwright.passes.planning import PerSite
 from netwright.passes.prune.options import check_options, printed
 from netwright.passes.prune.planning import Scope
 from netwright.passes.prune.structured import carry_out_structured, needs_structured, plan_structured, settle_structured
-from netwright.passes.prune.unstructured import carry_out_sparse, plan_sparse, update_weights
+from netwright.passes.prune.unstructured import SPARSE_KEYS, carry_out_sparse, plan_sparse, update_weights
 
 _DATA = frozenset({"calibration", "executor"})
 
@@ -125,7 +125,7 @@ def _is_sparse(plan: Plan) -> bool:
     Raises:
         PlanError: it decides on both.
     """
-    sparse = [site for site, decision in plan.decisions.items() if "sparsity" in decision]
+    sparse = [site for site, decision in plan.decisions.items() if SPARSE_KEYS & set(decision)]
     if sparse and len(sparse) < len(plan.decisions):
         raise PlanError(
             "The plan decides on whole units and on single weights.", place=sparse[0], remedy="Write two plans, and prune twice."

@@ -12,6 +12,8 @@ from netwright.passes.prune.pattern import read_pattern
 
 Criterion = Literal["magnitude", "activation"]
 _KEYS = ("sparsity", "pattern", "criterion", "norms")
+SPARSE_KEYS = frozenset(_KEYS)
+"""What a decision on single weights may hold, and one on whole units does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netwright.ir.cost.params import parameters
 from netwright.ir.fingerprint import fingerprint
 from netwright.passes.plan import Decision, Plan
 from netwright.passes.planning import first_match, setting_for, unmatched_patterns
@@ -86,10 +87,10 @@ def _note(program: Program, chosen: dict[SparseSite, float], decisions: dict[str
     zeros, total = sum(round(share * sizes[site]) for site, share in chosen.items()), sum(sizes.values())
     if not total:
         return "there is no weight whose elements could become zero"
-    every = sum(value.const_value.size for value in program.initializers() if value.const_value is not None)
+    every = sum(parameters(program).values())
     by = sum(decision["criterion"] == "activation" for decision in decisions.values())
     criteria = [f"{count} by {name}" for count, name in ((by, "activation"), (len(decisions) - by, "magnitude")) if count]
     return (
         f"{zeros:,} of {total:,} elements of {len(decisions)} weights become zero ({', '.join(criteria)}), {zeros / every:.1%} of the "
-        f"model's {every:,}; runtimes without sparse kernels are no faster for it"
+        f"model's {every:,} parameters; runtimes without sparse kernels are no faster for it"
     )

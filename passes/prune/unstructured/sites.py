@@ -17,8 +17,10 @@ from netwright.passes.statistics import LinearLayer, layer_of
 LEAST_ELEMENTS = 256
 """Smaller weights stay whole: their zeros would save nothing that is worth their loss."""
 
+RECURRENT = ("GRU", "LSTM", "RNN")
+
 _INPUT_AXES: Mapping[tuple[str, int], int] = MappingProxyType(
-    {("ConvTranspose", 1): 0, ("Gather", 0): 1, ("GRU", 1): 2, ("GRU", 2): 2, ("LSTM", 1): 2, ("LSTM", 2): 2, ("RNN", 1): 2, ("RNN", 2): 2}
+    {("ConvTranspose", 1): 0, ("Gather", 0): 1, **{(name, index): 2 for name in RECURRENT for index in (1, 2)}}
 )
 """By operator and number of the input, the axis of the weight along which what a layer sums over lies; of a table, an entry's features."""
 
@@ -94,6 +96,8 @@ def _look(program: Program, value: onnx_ir.Value, tensor: onnx_ir.TensorProtocol
         axis = _INPUT_AXES.get((node.op_type, index)) if not node.domain and not turned else None
         if node.op_type == "Gather" and (len(tensor.shape) != 2 or int_attr(node, "axis", 0) % len(tensor.shape) != 0):
             axis = None
+        if node.op_type in RECURRENT and index > 2 and not node.domain:
+            return Miss(f"left whole: {node.op_type} %{site(node)} reads it as a bias or a state", name)
         if axis is None:
             return Miss(f"left whole: {node.op_type} %{site(node)} reads it, which is no layer with weights", name)
         axes.add(axis)
