@@ -235,15 +235,20 @@ def _parts(draft: _Draft) -> tuple[np.ndarray, ...]:
     return tuple(smallest)
 
 
+def _experts(solved: Solved, units: np.ndarray) -> bool:
+    """Weights along an axis in front of their matrices, or layers side by side of which a Softmax chooses."""
+    return solved.marked("experts", units) or (solved.marked("stacked", units) and solved.marked("softmax", units))
+
+
 def _kind(draft: _Draft, solved: Solved, mode: Mode) -> Kind | None:
     units = draft.units
     if mode == "outer":
-        if solved.marked("experts", units):
+        if _experts(solved, units):
             return "experts"
         return "heads" if solved.marked("heads", units) else None
     if solved.marked("recurrent", units):
         return "hidden"
-    if solved.marked("heads", units) or solved.marked("experts", units):
+    if solved.marked("heads", units) or _experts(solved, units):
         return None
     if solved.marked("head_dim", units):
         return "head_dim"

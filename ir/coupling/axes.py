@@ -24,11 +24,13 @@ class Tracked:
 
     Index k of the axis has label `labels[(k // inner) % len(labels)]`: `outer` and `inner` are the dimensions that a reshape has
     merged in front of and behind the labelled ones. Known sizes are multiplied out into `labels`, so that only symbolic ones remain.
+    Labels are `weak` where no layer made them (slices that were repeated or stacked): others go before them.
     """
 
     labels: Labels
     outer: Dim = 1
     inner: Dim = 1
+    weak: bool = False
 
     @property
     def plain(self) -> bool:

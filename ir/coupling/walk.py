@@ -133,9 +133,9 @@ class Walk:
                 fixed = axis
         if not tracked:
             return fixed or ONE
-        first = tracked[0]
+        first = next((axis for axis in tracked if not axis.weak), tracked[0])
         if fixed is None:
-            for other in tracked[1:]:
+            for other in tracked:
                 if first.like(other):
                     self.units.tie(first.labels, other.labels)
                 else:

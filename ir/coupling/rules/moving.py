@@ -41,7 +41,11 @@ def concat(walk: Walk, node: onnx_ir.Node) -> None:
 def _joined(walk: Walk, node: onnx_ir.Node, axes: list[Axis], sizes: list[object]) -> Axis:
     if not any(isinstance(axis, Tracked) for axis in axes):
         fixed = next((axis for axis in axes if axis is not ONE), None)
-        return fixed or Fixed(f"{where(node)} joins single places")
+        if fixed is not None or not is_float(node.outputs[0].dtype) or any(size != 1 for size in sizes):
+            return fixed or Fixed(f"{where(node)} joins single places")
+        stacked = Tracked(walk.units.fresh(len(sizes)), weak=True)
+        walk.mark(stacked, "stacked")
+        return stacked
     labels: list[np.ndarray] = []
     for axis, size in zip(axes, sizes, strict=True):
         if isinstance(axis, Tracked) and axis.plain:
@@ -220,7 +224,7 @@ def repeated(walk: Walk, dim: object, place: str) -> Axis:
     """An axis of equal slices: any number of them can go, where their number is known."""
     if dim == 1:
         return ONE
-    return Tracked(walk.units.fresh(dim)) if isinstance(dim, int) else Fixed(f"{place} repeats along it as often as is computed")
+    return Tracked(walk.units.fresh(dim), weak=True) if isinstance(dim, int) else Fixed(f"{place} repeats along it as often as is computed")
 
 
 @rule("Tile")

@@ -238,7 +238,8 @@ def _merge(walk: Walk, node: onnx_ir.Node, pieces: Sequence[Axis], sizes: Sequen
     reason = f"{where(node)} merges it with other axes"
     if not tracked:
         return next((piece for piece in pieces if piece is not ONE), Fixed(reason))
-    active = tracked[0] if walk.mode == "outer" else tracked[-1]
+    strong = [index for index in tracked if not getattr(pieces[index], "weak", False)] or tracked
+    active = strong[0] if walk.mode == "outer" else strong[-1]
     for index in tracked:
         if index != active:
             walk.freeze(pieces[index], f"{reason}, along which units lie")

@@ -50,7 +50,11 @@ def remove(program: Program, removed: Mapping[str, Sequence[int]], *, approximat
     yield from _phase(program, outer, {name: units for name, units in pending.items() if name in outer.groups}, approximate)
     rest = {name: units for name, units in pending.items() if name not in outer.groups}
     if rest:
-        yield from _phase(program, program.fact(partition_inner), rest, approximate)
+        inner = program.fact(partition_inner)
+        for name in rest:
+            if name not in inner.groups:
+                yield Miss("went as a whole, with what held it", site_of(later.groups[name]))
+        yield from _phase(program, inner, rest, approximate)
 
 
 def _check(name: str, units: np.ndarray, group: Group | None) -> None:

@@ -105,3 +105,22 @@ def gather(change: Change, node: onnx_ir.Node) -> None:
     fresh = (np.cumsum(keep) - 1)[listed[keep[listed]]]
     editor = change.editor.at(node)
     editor.set_input(node, 1, editor.constant(fresh.astype(np.int64), f"{site(node)}.indices"))
+
+
+@mend("Concat")
+def concat(change: Change, node: onnx_ir.Node) -> None:
+    """Slices that were stacked one by one: those of units that are gone are left out."""
+    output = node.outputs[0]
+    keep = change.keep(output, node, int_attr(node, "axis", 0))
+    if keep is None or len(keep) != len(node.inputs) or not all(_is_single(change, node, number) for number in range(len(node.inputs))):
+        return
+    left = [value for value, stays in zip(node.inputs, keep, strict=True) if stays]
+    for number, value in enumerate(left):
+        change.editor.set_input(node, number, value)
+    change.editor.resize_inputs(node, len(left))
+
+
+def _is_single(change: Change, node: onnx_ir.Node, number: int) -> bool:
+    value = node.inputs[number]
+    axes = change.before(value, node) if value is not None else ()
+    return bool(axes) and not isinstance(axes[int_attr(node, "axis", 0)], Tracked)
