@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -80,6 +80,25 @@ class Result:
         self.report.output = str(path)
 
 
+@dataclass(frozen=True)
+class SampleTimer:
+    """`Timer` of a pass's context: times a program on its backend, on inputs made up for it.
+
+    Attributes:
+        backend: that it runs on.
+        feeds_for: makes up inputs.
+        threads: worker threads.
+    """
+
+    backend: Backend
+    feeds_for: Callable[[Program], Feeds]
+    threads: int | None = None
+
+    def time(self, program: Program) -> float:
+        """Best-of latency in milliseconds for one run."""
+        return self.backend.latencies([program], self.feeds_for(program), threads=self.threads)[0]
+
+
 def compile_program(
     program_or_source: Program | api.Source,
     pipeline: str | Pipeline,
@@ -125,6 +144,9 @@ def compile_program(
         executor=executor,
         gradients=TorchGradients(threads=threads),
         trainer=TorchTrainer(seed=seed, threads=threads),
+        timer=SampleTimer(
+            backend, lambda one: find_feeds(one, executor, seed=seed, dims=given, shapes=shapes, prefer=bindings), threads=threads
+        ),
         samples=lambda one: [find_feeds(one, executor, seed=seed, dims=given, shapes=shapes)],
     )
     tools = list(instruments)
@@ -195,10 +217,14 @@ def check_budget(budget: Mapping[str, float] | None) -> Mapping[str, float]:
 
 
 def judge(limits: Mapping[str, float], before: Stats, after: Stats) -> tuple[Limit, ...]:
-    """Hold the result against the budget."""
+    """Hold the result against the budget; limits up to 1, but for that of the metric's drop, are fractions of what there was before."""
     drop = None if before.metric is None or after.metric is None else before.metric - after.metric
     values = {"params": after.params, "macs": after.macs, "bytes": after.bytes, "latency_ms": after.latency_ms, "metric_drop": drop}
-    return tuple(Limit(quantity, limit, values[quantity]) for quantity, limit in limits.items())
+    was = {"params": before.params, "macs": before.macs, "bytes": before.bytes, "latency_ms": before.latency_ms}
+    return tuple(
+        Limit(quantity, limit if limit > 1 or (base := was.get(quantity)) is None else limit * base, values[quantity])
+        for quantity, limit in limits.items()
+    )
 
 
 def peak_rss_mb() -> float:

@@ -130,6 +130,94 @@ def test_inspect_tells_what_is_in_a_model(command: Command, model: Path, by: str
     assert command("inspect", model, "--by", by)[0] == 0
 
 
+def test_inspect_tells_what_can_be_pruned(command: Command, model: Path) -> None:
+    code, text, _ = command("inspect", model, "--by", "group", "--json")
+    assert code == 0
+    rows = {row["name"]: row for row in json.loads(text)["rows"]}
+    assert rows["h0"] == {
+        "name": "h0",
+        "module": "",
+        "kind": "hidden",
+        "units": 256,
+        "removable": 256,
+        "members": [
+            {"weight": "w1", "axis": 1, "role": "out"},
+            {"weight": "b1", "axis": 0, "role": "shift"},
+            {"weight": "w2", "axis": 0, "role": "in"},
+        ],
+        "params_per_unit": 129.0,
+        "macs_per_unit": 128.0 * 128,
+        "frozen": "",
+        "inexact": "",
+    }
+    assert (rows["o"]["frozen"], rows["o"]["removable"]) == ("%x is an input of the model", 0)
+    code, text, _ = command("inspect", model, "--by", "group")
+    assert code == 0
+    assert "w1, b1, w2" in text
+    assert "%x is an input of the model" in text
+    assert "at default sizes" in " ".join(command("inspect", model, "--by", "group", "--shape", "T=5")[1].replace("┃", " ").split())
+
+
+def test_prune_goes_through_the_command_line(command: Command, model: Path, tmp_path: Path) -> None:
+    out, plans = tmp_path / "half.onnx", tmp_path / "plans"
+    code, text, _ = command(
+        "compile", model, "-p", "simplify, prune(ratio=0.5)", "-o", out, "--save-plans", plans, "--threads", 1, "--json"
+    )
+    assert code == 0
+    report = json.loads(text)
+    assert report["passes"][1]["actions"] == 2
+    assert "128 of 256 hidden units" in report["passes"][1]["note"]
+    assert report["after"]["params"] < 0.6 * report["before"]["params"]
+    assert {miss["site"] for miss in report["passes"][1]["misses"]} == {"v", "o"}
+    feeds = feeds_for(nw.load(model))
+    assert nw.compile(out, "", latency=False).run(feeds)["y"].shape == (3, 3, 64)
+    code, text, _ = command("opt", model, "-p", "simplify, prune(ratio=0.5)", "-o", tmp_path / "same.onnx", "--json")
+    assert (tmp_path / "same.onnx").read_bytes() == out.read_bytes()
+    code, text, _ = command(
+        "compile", model, "-p", "simplify, prune", "--plan", plans / "1-prune.json", "-o", tmp_path / "again.onnx", "--json"
+    )
+    assert (code, (tmp_path / "again.onnx").read_bytes() == out.read_bytes()) == (0, True)
+
+
+def test_prune_keeps_the_budget_of_the_command_line(command: Command, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.onnx"
+    code, text, _ = command("compile", model, "-p", "prune", "-o", out, "--budget", "macs=0.7, latency_ms=1000", "--threads", 1, "--json")
+    assert code == 0
+    report = json.loads(text)
+    assert report["budget"]["macs"] == {"limit": 0.7 * report["before"]["macs"], "value": report["after"]["macs"], "met": True}
+    assert report["budget"]["latency_ms"]["met"]
+    assert report["after"]["macs"] > 0.68 * report["before"]["macs"]
+
+
+def test_calibration_data_from_a_file_compensates(command: Command, model: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "data.npz", x=(rng.normal(size=(64, 5, 8)) @ rng.normal(size=(8, 64))).astype(np.float32))
+    pipeline = "prune(ratio=0.5, scope='hidden')"
+    calibration = ("--calibration", tmp_path / "data.npz")
+    code, text, _ = command("compile", model, "-p", pipeline, "-o", tmp_path / "o.onnx", *calibration, "--threads", 1, "--json")
+    assert code == 0
+    assert json.loads(text)["passes"][0]["actions"] == 2, "one for the group, one for what reads it"
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "message"),
+    [
+        ("prune", "prune needs budget"),
+        ("prune(ratio=2)", "ratio is 2"),
+        ("prune(ratios=0.5)", "Did you mean ratio?"),
+        ("prune(ratio=0.5, importance='taylor')", "prune needs loss"),
+        ("prune(budget={'params': 0.001})", "out of reach"),
+        ("prune(plan='missing.json')", "cannot be read"),
+    ],
+)
+def test_what_prune_cannot_do_is_one_paragraph(command: Command, model: Path, tmp_path: Path, pipeline: str, message: str) -> None:
+    code, text, error = command("compile", model, "-p", pipeline, "-o", tmp_path / "o.onnx")
+    assert (code, text) == (1, "")
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "o.onnx").exists()
+
+
 def test_passes_lists_and_describes(command: Command) -> None:
     assert {"simplify", "quantize"} <= {row["name"] for row in json.loads(command("passes", "--json")[1])["passes"]}
     code, text, _ = command("passes", "quantize")
