@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from netwright.training.group_sparse.building import Prunable as Prunable
+    from netwright.training.group_sparse.building import group_sparse_optimizer as group_sparse_optimizer
     from netwright.training.group_sparse.building import prunable as prunable
     from netwright.training.group_sparse.building import trained_weights as trained_weights
     from netwright.training.group_sparse.group_lasso import ProximalGroupLasso as ProximalGroupLasso
@@ -43,6 +44,7 @@ _HOMES = {
     "ProximalGroupLasso": "group_lasso",
     "Units": "units",
     "ZeroUnits": "report",
+    "group_sparse_optimizer": "building",
     "index_units": "units",
     "prunable": "building",
     "trained_weights": "building",

@@ -1,7 +1,8 @@
 """Which units go when so many are to go: the lowest of all groups together, in steps that leave kept counts round.
 
 Kept counts of a group are its size, or multiples of its grain from one grain up. So the units of a group, sorted, fall into blocks that
-go one after the other; all groups' blocks are ranked by the mean of their scores. N log N for N units.
+go one after the other; all groups' blocks are ranked by the mean of their scores. Where parts of a group fill an axis each, the best
+unit of each part stays. N log N for N units.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ def choose(ranges: Sequence[UnitRange], scores: np.ndarray, count: int, gone: np
     means: list[np.ndarray] = []
     for one in ranges:
         own, was = scores[one.all], gone[one.all]
-        ranked = np.lexsort((own, ~was))
-        cuts = _cuts(one)
+        best = _best(one, own, was)
+        ranked = np.lexsort((own, ~was, best))
+        cuts = _cuts(one, int(best.sum()))
         size = np.diff(cuts, prepend=0)
         ranked = ranked[: int(cuts[-1]) if len(cuts) else 0]
         starts = cuts - size
@@ -51,12 +53,28 @@ def choose(ranges: Sequence[UnitRange], scores: np.ndarray, count: int, gone: np
 
 def most(ranges: Sequence[UnitRange]) -> int:
     """How many units can go in all."""
-    return sum(int(cuts[-1]) for one in ranges if len(cuts := _cuts(one)))
+    return sum(int(cuts[-1]) for one in ranges if len(cuts := _cuts(one, len(_parts(one)))))
 
 
-def _cuts(one: UnitRange) -> np.ndarray:
-    """How many units of a group may have gone: ascending, without 0."""
+def _parts(one: UnitRange) -> list[np.ndarray]:
+    """Of a group with several parts those that must keep a unit that could go, as places in the range."""
+    if len(one.group.parts) < 2:
+        return []
+    return [np.searchsorted(one.numbers, part) for part in one.group.parts if np.isin(part, one.numbers).all()]
+
+
+def _best(one: UnitRange, scores: np.ndarray, gone: np.ndarray) -> np.ndarray:
+    """The unit of the highest score of each part, bool."""
+    best = np.zeros(len(scores), bool)
+    for part in _parts(one):
+        left = part[~gone[part]]
+        best[left[np.argmax(scores[left])]] = True
+    return best
+
+
+def _cuts(one: UnitRange, stay: int) -> np.ndarray:
+    """How many units of a group may have gone: ascending, without 0. `stay` of those that could go do not."""
     size = one.group.size
     largest = (size - 1) // one.grain * one.grain
     kept = np.arange(largest, 0, -one.grain)
-    return size - kept[size - kept <= one.count]
+    return size - kept[size - kept <= one.count - stay]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,6 @@ from netwright.training.errors import TrainingError
 from netwright.training.group_sparse.group_lasso import ProximalGroupLasso
 from netwright.training.group_sparse.half_space import DHSPG, HSPG
 from netwright.training.group_sparse.hesso import HESSO
-from netwright.training.group_sparse.optimizer import GroupSparse
 from netwright.training.group_sparse.settings import (
     DhspgSettings,
     GroupLassoSettings,
@@ -27,7 +26,7 @@ from netwright.training.group_sparse.settings import (
     HessoSettings,
     HspgSettings,
 )
-from netwright.training.group_sparse.units import index_units, trainable
+from netwright.training.group_sparse.units import Units, index_units, trainable
 from netwright.training.optimizers import decayed
 from netwright.training.student import StudentModule
 
@@ -81,18 +80,29 @@ def build_group_sparse(settings: GroupSparseSettings, task: OptimizerTask) -> to
             f"No unit of the program can go: {reasons}.", place="optimizer", remedy="See `netwright inspect MODEL --by group`."
         )
     units = index_units(found.groups, parameters)
-    trained = list(task.parameters.values())
     lr = LR[settings.base] if task.lr is None else task.lr
-    decay = task.weight_decay or 0.0
-    groups = decayed(trained, decay)
+    groups = decayed(list(task.parameters.values()), task.weight_decay or 0.0)
+    return group_sparse_optimizer(groups, units, settings, lr=lr, steps=task.steps)
+
+
+def group_sparse_optimizer(
+    params: Iterable[torch.Tensor] | Iterable[dict[str, object]],
+    units: Units,
+    settings: GroupSparseSettings,
+    *,
+    lr: float,
+    steps: int,
+    weight_decay: float = 0.0,
+) -> HSPG | DHSPG | HESSO | ProximalGroupLasso:
+    """The optimizer that settings are of; for the arguments see `GroupSparse`."""
     if isinstance(settings, HspgSettings):
-        return HSPG(groups, units, settings, lr=lr, steps=task.steps)
+        return HSPG(params, units, settings, lr=lr, steps=steps, weight_decay=weight_decay)
     if isinstance(settings, DhspgSettings):
-        return DHSPG(groups, units, settings, lr=lr, steps=task.steps)
+        return DHSPG(params, units, settings, lr=lr, steps=steps, weight_decay=weight_decay)
     if isinstance(settings, HessoSettings):
-        return HESSO(groups, units, settings, lr=lr, steps=task.steps)
-    assert isinstance(settings, GroupLassoSettings)
-    return ProximalGroupLasso(groups, units, settings, lr=lr, steps=task.steps)
+        return HESSO(params, units, settings, lr=lr, steps=steps, weight_decay=weight_decay)
+    assert isinstance(settings, GroupLassoSettings), "settings are of one of the four"
+    return ProximalGroupLasso(params, units, settings, lr=lr, steps=steps, weight_decay=weight_decay)
 
 
 def trained_weights(program: Program) -> frozenset[str]:
@@ -122,6 +132,3 @@ def by_weight(task: OptimizerTask) -> dict[str, torch.Tensor]:
         for key, bound in binding.tensors.items()
         if bound.kind == "parameter" and prefix + key in task.parameters
     }
-
-
-__all__ = ["GroupSparse", "Prunable", "build_group_sparse", "by_weight", "prunable", "trained_weights"]

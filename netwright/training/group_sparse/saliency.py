@@ -63,7 +63,8 @@ def importance(measured: Measured) -> torch.Tensor:
     """The score by which HESSO chooses; lower goes first.
 
     The mean of five vectors over all units, each scaled to length 1: norm, size of the numbers, 1 − cosine (see above), and the first
-    and second order of the change in f when the unit is taken away, |⟨x, g⟩| and ½ ⟨x, g⟩² (a Fisher approximation of ½ xᵀ H x).
+    and second order of the change in f when the unit is taken away, |⟨x, g⟩| (by size: near a minimum its sign is noise) and ½ ⟨x, g⟩² (a
+    Fisher approximation of ½ xᵀ H x).
     """
     parts = (
         measured.squares.sqrt(),
