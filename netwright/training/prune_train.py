@@ -102,7 +102,8 @@ class PruneTrain(Recover):
 
     def stored(self, changed: dict[str, onnx_ir.TensorProtocol]) -> dict[str, onnx_ir.TensorProtocol]:
         """With the mark that zeros are meant on every weight that has them, so that later passes that train keep them."""
-        return {name: _marked(name, tensor) for name, tensor in changed.items()}
+        least = 1 if isinstance(self.settings(), GroupSparseSettings) else 2  # a zero unit's biases and norms are meant, too
+        return {name: _marked(name, tensor) if len(tensor.shape) >= least else tensor for name, tensor in changed.items()}
 
     def why(self, history: History, changed: Mapping[str, onnx_ir.TensorProtocol], trained: Program) -> str:
         """How the run went, and the zeros of each weight or group."""
@@ -120,5 +121,4 @@ class PruneTrain(Recover):
 
 def _marked(name: str, tensor: onnx_ir.TensorProtocol) -> onnx_ir.TensorProtocol:
     array = tensor.numpy()
-    pruned = len(tensor.shape) >= 2 and np.count_nonzero(array) < array.size
-    return with_kept_zeros(array, name) if pruned else tensor
+    return with_kept_zeros(array, name) if np.count_nonzero(array) < array.size else tensor

@@ -176,6 +176,12 @@ def test_in_a_pipeline_the_action_names_the_zero_units_and_what_stays_whole_is_a
     }
 
 
+def test_zero_units_stay_zero_through_further_training() -> None:
+    pipeline = "prune_train(structured=True, sparsity=0.5, steps=20, lr=5e-3, batch_size=32), recover(steps=5, batch_size=32)"
+    result = nw.compile(conv_net(), f"{pipeline}, prune(threshold=0)", training=rows_for(conv_net()), loss="cross_entropy", threads=1)
+    assert sum(group.size for group in result.program.fact(coupling).groups if not group.frozen) == 24  # of 40, in steps of 8
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
