@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import onnx_ir
 
 from netwright.ir.coupling import coupling
 from netwright.ir.editor import Editor
-from netwright.ir.opinfo import subgraphs
 from netwright.passes.base import Proposals
 from netwright.passes.prune.compensation.find import find_sites
-from netwright.passes.prune.compensation.fitting import count_batches, fit_stage
+from netwright.passes.prune.compensation.fitting import count_batches, fit, observe
 from netwright.passes.prune.compensation.site import Site
 from netwright.passes.prune.compensation.solve import Solution
+from netwright.passes.prune.compensation.stages import spans, stages
 from netwright.passes.rewrite import Miss, Rewrite
 
 if TYPE_CHECKING:
     from netwright.ir.program import Program
     from netwright.passes.context import Context
     from netwright.passes.plan import Plan
-
-STAGES = 16
-"""Most stages; each goes through the data twice. In deeper networks a stage holds layers that follow each other."""
-
-STAGE_BYTES = 1 << 29
-"""What the layers of one stage may take in memory; more of them make more stages."""
 
 LEAST_GAIN = 0.999
 """A layer is changed only where its error on held-out rows falls to this share or lower."""
@@ -39,8 +32,8 @@ def compensate(before: Program, program: Program, plan: Plan, context: Context) 
     For each such layer, in topological order: least squares on calibration inputs as they come through the pruned and already
     compensated program, against the output that the program before gives, W' = W + C_rx (C_xx + λI)⁻¹ with r = y_before − y and
     streamed covariances in float64; the bias takes E[r] − ΔW E[x]. (He et al., Channel pruning, arXiv 1707.06168, solve the same squares;
-    the ridge here draws to the weights that removal left.) No labels are needed. A layer is changed only where the error of its output on
-    held-out batches falls.
+    the ridge here draws to the weights that removal left.) Where the output is added to a residual, y is the sum, so that a layer also
+    makes up for what the residual lost. No labels are needed. A layer is changed only where its error on held-out batches falls.
 
     Convolutions are fitted on patches, up to 4,096 features; wider ones, transposed ones and recurrent layers by channels.
 
@@ -75,9 +68,12 @@ def solve_anew(before: Program, program: Program, sites: Sequence[Site], context
         context: has calibration data and an executor.
     """
     batches = count_batches(context) if sites else 0
-    for stage in stages(program, sites):
-        for site, solutions in zip(stage, list(fit_stage(before, program, stage, context, batches)), strict=True):
-            yield _proposal(site, solutions)
+    for span in spans(stages(before, program, sites)):
+        targets = observe(before, [site for stage in span for site in stage], context, batches)
+        for stage in span:
+            own, targets = targets[: len(stage)], targets[len(stage) :]
+            for site, solutions in zip(stage, list(fit(program, stage, own, context)), strict=True):
+                yield _proposal(site, solutions)
 
 
 def removed_units(plan: Plan) -> dict[str, list[int]]:
@@ -87,36 +83,6 @@ def removed_units(plan: Plan) -> dict[str, list[int]]:
         for name, decision in plan.decisions.items()
         if isinstance(units := decision.get("remove"), list) and units
     }
-
-
-def stages(program: Program, sites: Sequence[Site]) -> Iterator[list[Site]]:
-    """Sites that are solved together: those of one level (none depends on another), or of several where there are too many levels."""
-    levels = _levels(program, {site.node for site in sites})
-    depth = max((levels[site.node] for site in sites), default=0)
-    per_stage = max(1, -(-depth // STAGES))
-    by_stage: dict[int, list[Site]] = {}
-    for site in sorted(sites, key=lambda site: levels[site.node]):
-        by_stage.setdefault((levels[site.node] - 1) // per_stage, []).append(site)
-    for members in by_stage.values():
-        stage: list[Site] = []
-        used = 0
-        for site in members:
-            if stage and used + site.bytes > STAGE_BYTES:
-                yield stage
-                stage, used = [], 0
-            stage.append(site)
-            used += site.bytes
-        yield stage
-
-
-def _levels(program: Program, counted: set[onnx_ir.Node]) -> Mapping[onnx_ir.Node, int]:
-    """For each node the number of counted nodes on the longest way to it, itself included; linear."""
-    level: dict[onnx_ir.Node, int] = {}
-    for node in program.graph:
-        inner = (value for _, graph in subgraphs(node) for nested in graph.all_nodes() for value in nested.inputs)
-        makers = (value.producer() for value in (*node.inputs, *inner) if value is not None)
-        level[node] = max((level.get(maker, 0) for maker in makers if maker is not None), default=0) + (node in counted)
-    return level
 
 
 def _proposal(site: Site, solutions: Sequence[Solution]) -> Rewrite | Miss:

@@ -1,4 +1,4 @@
-"""Running both programs on calibration data, and fitting a stage of sites on what comes out."""
+"""Running both programs on calibration data, and fitting sites on what comes out."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from netwright.passes.statistics import Moments, feeds_of, places
 
 if TYPE_CHECKING:
     from netwright.ir.program import Program
-    from netwright.passes.context import Context
+    from netwright.passes.context import Context, Executor
 
 FOLDS = 5
 """One batch in so many is held out; of fewer batches, that share of every one's rows."""
 
 
-@dataclass(slots=True, eq=False)
-class _Chosen:
-    """The rows of one batch that a site looks at, and what is wanted there, [blocks, rows, targets]."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """The rows of one batch that a site looks at.
+
+    Attributes:
+        fit, held: numbers of the rows that it is fitted on, and of those that judge it.
+        target: what is wanted there, [blocks, fit + held, targets].
+    """
 
     fit: np.ndarray
     held: np.ndarray
@@ -49,23 +54,32 @@ def count_batches(context: Context) -> int:
     return sum(1 for _ in context.calibration or ())
 
 
-def fit_stage(before: Program, program: Program, sites: Sequence[Site], context: Context, batches: int) -> Iterator[list[Solution]]:
-    """Solutions for the sites, in order, one for each block of a site.
-
-    Goes through the data twice: once for what was, once for what is.
-    """
-    assert context.calibration is not None, "compensation is asked for only with data"
-    assert context.executor is not None, "and an executor"
-    chosen: list[list[_Chosen]] = []
+def observe(before: Program, sites: Sequence[Site], context: Context, batches: int) -> list[list[Wanted]]:
+    """What the program before made of a sample of rows: for each site, batch by batch. Goes through the data once."""
+    found: list[list[Wanted]] = [[] for _ in sites]
     wanted = list(dict.fromkeys(name for site in sites for name in site.wanted_old))
-    for index, feeds in enumerate(feeds_of(before, context.calibration)):
-        old = context.executor.run(before, feeds, wanted)
-        chosen.append([_choose(site, old, index, batches, context.seed) for site in sites])
+    for index, feeds in enumerate(_feeds(before, context)):
+        old = _executor(context).run(before, feeds, wanted)
+        for site, into in zip(sites, found, strict=True):
+            into.append(_choose(site, old, index, batches, context.seed))
+    return found
+
+
+def fit(program: Program, sites: Sequence[Site], targets: Sequence[list[Wanted]], context: Context) -> Iterator[list[Solution]]:
+    """Solutions for sites that do not depend on each other, one for each block of each. Goes through the data once.
+
+    Args:
+        program: as it is now.
+        sites: layers of it.
+        targets: what is wanted of each; emptied on the way.
+        context: has the data and an executor.
+    """
     collected = [_Collected([Moments(site.features, site.targets) for _ in range(site.blocks)]) for site in sites]
     wanted = list(dict.fromkeys(name for site in sites for name in site.wanted))
-    for choices, feeds in zip(chosen, feeds_of(program, context.calibration), strict=True):
-        found = context.executor.run(program, feeds, wanted)
-        for site, choice, into in zip(sites, choices, collected, strict=True):
+    for feeds in _feeds(program, context):
+        found = _executor(context).run(program, feeds, wanted)
+        for site, queue, into in zip(sites, targets, collected, strict=True):
+            choice = queue.pop(0)
             x, now = site.rows(found, np.concatenate([choice.fit, choice.held]))
             residual, split = choice.target - now, len(choice.fit)
             for block, moments in enumerate(into.fit):
@@ -74,12 +88,21 @@ def fit_stage(before: Program, program: Program, sites: Sequence[Site], context:
                 into.x.append(x[:, split:])
                 into.residual.append(residual[:, split:])
                 into.target.append(choice.target[:, split:])
-        choices.clear()
     for site, into in zip(sites, collected, strict=True):
         yield [_solve(site, block, into) for block in range(site.blocks)]
 
 
-def _choose(site: Site, old: dict[str, np.ndarray], index: int, batches: int, seed: int) -> _Chosen:
+def _feeds(program: Program, context: Context) -> Iterator[dict[str, np.ndarray]]:
+    assert context.calibration is not None, "compensation is asked for only with data"
+    return feeds_of(program, context.calibration)
+
+
+def _executor(context: Context) -> Executor:
+    assert context.executor is not None, "compensation is asked for only with an executor"
+    return context.executor
+
+
+def _choose(site: Site, old: dict[str, np.ndarray], index: int, batches: int, seed: int) -> Wanted:
     apart = batches >= FOLDS
     held_batches = batches // FOLDS if apart else batches
     own = apart and index % FOLDS == FOLDS - 1 and index // FOLDS < held_batches
@@ -92,7 +115,7 @@ def _choose(site: Site, old: dict[str, np.ndarray], index: int, batches: int, se
         border = count - max(1, count // FOLDS)
         fit = places(border, -(-site.fit_rows // batches), [seed, index])
         held = border + places(count - border, -(-HELD_ROWS // batches), [seed, index])
-    return _Chosen(fit, held, np.array(site.target(old, np.concatenate([fit, held]))))
+    return Wanted(fit, held, np.array(site.target(old, np.concatenate([fit, held]))))
 
 
 def _solve(site: Site, block: int, into: _Collected) -> Solution:

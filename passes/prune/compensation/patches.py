@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class PatchSite(Site):
         data: name of what the pruned layer multiplies.
         bias: of the pruned layer.
         kept: the old outputs that are left.
+        goal: name of the value that is to be what it was, where that is not the output but a sum that it goes into.
     """
 
     layer: LinearLayer
@@ -33,16 +34,25 @@ class PatchSite(Site):
     data: str
     bias: BiasPlace
     kept: np.ndarray
+    goal: str = ""
+
+    @property
+    def _goal(self) -> str:
+        return self.goal or self.name
+
+    def towards(self, goal: str) -> Site:
+        """The same layer, which is to make a sum what it was."""
+        return replace(self, goal=goal)
 
     @property
     def wanted_old(self) -> tuple[str, ...]:
-        """The output, bias and all."""
-        return (self.name,)
+        """The output, bias and all, or the sum."""
+        return (self._goal,)
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """The output and the data."""
-        return (self.name, self.data)
+        """The same, and the data."""
+        return (self._goal, self.data)
 
     @property
     def blocks(self) -> int:
@@ -66,15 +76,15 @@ class PatchSite(Site):
 
     def places(self, old: Found) -> int:
         """Positions of the output."""
-        return self.old_layer.places(old[self.name])
+        return self.old_layer.places(old[self._goal])
 
     def target(self, old: Found, chosen: np.ndarray) -> np.ndarray:
         """The old output's channels that are left."""
-        return self._blocks(self.old_layer.targets(old[self.name], chosen)[:, self.kept])
+        return self._blocks(self.old_layer.targets(old[self._goal], chosen)[:, self.kept])
 
     def rows(self, found: Found, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Patches, and the output."""
-        y = found[self.name]
+        y = found[self._goal]
         return self.layer.rows(found[self.data], y, chosen), self._blocks(self.layer.targets(y, chosen))
 
     def apply(self, editor: Editor, deltas: Sequence[np.ndarray], shifts: Sequence[np.ndarray]) -> None:

@@ -79,6 +79,11 @@ class Site(ABC):
     def rows(self, found: Found, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What is seen there now, [blocks, chosen, features], and what is made of it, [blocks, chosen, targets]."""
 
+    def towards(self, goal: str) -> Site:
+        """The same layer, which is to make the value `goal`, a sum that its output goes into, what it was; itself where it cannot."""
+        del goal
+        return self
+
     def free(self, block: int) -> np.ndarray | None:
         """Which elements of a block's matrix may change, bool [targets, features]; None where all may."""
         del block
@@ -99,7 +104,11 @@ class Site(ABC):
         return min(MOST_ROWS, max(LEAST_ROWS, ROWS_PER_FEATURE * self.features))
 
     @property
-    def bytes(self) -> int:
-        """Memory that fitting it takes, about: moments in float64, targets and held-out rows in float32."""
-        moments = 8 * self.features * (self.features + self.targets)
-        return self.blocks * (moments + 4 * (self.fit_rows + HELD_ROWS) * self.targets + 4 * HELD_ROWS * self.features)
+    def target_bytes(self) -> int:
+        """Memory that its targets take, in float32."""
+        return 4 * self.blocks * (self.fit_rows + HELD_ROWS) * self.targets
+
+    @property
+    def fit_bytes(self) -> int:
+        """Memory that fitting it takes: moments in float64, held-out rows in float32."""
+        return self.blocks * (8 * self.features * (self.features + self.targets) + 4 * HELD_ROWS * (self.features + self.targets))

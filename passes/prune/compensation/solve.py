@@ -67,13 +67,17 @@ def solve(
     """
     before = _error(held, held.residual, metric)
     best, chosen = before, (None, False)
-    for ridge in (None, *(RIDGES if fit.features < WIDE else RIDGES[:-1])):
+    ridges = RIDGES if fit.features < WIDE else RIDGES[:-1]
+    for ridge in (None, *ridges):
+        lowest = best
         for constant in (True,) if free_constant else (False, True):
             delta, shift = _fitted(fit, ridge, constant, free)
             error = _error(held, held.residual - held.x @ delta.T.astype(held.x.dtype) - shift, metric)
             bar = best if free_constant or not constant or chosen[1] else best * GAIN
             if error < bar:
                 best, chosen = error, (ridge, constant)
+        if ridge is not None and best == lowest:
+            break  # from larger to smaller: once it overfits, it goes on to
     if best < before:
         fit.add(held.x, held.residual)
         delta, shift = _fitted(fit, *chosen, free)
