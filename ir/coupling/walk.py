@@ -105,7 +105,10 @@ class Walk:
         """Say what the axes of a node's output are; twice only where a body is walked again, then both are one."""
         found = tuple(axes)
         dims = shape_of(value)
-        if dims is not None and len(dims) == len(found):
+        if dims is None or len(dims) != len(found):
+            self.freeze(found, f"the number of axes of %{value.name} is not known")
+            found = self.fixed(value, f"the number of axes of %{value.name} is not known")
+        else:
             found = tuple(ONE if dim == 1 else axis for dim, axis in zip(dims, found, strict=True))
         before = self.values.get(value)
         if before is not None:
@@ -197,7 +200,7 @@ class Walk:
                 continue
             self._note_derived(node)
             rule = rule_for(node)
-            if rule is None or not _known_shapes(node):
+            if rule is None or not (subgraphs(node) or _known_shapes(node)):
                 self.unknown(node, "no rule is known for it" if rule is None else "the shapes around it are not known")
                 continue
             try:
@@ -211,8 +214,16 @@ class Walk:
         for value in node.inputs:
             if value is not None and (value in self.values or constant(value) is not None):
                 self.freeze(self.axes(value, node), reason)
+        if node.op_type in _LAYERS and len(node.inputs) > 1 and node.inputs[1] is not None and self.is_weight(node.inputs[1]):
+            for axis in self.axes(node.inputs[1], node)[:1]:
+                self.make(axis, node)  # a group to be seen, with the reason, though nothing of it can go
         for value in node.outputs:
             self.set(value, self.fixed(value, reason))
+        for _, body in subgraphs(node):
+            for formal in body.inputs:
+                self.set(formal, self.fixed(formal, reason))
+            for inner in body:
+                self.unknown(inner, f"it is inside {node.op_type} at %{site(node)}, where {why}")
 
     def _note_derived(self, node: onnx_ir.Node) -> None:
         """Note what is computed from weights alone, and from numbers that follow from shapes (where to cut them, say)."""
@@ -221,6 +232,9 @@ class Walk:
             return
         if all(self.is_weight(value) or contents(value) is not None for value in values):
             self.derived.update(node.outputs)
+
+
+_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN"})
 
 
 def walk(program: Program, mode: Mode, banned: frozenset[tuple[str, int]] = frozenset()) -> Walk:

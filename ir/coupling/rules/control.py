@@ -10,6 +10,7 @@ import onnx_ir
 from netwright.ir.coupling.axes import ONE, Axis, Fixed
 from netwright.ir.coupling.rules.table import NoRule, resting, rule, where
 from netwright.ir.coupling.walk import dims_of
+from netwright.ir.dims import shape_of
 from netwright.ir.opinfo import int_attr, ints_attr, subgraphs
 from netwright.ir.program import constant
 
@@ -24,15 +25,20 @@ def if_(walk: Walk, node: onnx_ir.Node) -> None:
     for body in bodies:
         walk.graph(body)
     for index, output in enumerate(node.outputs):
-        columns = zip(*(_result(walk, body.outputs[index], node) for body in bodies), strict=False)
-        axes = [walk.join(column) for column in columns]
-        walk.set(output, axes if len(axes) == len(dims_of(output)) else walk.fixed(output, f"the branches of {where(node)} differ"))
+        results = [_result(walk, body.outputs[index], node) for body in bodies]
+        if len({len(axes) for axes in results}) == 1:
+            walk.set(output, [walk.join(column) for column in zip(*results, strict=True)])
+            continue
+        for axes in results:
+            walk.freeze(axes, f"the branches of {where(node)} differ")
+        walk.set(output, walk.fixed(output, f"the branches of {where(node)} differ"))
 
 
 @rule("Loop")
 def loop(walk: Walk, node: onnx_ir.Node) -> None:
     """Inputs: rounds, condition, what is carried. A body's outputs: condition, what is carried, what is collected."""
     body = subgraphs(node)[0][1]
+    _check_ranks(node)
     carried = [value for value in node.inputs[2:] if value is not None]
     if len(carried) != len(node.inputs) - 2:
         raise NoRule("an input is left out")
@@ -47,6 +53,7 @@ def loop(walk: Walk, node: onnx_ir.Node) -> None:
 def scan(walk: Walk, node: onnx_ir.Node) -> None:
     """Inputs: states, then sequences, of which the body sees one slice a round."""
     body = subgraphs(node)[0][1]
+    _check_ranks(node)
     count = int_attr(node, "num_scan_inputs", 1)
     values = [value for value in node.inputs if value is not None]
     if len(values) != len(node.inputs):
@@ -63,6 +70,12 @@ def scan(walk: Walk, node: onnx_ir.Node) -> None:
         at = _axis_of(ints_attr(node, "scan_output_axes"), number, len(axes) + 1)
         axes.insert(at, resting(dims_of(output)[at]))
         walk.set(output, axes)
+
+
+def _check_ranks(node: onnx_ir.Node) -> None:
+    """A loop's rule counts axes, and so needs their number."""
+    if any(shape_of(value) is None for value in (*node.inputs, *node.outputs) if value is not None):
+        raise NoRule("the shapes around it are not known")
 
 
 def _axis_of(listed: Sequence[int], number: int, rank: int) -> int:
@@ -84,9 +97,11 @@ def _repeat(
     walk.graph(body)
     for formal, last, output in zip(formals, lasts, outputs, strict=True):
         before, after = walk.values[formal], _result(walk, last, node)
-        same = len(before) == len(after)
-        axes: list[Axis] = [_carried(walk, node, pair) for pair in zip(before, after, strict=True)] if same else []
-        walk.set(output, axes if same else walk.fixed(output, f"{where(node)} changes its rank"))
+        if len(before) == len(after):
+            walk.set(output, [_carried(walk, node, pair) for pair in zip(before, after, strict=True)])
+            continue
+        walk.freeze((*before, *after), f"{where(node)} changes its rank")
+        walk.set(output, walk.fixed(output, f"{where(node)} changes its rank"))
 
 
 def _carried(walk: Walk, node: onnx_ir.Node, pair: tuple[Axis, Axis]) -> Axis:

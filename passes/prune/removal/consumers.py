@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir
 
+from netwright.ir.coupling.axes import Axis, Tracked
 from netwright.ir.coupling.rules.reducing import reduced_axes
 from netwright.ir.dims import shape_of
 from netwright.ir.editor import Editor
+from netwright.ir.maps import Affine, Mapped
 from netwright.ir.opinfo import int_attr, ints_attr, site
 from netwright.ir.program import array, constant
 
@@ -66,14 +68,14 @@ def fold(state: State, node: onnx_ir.Node, sums: np.ndarray, indices: np.ndarray
         if any(ints_attr(node, "pads")) or node.attributes.get("auto_pad") is not None:
             return f"Conv at %{site(node)} pads its input with zeros, not with that constant"
         added = np.tensordot(sums, weight[:, indices].reshape(weight.shape[0], len(indices), -1).sum(axis=2), axes=(0, 1))
-        return lambda editor: _add_to_input(editor, node, 2, added)
+        return lambda editor: _add_to_input(state, editor, node, 2, added)
     if node.op_type == "Gemm" and not int_attr(node, "transA", 0):
         matrix = weight.T if int_attr(node, "transB", 0) else weight
         alpha = node.attributes["alpha"].as_float() if "alpha" in node.attributes else 1.0
         added = alpha * (sums @ matrix[indices])
         if "beta" in node.attributes and node.attributes["beta"].as_float() != 1.0:
             return f"Gemm at %{site(node)} scales its bias"
-        return lambda editor: _add_to_input(editor, node, 2, added)
+        return lambda editor: _add_to_input(state, editor, node, 2, added)
     if node.op_type == "MatMul" and weight.ndim == 2:
         added = sums @ weight[indices]
         if node.outputs[0].is_graph_output():
@@ -81,43 +83,69 @@ def fold(state: State, node: onnx_ir.Node, sums: np.ndarray, indices: np.ndarray
         return lambda editor: _add_after(state, editor, node, added)
     if node.op_type in ("LSTM", "GRU", "RNN"):
         added = np.tensordot(weight[:, :, indices], sums, axes=(2, 0))
-        return lambda editor: _add_to_gates(editor, node, added)
+        return lambda editor: _add_to_gates(state, editor, node, added)
     return f"{node.op_type} at %{site(node)} has no bias for them"
 
 
-def _add_to_input(editor: Editor, node: onnx_ir.Node, number: int, added: np.ndarray) -> None:
+def _add_to_input(state: State, editor: Editor, node: onnx_ir.Node, number: int, added: np.ndarray) -> None:
     """Add to a bias that is an input, or give the node one."""
     weight = node.inputs[1]
-    dtype = weight.dtype.numpy() if weight is not None and weight.dtype is not None else np.dtype(np.float32)
     before = array(node.inputs[number]) if number < len(node.inputs) else None
-    total = added if before is None else before + added
+    axes = () if weight is None else state.constants.get(state.key(weight, node), ())
+    out = 1 if node.op_type == "Gemm" and not int_attr(node, "transB", 0) else 0
+    _set_bias(state, editor, node, number, added if before is None else before + added, axes[out : out + 1])
+
+
+def _set_bias(state: State, editor: Editor, node: onnx_ir.Node, number: int, bias: np.ndarray, axes: tuple[Axis, ...]) -> None:
+    """Give the node this bias in the place of what it had."""
     editor.at(node)
     if len(node.inputs) <= number:
         editor.resize_inputs(node, number + 1)
-    editor.set_input(node, number, editor.constant(total.astype(dtype), f"{site(node)}.bias"))
+    old = node.inputs[number]
+    fresh = editor.constant(bias.astype(_dtype(node.inputs[1])), f"{site(node)}.bias")
+    if old is None:
+        state.add_constant(fresh, node, axes)
+    else:
+        key = state.key(old, node)
+        if key in state.constants:
+            state.move(key, fresh)
+        editor.map(fresh.name or "", Mapped(Affine(shift=_broadcast(bias, old)), (old.name or "",)))
+    editor.set_input(node, number, fresh)
+
+
+def _broadcast(bias: np.ndarray, old: onnx_ir.Value) -> np.ndarray:
+    """What was added to the old bias."""
+    before = array(old)
+    return bias if before is None else (bias - before).astype(np.float64)
+
+
+def _dtype(value: onnx_ir.Value | None) -> np.dtype:
+    return value.dtype.numpy() if value is not None and value.dtype is not None else np.dtype(np.float32)
 
 
 def _add_after(state: State, editor: Editor, node: onnx_ir.Node, added: np.ndarray) -> None:
     """Add behind the node."""
     output = node.outputs[0]
-    dtype = output.dtype.numpy() if output.dtype is not None else np.dtype(np.float32)
     readers = tuple(output.uses())
-    editor.at(state.first_reader(output) or node)
-    added_value = editor.constant(added.astype(dtype), f"{output.name}.constant")
+    before = state.first_reader(output) or node
+    editor.at(before)
+    added_value = editor.constant(added.astype(_dtype(output)), f"{output.name}.constant")
     result = editor.op("Add", [output, added_value], name=f"{output.name}.shifted", like=output)
     for use in readers:
         editor.set_input(use.node, use.idx, result)
+    state.add_value(result, output, before)
+    made = result.producer()
+    if made is not None:
+        state.add_constant(added_value, made, state.values.get(output, ())[-1:])
 
 
-def _add_to_gates(editor: Editor, node: onnx_ir.Node, added: np.ndarray) -> None:
+def _add_to_gates(state: State, editor: Editor, node: onnx_ir.Node, added: np.ndarray) -> None:
     """Add to the input half of a recurrent layer's bias."""
     before = array(node.inputs[3]) if len(node.inputs) > 3 else None
     total = np.concatenate([added, np.zeros_like(added)], axis=1) if before is None else before.astype(np.float64)
     if before is not None:
         total[:, : added.shape[1]] += added
     weight = node.inputs[1]
-    dtype = weight.dtype.numpy() if weight is not None and weight.dtype is not None else np.dtype(np.float32)
-    editor.at(node)
-    if len(node.inputs) <= 3:
-        editor.resize_inputs(node, 4)
-    editor.set_input(node, 3, editor.constant(total.astype(dtype), f"{site(node)}.bias"))
+    axes = () if weight is None else state.constants.get(state.key(weight, node), ())
+    gates = tuple(Tracked(np.tile(axis.labels, 2)) if isinstance(axis, Tracked) else axis for axis in axes[1:2])
+    _set_bias(state, editor, node, 3, total, (*axes[:1], *gates))

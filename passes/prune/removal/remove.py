@@ -111,7 +111,9 @@ class _Removal:
         self._gone = np.zeros(state.partition.traced.solved.count, dtype=bool)
         self._gone[units] = True
         self._units = units
-        self._values = [value for value in dict.fromkeys(value for value, _ in state.partition.values[group.name]) if self._touches(value)]
+        candidates = dict.fromkeys((*(value for value, _ in state.partition.values[group.name]), *state.added_values))
+        self._values = [value for value in candidates if self._touches(value)]
+        self._keys = list(dict.fromkeys((*(key for key, _ in state.partition.constants[group.name]), *state.added_constants)))
         self._nodes = self._around()
         self._folds: list[Callable[[Editor], None]] = []
         self.anchor = self._nodes[0] if self._nodes else None
@@ -123,8 +125,7 @@ class _Removal:
     def _around(self) -> list[onnx_ir.Node]:
         """Nodes that make or read what changes, in order, each inside one before it."""
         found: dict[onnx_ir.Node, None] = {}
-        keys = [key for key, _ in self._state.partition.constants[self._group.name]]
-        for value in (*self._values, *(self._state.holder(key) for key in keys)):
+        for value in (*self._values, *(self._state.holder(key) for key in self._keys)):
             producer = value.producer()
             if producer is not None:
                 found[producer] = None
@@ -211,13 +212,13 @@ class _Removal:
             self._infer(editor, node, dims)
         for value in self._values:
             state.values[value] = state.without(state.values[value], gone)
-        for key, _ in state.partition.constants[self._group.name]:
+        for key in self._keys:
             state.constants[key] = state.without(state.constants[key], gone)
         state.gone |= gone
 
     def _slice_constants(self, editor: Editor) -> None:
         state = self._state
-        for key in dict.fromkeys(key for key, _ in state.partition.constants[self._group.name]):
+        for key in self._keys:
             holder, axes = state.holder(key), state.constants[key]
             data = array(holder)
             keeps = {

@@ -30,6 +30,8 @@ class State:
         gone: which units are gone, bool.
         order: place of each node, those inside a node before it.
         parents: the node that holds a graph.
+        added_values: values that a removal has put in.
+        added_constants: likewise.
     """
 
     program: Program
@@ -39,7 +41,9 @@ class State:
     moved: dict[ConstantKey, onnx_ir.Value] = field(default_factory=dict["ConstantKey", onnx_ir.Value])
     origins: dict[onnx_ir.Value, onnx_ir.Value] = field(default_factory=dict[onnx_ir.Value, onnx_ir.Value])
     gone: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
-    order: dict[onnx_ir.Node, int] = field(default_factory=dict[onnx_ir.Node, int])
+    order: dict[onnx_ir.Node, float] = field(default_factory=dict[onnx_ir.Node, float])
+    added_values: list[onnx_ir.Value] = field(default_factory=list[onnx_ir.Value])
+    added_constants: list[ConstantKey] = field(default_factory=list["ConstantKey"])
     parents: dict[onnx_ir.Graph, onnx_ir.Node] = field(default_factory=dict[onnx_ir.Graph, onnx_ir.Node])
 
     @classmethod
@@ -66,6 +70,19 @@ class State:
         """A constant is held by another value from now on."""
         self.moved[key] = holder
         self.origins[holder] = key[0]
+
+    def add_value(self, value: onnx_ir.Value, like: onnx_ir.Value, before: onnx_ir.Node) -> None:
+        """A new node's output, with the axes of another value."""
+        self.values[value] = self.values.get(like, ())
+        self.added_values.append(value)
+        node = value.producer()
+        if node is not None:
+            self.order[node] = self.order.get(before, len(self.order)) - 0.5
+
+    def add_constant(self, value: onnx_ir.Value, node: onnx_ir.Node, axes: tuple[Axis, ...]) -> None:
+        """A new constant of one node, or one in the place of what it read."""
+        self.constants[value, node] = axes
+        self.added_constants.append((value, node))
 
     def first_reader(self, value: onnx_ir.Value) -> onnx_ir.Node | None:
         """The first node of the value's own graph that reads it, or that holds a graph which does."""

@@ -29,9 +29,11 @@ def mean(change: Change, node: onnx_ir.Node) -> None:
         raise RemovalError(f"ReduceMean at %{site(node)} is an output, and its mean would have to be scaled.", place=site(node))
     readers = tuple(output.uses())
     dtype = output.dtype.numpy() if output.dtype is not None else np.dtype(np.float32)
-    editor = change.editor.at(change.state.first_reader(output) or node)
+    before = change.state.first_reader(output) or node
+    editor = change.editor.at(before)
     scaled = editor.op("Mul", [output, editor.constant(np.array(share, dtype=dtype), f"{site(node)}.share")], name=f"{site(node)}.mean")
     scaled.type, scaled.shape = output.type, output.shape
+    change.state.add_value(scaled, output, before)
     for use in readers:
         editor.set_input(use.node, use.idx, scaled)
 
