@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, cast, runtime_checkable
 
 import torch
+from torch import fx
 
+from netwright.backends.torch import binding_of
+from netwright.backends.torch.binding import KEY
 from netwright.ir.program import Program
 from netwright.training.errors import TrainingError
 from netwright.training.optimizer_settings import SETTINGS
@@ -42,7 +45,7 @@ class OptimizerTask:
 
     Attributes:
         parameters: what is trained, by name in the module.
-        module: that holds them; where `to_torch` made it, `binding_of(module)` ties its names to the program's.
+        module: that holds them.
         program: that the module was made of, with all its facts (coupling groups, say).
         steps: how many optimizer steps there will be.
         lr: the highest learning rate, where one was given; the loop sets each step's in the parameter groups.
@@ -57,6 +60,18 @@ class OptimizerTask:
     lr: float | None
     weight_decay: float | None
     options: TrainOptions
+
+    def program_names(self) -> dict[str, str]:
+        """For each parameter the name of the initializer that it stands for; its own where it stands for none."""
+        names = {name: name for name in self.parameters}
+        for path, part in cast("Iterable[tuple[str, torch.nn.Module]]", self.module.named_modules()):
+            if not isinstance(part, fx.GraphModule) or KEY not in part.meta:
+                continue
+            for key, bound in binding_of(part).tensors.items():
+                name = f"{path}.{key}" if path else key
+                if name in names:
+                    names[name] = bound.value
+        return names
 
 
 @runtime_checkable

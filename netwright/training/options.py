@@ -118,6 +118,8 @@ class TrainOptions:
         settings = settings_of(self.optimizer, penalty=self.penalty, sparsity=self.sparsity)
         if settings is not None:
             settings.complete()
+            if self.shard:
+                raise TrainingError(f"The optimizer {settings.name} needs whole weights.", place="shard", remedy="Leave shard out.")
         return settings
 
     def trajectory(self) -> dict[str, str | float | None]:

@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", np.ndarray, "torch.Tensor")
 
-GAIN = 0.5
-"""How fast `proximal` changes its penalty: by this power of e and step where all zeros are missing."""
+FIRST_RATE = 1e-3
+"""λ that `proximal` begins with where it has to find its own."""
+
+GAIN = 20.0
+"""How far it may go from there: by this power of e over the ramp, if all zeros were missing all the while."""
 
 EPSILON = 1e-8
 """Of AdamW."""
@@ -206,20 +209,16 @@ def _proximal(parts: Sequence[Part[A]], step: int, settings: SparseSettings, sch
             size = ops.size_of(slot.weight)
             slot.weight = ops.keep_above(part.lr * rate, size, ops.sign(slot.weight) * (size - part.lr * rate))
     if settings.penalty is None:
-        _steer(parts, wanted, ops)
+        _steer(parts, wanted, GAIN / schedule.ramp_steps, ops)
 
 
-def _steer(parts: Sequence[Part[A]], wanted: int, ops: Ops[A]) -> None:
+def _steer(parts: Sequence[Part[A]], wanted: int, gain: float, ops: Ops[A]) -> None:
     """Raise λ where zeros are missing, and lower it where there are too many: its logarithm integrates what is missing."""
     slots = [slot for part in parts for slot in part.slots]
     count = sum(ops.count(slot.weight) for slot in slots)
     missing = (wanted - sum(ops.count_zeros(slot.weight) for slot in slots)) / count
     for part in parts:
-        part.ledger.rate = (part.ledger.rate or FIRST_RATE) * math.exp(GAIN * missing)
-
-
-FIRST_RATE = 1e-4
-"""λ that `proximal` begins with where it has to find its own; from there it grows as fast as it must."""
+        part.ledger.rate = (part.ledger.rate or FIRST_RATE) * math.exp(gain * missing)
 
 
 def _hard(parts: Sequence[Part[A]], step: int, settings: SparseSettings, schedule: PenaltySchedule, ops: Ops[A]) -> None:

@@ -6,9 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import torch
-from torch import fx
 
-from netwright.backends.torch import binding_of
 from netwright.training.errors import TrainingError
 from netwright.training.sparse.optimizer import SparseOptimizer
 
@@ -28,11 +26,9 @@ def build_sparse(settings: SparseSettings, task: OptimizerTask) -> SparseOptimiz
     """The optimizer for a run.
 
     Raises:
-        TrainingError: weights are split over processes; no tensor is penalised; a pattern that no tensor fits.
+        TrainingError: no tensor is penalised; a pattern that no tensor fits.
     """
-    if task.options.shard:
-        raise TrainingError("The sparse optimizer needs whole weights.", place="shard", remedy="Leave shard out.")
-    known = names_of(task)
+    known = task.program_names()
     chosen = choose_tensors(settings, task, known)
     penalised = [parameter for name, parameter in task.parameters.items() if name in chosen]
     others = [parameter for name, parameter in task.parameters.items() if name not in chosen]
@@ -41,14 +37,6 @@ def build_sparse(settings: SparseSettings, task: OptimizerTask) -> SparseOptimiz
         groups.append({"params": others, "penalised": False, "weight_decay": 0.0})
     lr = LR[settings.base] if task.lr is None else task.lr
     return SparseOptimizer(groups, settings, lr=lr, steps=task.steps, weight_decay=task.weight_decay or 0.0)
-
-
-def names_of(task: OptimizerTask) -> dict[str, str]:
-    """The program's name for each trained parameter, where the module was made of the program; else the module's."""
-    if not isinstance(task.module, fx.GraphModule):
-        return {name: name for name in task.parameters}
-    tensors = binding_of(task.module).tensors
-    return {name: tensors[name].value if name in tensors else name for name in task.parameters}
 
 
 def choose_tensors(settings: SparseSettings, task: OptimizerTask, known: dict[str, str]) -> frozenset[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
+import numpy as np
 import torch
 
 from netwright.training.errors import TrainingError
@@ -109,8 +110,10 @@ class TorchOps:
         return torch.abs(x)
 
     def sqrt(self, x: torch.Tensor, /) -> torch.Tensor:
-        """The square root."""
-        return torch.sqrt(x)
+        """The square root, rounded as IEEE 754 has it: torch's own, on CPUs with MKL, is not, and so differs from machine to machine."""
+        if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
+            return torch.sqrt(x)
+        return torch.from_numpy(np.sqrt(x.numpy()))
 
     def keep_above(self, threshold: float, test: torch.Tensor, x: torch.Tensor, /) -> torch.Tensor:
         """`x` where `test` is above the threshold, +0.0 elsewhere."""

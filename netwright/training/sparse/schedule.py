@@ -45,6 +45,11 @@ class PenaltySchedule:
         assert self.steps is not None
         return self.steps - math.floor(self.settle * self.steps)
 
+    @property
+    def ramp_steps(self) -> float:
+        """How many steps the ramp has; one at the least."""
+        return max(1.0, self.ramp * (self.steps or 0))
+
     def _ramped(self, step: int) -> float:
         if self.steps is None:
             return 1.0
