@@ -23,12 +23,14 @@ class Search(Generic[T]):
         candidate: the least compressed one that fits; where none does, the most compressed one.
         load: the largest of measured over allowed; at most 1 where it fits.
         tried: how many candidates were measured.
+        short: the most compressed candidate of those measured that do not fit; None where none was too little.
     """
 
     scalar: float
     candidate: T
     load: float
     tried: int
+    short: T | None = None
 
     @property
     def fits(self) -> bool:
@@ -61,14 +63,13 @@ def least_that_fits(
     nothing = at(0.0)
     if nothing.fits:
         return nothing
-    best = at(high)
-    low = 0.0
+    best, short = at(high), nothing
     for _ in range(steps):
         if not best.fits or best.load >= 1.0 - close:
             break
-        tried = at((low + best.scalar) / 2)
+        tried = at((short.scalar + best.scalar) / 2)
         if tried.fits:
             best = tried
         else:
-            low = tried.scalar
-    return Search(best.scalar, best.candidate, best.load, len(seen))
+            short = tried
+    return Search(best.scalar, best.candidate, best.load, len(seen), short.candidate)

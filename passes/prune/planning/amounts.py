@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,51 +69,60 @@ class Amounts:
         return removal, misses
 
     def by_rank(self, ratio: float) -> tuple[dict[str, tuple[int, ...]], list[Miss]]:
-        """As many units as `by_ratio` would remove, weighted by their parameters, but the least important of all groups.
+        """As many units as a ratio says, weighted by their parameters, but the least important of all groups.
 
-        No group loses more than `max_ratio`.
+        No group loses more than `max_ratio`. Units are taken in as many at a time as leave a multiple of the grain.
         """
-        goal = sum(self.count(one, ratio) * _worth(one) for one in self.candidates)
-        counts = self._ranked(goal)
+        share = min(ratio, self.max_ratio)
+        goal = sum(share * one.group.size * _worth(one) for one in self.candidates)
         removal: dict[str, tuple[int, ...]] = {}
         misses: list[Miss] = []
-        for one in self.candidates:
-            count = self._rounded(one, one.group.size - counts[one.group.name])
+        for one, count in zip(self.candidates, self._ranked(goal), strict=True):
             if count:
                 removal[one.group.name] = self._least(one, count)
             else:
-                gone = counts[one.group.name]
-                reason = f"{gone} of its {one.group.size} units are among the least important of all groups"
-                rounding = f", and kept counts are multiples of {one.grain}" if gone else ""
+                reason = f"none of its {one.group.size} units is among the least important of all groups"
+                rounding = f", taken {one.grain} at a time" if one.grain > 1 else ""
                 misses.append(Miss(f"left whole: {reason}{rounding}", one.group.name))
         return removal, misses
 
     def count(self, one: Candidate, ratio: float) -> int:
         """How many units of a group a ratio removes: the nearest multiple of the grain stays, or all; of two as near, the larger."""
-        return self._rounded(one, one.group.size * (1 - min(ratio, self.max_ratio)))
-
-    def _rounded(self, one: Candidate, kept: float) -> int:
         grain, size = one.grain, one.group.size
-        steps = math.floor(kept / grain + 0.5 + 1e-9)
-        least = max(1, math.ceil(max(size * (1 - self.max_ratio), size - one.most) / grain - 1e-9))
-        rounded = max(steps, least) * grain
+        kept = size * (1 - min(ratio, self.max_ratio))
+        rounded = max(math.floor(kept / grain + 0.5 + 1e-9) * grain, size - self._most(one))
         return 0 if size - kept <= abs(rounded - kept) else max(0, size - rounded)
 
-    def _ranked(self, goal: float) -> dict[str, int]:
-        """How many units of each group go, before rounding, for so many parameters in all."""
-        rows: list[tuple[float, int]] = []
+    def mean_rank(self, name: str, units: Iterable[int]) -> float:
+        """How important units of a group are, as a multiple of the group's mean."""
+        scores = self.scores[name]
+        return float(scores[list(units)].mean() / (np.abs(scores).mean() or 1.0))
+
+    def _most(self, one: Candidate) -> int:
+        """The most units that may go of a group: `max_ratio`, those that can, and a multiple of the grain is left."""
+        size = one.group.size
+        least = math.ceil(max(size * (1 - self.max_ratio), size - one.most) / one.grain - 1e-9)
+        return max(0, size - max(1, least) * one.grain)
+
+    def _ranked(self, goal: float) -> list[int]:
+        """How many units of each group go, for so many parameters in all."""
+        blocks: list[tuple[float, int, int]] = []
         for position, one in enumerate(self.candidates):
-            most = math.floor(one.group.size * self.max_ratio + 1e-9)
-            rows.extend((float(rank), position) for rank in np.sort(self.ranks[one.group.name][one.able])[:most])
+            ranks = np.sort(self.ranks[one.group.name][one.able])
+            start, most = 0, self._most(one)
+            while start < most:
+                stop = start + (one.group.size - start) % one.grain if (one.group.size - start) % one.grain else start + one.grain
+                blocks.append((float(ranks[start:stop].mean()), position, stop - start))
+                start = stop
         counts = [0] * len(self.candidates)
         gone = 0.0
-        for _, position in sorted(rows):
-            worth = _worth(self.candidates[position])
-            if gone + worth / 2 > goal:
+        for _, position, units in sorted(blocks, key=lambda block: block[:2]):
+            weight = units * _worth(self.candidates[position])
+            if gone + weight / 2 > goal:
                 break
-            counts[position] += 1
-            gone += worth
-        return {one.group.name: count for one, count in zip(self.candidates, counts, strict=True)}
+            counts[position] += units
+            gone += weight
+        return counts
 
     def _least(self, one: Candidate, count: int) -> tuple[int, ...]:
         return lowest(one.group, self.scores[one.group.name], count)

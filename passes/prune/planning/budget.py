@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -58,7 +59,7 @@ def fit_budget(
         PlanError: the budget is out of reach, with what can be reached.
     """
     limits = limits_of(budget, original, meter)
-    choose: Callable[[float], tuple[dict[str, tuple[int, ...]], list[Miss]]] = amounts.by_rank if global_ranking else amounts.by_ratio
+    choose = amounts.by_rank if global_ranking else amounts.by_ratio
 
     def make(ratio: float) -> dict[str, tuple[int, ...]]:
         return choose(ratio)[0] if ratio > 0 else {}
@@ -67,7 +68,11 @@ def fit_budget(
         return meter.load(without(program, removal, approximate=approximate), limits)
 
     found = least_that_fits(make, load_of, high=amounts.max_ratio)
-    reached = without(program, found.candidate, approximate=approximate)
+    removal, tried = found.candidate, found.tried
+    if found.fits and found.short is not None:
+        removal, more = _between(amounts, found.short, removal, load_of)
+        tried += more
+    reached = without(program, removal, approximate=approximate)
     measured = {quantity: meter.measure(reached, quantity) for quantity in limits}
     told = ", ".join(f"{quantity} {_shown(measured[quantity])} of at most {_shown(limit)}" for quantity, limit in limits.items())
     if not found.fits:
@@ -76,10 +81,26 @@ def fit_budget(
             place="prune",
             remedy="Raise the budget or max_ratio, or try approximate=True; `netwright inspect --by group` shows what is frozen, and why.",
         )
-    if not found.candidate:
-        misses = tuple(Miss(f"left whole: the budget is kept as it is ({told})", one.group.name) for one in amounts.candidates)
-        return Fitted({}, misses, told)
-    return Fitted(found.candidate, tuple(choose(found.scalar)[1]), f"{told}, after {found.tried} candidates")
+    whole = [one for one in amounts.candidates if one.group.name not in removal]
+    misses = tuple(Miss(f"left whole: the budget is kept without its {one.group.size} units ({told})", one.group.name) for one in whole)
+    return Fitted(removal, misses, f"{told}, after {tried} candidates" if removal else told)
+
+
+def _between(amounts: Amounts, short: Removal, enough: Removal, load_of: Callable[[Removal], float]) -> tuple[Removal, int]:
+    """Of two removals next to each other, of which only the second fits, the first with as few groups of the second as fit.
+
+    Groups are taken over in order of the importance of what goes: rounding makes many groups of one size change at once.
+    """
+    more = {name: set(units) - set(short.get(name, ())) for name, units in enough.items()}
+    names = sorted((name for name, units in more.items() if units), key=lambda name: amounts.mean_rank(name, more[name]))
+
+    def make(share: float) -> dict[str, tuple[int, ...]]:
+        return {**short, **{name: enough[name] for name in names[: round(share * len(names))]}}
+
+    if len(names) < 2:
+        return enough, 0
+    found = least_that_fits(make, load_of, high=1.0, steps=math.ceil(math.log2(len(names))) + 1)
+    return found.candidate, found.tried - 2
 
 
 def without(program: Program, removal: Removal, *, approximate: bool = False) -> Program:

@@ -15,7 +15,7 @@ from netwright.passes import Context, Miss, Plan
 from netwright.passes.planning import Meter
 from netwright.passes.prune.planning import Amounts, Candidate, decide, fit_budget, read_decisions, summary, survey
 from netwright.passes.prune.planning.budget import without
-from tests.passes.programs import attention, conv_net
+from tests.passes.programs import attention, conv_net, program_of
 from tests.passes.prune.groups import candidate, coupling_of, group
 
 
@@ -149,7 +149,7 @@ def test_ranking_over_groups_takes_as_much_from_where_it_matters_least() -> None
     scores = {"even": [1.0] * 8, "uneven": [0.1, 0.1, 0.1, 0.1, 0.1, 4, 4, 4]}
     removal, misses = amounts(*pair, scores=scores).by_rank(0.25)
     assert removal == {"uneven": (1, 2, 3, 4)}
-    assert reasons(misses) == {"even": "left whole: 0 of its 8 units are among the least important of all groups"}
+    assert reasons(misses) == {"even": "left whole: none of its 8 units is among the least important of all groups"}
     most, _ = amounts(*pair, scores=scores, max_ratio=0.5).by_rank(0.5)
     assert {name: len(units) for name, units in most.items()} == {"even": 4, "uneven": 4}
 
@@ -185,6 +185,27 @@ def test_a_budget_removes_the_least_that_is_enough(quantity: str, global_ranking
     assert as_it_stands.removal == fitted.removal
 
 
+def layers(count: int, width: int) -> Program:
+    """Products and Relu in turns, all equally wide."""
+    rng = np.random.default_rng(0)
+    weights = {f"w{number}": rng.normal(size=(width, width)).astype(np.float32) for number in range(count)}
+    body = "\n".join(f"h{number} = MatMul (a{number}, w{number})\na{number + 1} = Relu (h{number})" for number in range(count))
+    text = f"""<ir_version: 10, opset_import: ["" : 20]>
+        layers (float[N, {width}] a0, WEIGHTS) => (float[N, {width}] a{count}) {{ {body} }}"""
+    return program_of(text, weights)
+
+
+@pytest.mark.parametrize("global_ranking", [False, True])
+def test_groups_of_one_size_need_not_change_together(global_ranking: bool) -> None:
+    program, meter = layers(9, 32), Meter(Context())
+    candidates = survey(program, program.fact(coupling).groups, scope="all", round_to=16).candidates
+    assert len({one.group.size for one in candidates}) == 1 < len(candidates)
+    fitted = fit_budget(program, amounts(*candidates), {"params": 0.8}, meter, original=program, global_ranking=global_ranking)
+    left = meter.measure(without(program, fitted.removal), "params") / meter.measure(program, "params")
+    assert 0 < len(fitted.removal) < len(candidates)
+    assert 0.7 < left <= 0.8
+
+
 def test_of_several_limits_all_are_kept() -> None:
     program, meter = attention(), Meter(Context())
     fitted = fit_budget(program, amounts(*candidates_of()), {"params": 0.9, "macs": 0.7}, meter, original=program)
@@ -214,7 +235,7 @@ def test_a_budget_that_is_kept_removes_nothing_and_one_out_of_reach_is_refused()
     kept = fit_budget(program, chosen, {"params": 1e9}, meter, original=program)
     assert kept.removal == {}
     assert [miss.site for miss in kept.misses] == [one.group.name for one in chosen.candidates]
-    assert "the budget is kept as it is" in kept.misses[0].reason
+    assert "the budget is kept without its 64 units (params 45,504 of" in kept.misses[0].reason
     with pytest.raises(PlanError, match=r"out of reach: with 0.9 of each group gone there are params .* of at most 455"):
         fit_budget(program, chosen, {"params": 0.01}, meter, original=program)
 
