@@ -78,8 +78,8 @@ class Block:
     new: tuple[int, ...]
 
 
-def align(old: Sequence[Dim], new: Sequence[Dim]) -> list[Block] | None:
-    """The smallest runs of axes on both sides with provably as many elements; None where there are none."""
+def align(old: Sequence[Dim], new: Sequence[Dim]) -> list[Block]:
+    """The smallest runs of axes on both sides with provably as many elements."""
     blocks: list[Block] = []
     first, last_old, last_new = 0, len(old), len(new)
     while first < min(last_old, last_new) and _equal(old[first], new[first]):
@@ -89,11 +89,10 @@ def align(old: Sequence[Dim], new: Sequence[Dim]) -> list[Block] | None:
     while last_old > first and last_new > first and _equal(old[last_old - 1], new[last_new - 1]):
         last_old, last_new = last_old - 1, last_new - 1
         tail.append(Block((last_old,), (last_new,)))
-    middle = _align_middle(old, new, first, last_old, last_new)
-    return None if middle is None else [*blocks, *middle, *reversed(tail)]
+    return [*blocks, *_align_middle(old, new, first, last_old, last_new), *reversed(tail)]
 
 
-def _align_middle(old: Sequence[Dim], new: Sequence[Dim], first: int, last_old: int, last_new: int) -> list[Block] | None:
+def _align_middle(old: Sequence[Dim], new: Sequence[Dim], first: int, last_old: int, last_new: int) -> list[Block]:
     blocks: list[Block] = []
     i, j = first, first
     while i < last_old or j < last_new:
@@ -108,16 +107,10 @@ def _align_middle(old: Sequence[Dim], new: Sequence[Dim], first: int, last_old: 
             elif j < last_new:
                 b, j = multiply(b, new[j]), j + 1
             else:
-                return _whole(old, new, start_i, start_j, last_old, last_new, blocks)
+                # As many elements in all, and as many before and behind: the rest is as much too, whatever its sizes.
+                return [*blocks, Block(tuple(range(start_i, last_old)), tuple(range(start_j, last_new)))]
         blocks.append(Block(tuple(range(start_i, i)), tuple(range(start_j, j))))
     return blocks
-
-
-def _whole(old: Sequence[Dim], new: Sequence[Dim], i: int, j: int, last_old: int, last_new: int, blocks: list[Block]) -> list[Block] | None:
-    """What is left, as one block, where it is provably as much."""
-    if _equal(product(old[i:last_old]), product(new[j:last_new])):
-        return [*blocks, Block(tuple(range(i, last_old)), tuple(range(j, last_new)))]
-    return None
 
 
 def _equal(a: Dim, b: Dim) -> bool:

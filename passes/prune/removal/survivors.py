@@ -115,6 +115,8 @@ class Survivors:
             return np.zeros(len(self._removed)) if table is None or constant(table) is not None else self._joined(node)
         if node.op_type in _KEEP and not (node.op_type == "Cast" and node.domain):
             return self._joined(node)
+        if node.op_type == "AveragePool" and not int_attr(node, "count_include_pad", 0):
+            return self._joined(node)
         if node.op_type in _KEEP_ZERO:
             found = self._joined(node)
             return np.where(found == 0, found, np.nan)
