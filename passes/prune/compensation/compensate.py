@@ -12,6 +12,7 @@ from netwright.ir.editor import Editor
 from netwright.passes.base import Proposals
 from netwright.passes.prune.compensation.find import find_sites
 from netwright.passes.prune.compensation.fitting import count_batches, fit, observe
+from netwright.passes.prune.compensation.prefix import Prefix
 from netwright.passes.prune.compensation.site import Site
 from netwright.passes.prune.compensation.solve import Solution
 from netwright.passes.prune.compensation.stages import spans, stages
@@ -68,11 +69,12 @@ def solve_anew(before: Program, program: Program, sites: Sequence[Site], context
         context: has calibration data and an executor.
     """
     batches = count_batches(context) if sites else 0
+    prefix = Prefix(context)
     for span in spans(stages(before, program, sites)):
-        targets = observe(before, [site for stage in span for site in stage], context, batches)
+        targets = observe(before, [site for stage in span for site in stage.sites], context, batches)
         for stage in span:
-            own, targets = targets[: len(stage)], targets[len(stage) :]
-            for site, solutions in zip(stage, list(fit(program, stage, own, context)), strict=True):
+            own, targets = targets[: len(stage.sites)], targets[len(stage.sites) :]
+            for site, solutions in zip(stage.sites, list(fit(program, stage, own, prefix)), strict=True):
                 yield _proposal(site, solutions)
 
 

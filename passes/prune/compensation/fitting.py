@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netwright.passes.prune.compensation.prefix import Prefix
 from netwright.passes.prune.compensation.site import HELD_ROWS, Site
 from netwright.passes.prune.compensation.solve import Held, Solution, solve
+from netwright.passes.prune.compensation.stages import Stage
 from netwright.passes.statistics import Moments, feeds_of, places
 
 if TYPE_CHECKING:
     from netwright.ir.program import Program
-    from netwright.passes.context import Context, Executor
+    from netwright.passes.context import Context
 
 FOLDS = 5
 """One batch in so many is held out; of fewer batches, that share of every one's rows."""
@@ -58,26 +60,28 @@ def observe(before: Program, sites: Sequence[Site], context: Context, batches: i
     """What the program before made of a sample of rows: for each site, batch by batch. Goes through the data once."""
     found: list[list[Wanted]] = [[] for _ in sites]
     wanted = list(dict.fromkeys(name for site in sites for name in site.wanted_old))
-    for index, feeds in enumerate(_feeds(before, context)):
-        old = _executor(context).run(before, feeds, wanted)
+    assert context.calibration is not None, "compensation is asked for only with data"
+    assert context.executor is not None, "and with an executor"
+    for index, feeds in enumerate(feeds_of(before, context.calibration)):
+        old = context.executor.run(before, feeds, wanted)
         for site, into in zip(sites, found, strict=True):
             into.append(_choose(site, old, index, batches, context.seed))
     return found
 
 
-def fit(program: Program, sites: Sequence[Site], targets: Sequence[list[Wanted]], context: Context) -> Iterator[list[Solution]]:
-    """Solutions for sites that do not depend on each other, one for each block of each. Goes through the data once.
+def fit(program: Program, stage: Stage, targets: Sequence[list[Wanted]], prefix: Prefix) -> Iterator[list[Solution]]:
+    """Solutions for the sites of a stage, one for each block of each. Goes through the data once.
 
     Args:
         program: as it is now.
-        sites: layers of it.
+        stage: layers of it.
         targets: what is wanted of each; emptied on the way.
-        context: has the data and an executor.
+        prefix: what runs it.
     """
+    sites = stage.sites
     collected = [_Collected([Moments(site.features, site.targets) for _ in range(site.blocks)]) for site in sites]
     wanted = list(dict.fromkeys(name for site in sites for name in site.wanted))
-    for feeds in _feeds(program, context):
-        found = _executor(context).run(program, feeds, wanted)
+    for found in prefix.runs(program, wanted, stage.border):
         for site, queue, into in zip(sites, targets, collected, strict=True):
             choice = queue.pop(0)
             x, now = site.rows(found, np.concatenate([choice.fit, choice.held]))
@@ -90,16 +94,6 @@ def fit(program: Program, sites: Sequence[Site], targets: Sequence[list[Wanted]]
                 into.target.append(choice.target[:, split:])
     for site, into in zip(sites, collected, strict=True):
         yield [_solve(site, block, into) for block in range(site.blocks)]
-
-
-def _feeds(program: Program, context: Context) -> Iterator[dict[str, np.ndarray]]:
-    assert context.calibration is not None, "compensation is asked for only with data"
-    return feeds_of(program, context.calibration)
-
-
-def _executor(context: Context) -> Executor:
-    assert context.executor is not None, "compensation is asked for only with an executor"
-    return context.executor
 
 
 def _choose(site: Site, old: dict[str, np.ndarray], index: int, batches: int, seed: int) -> Wanted:

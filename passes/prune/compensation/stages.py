@@ -1,8 +1,9 @@
-"""Which layers are solved together, and toward what."""
+"""Which layers are solved together, toward what, and what is settled by then."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import onnx_ir
 
@@ -11,39 +12,54 @@ from netwright.ir.program import Program, constant
 from netwright.ir.shapes import same_shape
 from netwright.passes.prune.compensation.site import Site
 
-STAGES = 16
+STAGES = 32
 """Most stages that depth alone makes; each goes through the data once. In deeper networks a stage holds layers that follow each other."""
 
 STAGE_BYTES = 1 << 29
 """What the layers of one stage may take in memory, and the targets of stages that are observed together; more of them make more passes."""
 
 
-def stages(before: Program, program: Program, sites: Sequence[Site]) -> Iterator[list[Site]]:
-    """Sites that are solved together: those of one level (none depends on another), or of several where there are too many levels.
+@dataclass(frozen=True, slots=True, eq=False)
+class Stage:
+    """Sites that are solved together.
+
+    Attributes:
+        sites: none depends on another, unless there are too many levels for a stage each.
+        border: names of the values that no site of this or a later stage changes, and that what comes after is computed from; empty
+            where they cannot be kept.
+    """
+
+    sites: tuple[Site, ...]
+    border: tuple[str, ...]
+
+
+def stages(before: Program, program: Program, sites: Sequence[Site]) -> Iterator[Stage]:
+    """The sites in an order in which each sees what those before it became.
 
     A site whose output is added to a residual is solved toward the sum. Of several that go into one sum the last one is, after the
     others; and where a stage holds several levels only the first of them, for else two would make up for the same.
     """
     sums = _sums(before, program, sites)
     levels = _levels(program, sites, sums)
-    depth = max((levels[site.node] for site in sites), default=0)
-    per_stage = max(1, -(-depth // STAGES))
+    per_stage = max(1, -(-max((levels[site.node] for site in sites), default=0) // STAGES))
+    latest = {goal: site for site in sites if (goal := sums.get(site.name)) is not None}
     by_stage: dict[int, list[Site]] = {}
     for site in sorted(sites, key=lambda site: levels[site.node]):
-        stage, within = divmod(levels[site.node] - 1, per_stage)
+        number, within = divmod(levels[site.node] - 1, per_stage)
         goal = sums.get(site.name)
-        last = goal is not None and [other for other in sites if sums.get(other.name) == goal][-1] is site
-        by_stage.setdefault(stage, []).append(site.towards(goal) if goal is not None and last and not within else site)
-    for members in by_stage.values():
-        yield from _cut(members)
+        solved = site.towards(goal) if goal is not None and latest[goal] is site and not within else site
+        by_stage.setdefault(number, []).append(solved)
+    borders = {number: _border(program, levels, number * per_stage) for number in by_stage}
+    for number, members in by_stage.items():
+        yield from (Stage(tuple(part), borders[number]) for part in _cut(members))
 
 
-def spans(found: Iterable[list[Site]]) -> Iterator[list[list[Site]]]:
+def spans(found: Iterable[Stage]) -> Iterator[list[Stage]]:
     """Stages whose targets fit into memory together."""
-    span: list[list[Site]] = []
+    span: list[Stage] = []
     used = 0
     for stage in found:
-        own = sum(site.target_bytes for site in stage)
+        own = sum(site.target_bytes for site in stage.sites)
         if span and used + own > STAGE_BYTES:
             yield span
             span, used = [], 0
@@ -81,7 +97,7 @@ def _is_sum(before: Program, name: str) -> bool:
 
 
 def _levels(program: Program, sites: Sequence[Site], sums: Mapping[str, str]) -> Mapping[onnx_ir.Node, int]:
-    """For each node the number of sites on the longest way to it, itself included; linear.
+    """For each node of the main graph the number of sites on the longest way to it, itself included; linear.
 
     A site comes after those before it in the graph that go into the same sum.
     """
@@ -89,13 +105,36 @@ def _levels(program: Program, sites: Sequence[Site], sums: Mapping[str, str]) ->
     level: dict[onnx_ir.Node, int] = {}
     latest: dict[str, int] = {}
     for node in program.graph:
-        inner = (value for _, graph in subgraphs(node) for nested in graph.all_nodes() for value in nested.inputs)
-        makers = (value.producer() for value in (*node.inputs, *inner) if value is not None)
+        makers = (value.producer() for value in _read(node))
         level[node] = max((level.get(maker, 0) for maker in makers if maker is not None), default=0)
         if node in names:
             goal = sums.get(names[node], names[node])
             level[node] = latest[goal] = max(level[node], latest.get(goal, 0)) + 1
     return level
+
+
+def _read(node: onnx_ir.Node) -> Iterator[onnx_ir.Value]:
+    """What a node and the graphs inside it read."""
+    yield from (value for value in node.inputs if value is not None)
+    for _, graph in subgraphs(node):
+        for inner in graph.all_nodes():
+            yield from (value for value in inner.inputs if value is not None)
+
+
+def _border(program: Program, levels: Mapping[onnx_ir.Node, int], done: int) -> tuple[str, ...]:
+    """Names of the values that nodes of higher levels read of inputs and of nodes up to this level; none where one is no tensor. Linear."""
+    found: dict[str, None] = {}
+    for node in program.graph:
+        if levels[node] <= done:
+            continue
+        for value in _read(node):
+            maker = value.producer()
+            fed = value.is_graph_input() and value.graph is program.graph and not value.is_initializer()
+            if value.name and (fed if maker is None else levels.get(maker, done + 1) <= done):
+                if value.type is not None and not isinstance(value.type, onnx_ir.TensorType):
+                    return ()
+                found[value.name] = None
+    return tuple(found)
 
 
 def _cut(members: Sequence[Site]) -> Iterator[list[Site]]:
