@@ -12,7 +12,10 @@ from netwright.training.errors import TrainingError
 from netwright.training.sparse.arithmetic import Ledger, Part, Slot, take_step
 from netwright.training.sparse.schedule import PenaltySchedule
 from netwright.training.sparse.settings import SparseSettings
-from netwright.training.sparse.vector import check_steps
+from netwright.training.sparse.vector import NumpyOps, check_steps
+
+_NUMPY = (torch.float32, torch.float64)
+"""Types that numpy has too."""
 
 
 class SparseOptimizer(torch.optim.Optimizer):
@@ -111,7 +114,7 @@ class TorchOps:
 
     def sqrt(self, x: torch.Tensor, /) -> torch.Tensor:
         """The square root, rounded as IEEE 754 has it: torch's own, on CPUs with MKL, is not, and so differs from machine to machine."""
-        if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
+        if x.device.type != "cpu" or x.dtype not in _NUMPY:
             return torch.sqrt(x)
         return torch.from_numpy(np.sqrt(x.numpy()))
 
@@ -120,7 +123,9 @@ class TorchOps:
         return torch.where(test > threshold, x, 0.0)
 
     def smallest(self, arrays: Sequence[torch.Tensor], count: int, /) -> float:
-        """The largest of the `count` smallest numbers."""
+        """The largest of the `count` smallest numbers; on CPUs by numpy, whose selection is many times as fast."""
+        if all(array.device.type == "cpu" and array.dtype in _NUMPY for array in arrays):
+            return NumpyOps().smallest([array.numpy() for array in arrays], count)
         return float(torch.cat([array.reshape(-1) for array in arrays]).kthvalue(count).values)
 
     def count_zeros(self, x: torch.Tensor, /) -> int:
