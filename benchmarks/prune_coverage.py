@@ -23,7 +23,7 @@ from pathlib import Path
 
 import netwright as nw
 from benchmarks._coverage_models import COVERAGE_MODELS
-from benchmarks._forms import FORMS, Form, program_of
+from benchmarks._forms import FORMS, Form, file_of, program_of
 from benchmarks._pruned import Size, dynamic_dims
 from benchmarks._pruning import prune
 from benchmarks._pruning_peers import WAYS, best, said
@@ -51,6 +51,9 @@ def main() -> None:
     rows: list[Row] = []
     for name in [] if options.zoo else [name for name in options.names or COVERAGE_MODELS if name in COVERAGE_MODELS]:
         for form in options.form or FORMS:
+            if reason := _no_export(name, form):
+                rows.append({"model": name, "form": form, "pruner": "none", "valid": reason})
+                continue
             if not options.ours:
                 rows.append({"model": name, "form": form, "pruner": PEER[form], **_peer(name, form)})
             rows.append({"model": name, "form": form, "pruner": "netwright", **_ours(name, form, failed, stayed)})
@@ -67,6 +70,15 @@ def main() -> None:
         raise SystemExit(1)
 
 
+def _no_export(name: str, form: Form) -> str:
+    try:
+        if form != "module":
+            file_of(COVERAGE_MODELS[name], form)
+    except Exception as error:  # noqa: BLE001 (whatever an exporter raises is why there is no such form)
+        return f"no export: {said(error)}"
+    return ""
+
+
 def _peer(name: str, form: Form) -> Row:
     found = best(name, form)
     if found.after is None or found.before is None:
@@ -77,11 +89,7 @@ def _peer(name: str, form: Form) -> Row:
 
 def _ours(name: str, form: Form, failed: list[str], stayed: list[str]) -> Row:
     model = COVERAGE_MODELS[name]
-    try:
-        program = program_of(model, form)
-    except Exception as error:  # noqa: BLE001 (whatever an exporter raises is why there is no such form)
-        return {"valid": f"no export: {said(error)}"}
-    return _judged(f"{name}, {form}", program, [model.feeds(batch=2), model.feeds(batch=3, length=5)], failed, stayed)
+    return _judged(f"{name}, {form}", program_of(model, form), [model.feeds(batch=2), model.feeds(batch=3, length=5)], failed, stayed)
 
 
 def _trained(name: str, failed: list[str], stayed: list[str]) -> Row:
