@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-STEPS = 100
+STEPS = 50
 """Conjugate gradient steps at most; each costs one product with the matrix, for all rows together."""
 
-TOLERANCE = 1e-3
+TOLERANCE = 1e-2
 """A row whose gradient, in the diagonal's metric, has fallen to this share of its first is done."""
 
 
@@ -15,34 +15,37 @@ def solve_supported(matrix: np.ndarray, right: np.ndarray, free: np.ndarray) -> 
     """Min over X of tr(X A Xᵀ) − 2 tr(X Rᵀ), X zero outside `free`: by conjugate gradients, with A's diagonal as preconditioner.
 
     Factorising a matrix for each row would cost the cube of its unknowns; here every step leaves each row's error no larger than before,
-    so that stopping early is safe.
+    so that stopping early is safe, and products in float32 are precise enough.
 
     Args:
-        matrix: A, symmetric and positive definite, float64 [features, features].
+        matrix: A, symmetric and positive definite, [features, features].
         right: R, [rows, features].
         free: where X may differ from zero, bool [rows, features].
 
     Returns:
-        X, [rows, features].
+        X, [rows, features], float64.
     """
-    inverse_diagonal = 1 / np.diag(matrix)
-    found = np.zeros(right.shape)
-    residual = np.where(free, right, 0.0)
-    scaled = residual * inverse_diagonal
-    direction = scaled.copy()
-    slope = np.einsum("rf,rf->r", residual, scaled)
+    scale = 1 / np.sqrt(np.diag(matrix))  # of the unknowns, so that the diagonal becomes one: that is the preconditioner
+    scaled = (matrix * scale * scale[:, None]).astype(np.float32)
+    found = np.zeros(right.shape, np.float32)
+    residual = np.where(free, right * scale, 0.0).astype(np.float32)
+    direction = residual.copy()
+    slope = _squares(residual)
     enough = slope * TOLERANCE**2
     for _ in range(STEPS):
-        unfinished = slope > enough
-        if not unfinished.any():
+        rows = np.flatnonzero(slope > enough)
+        if not rows.size:
             break
-        along = np.where(free, direction @ matrix, 0.0)
-        curvature = np.einsum("rf,rf->r", direction, along)
-        step = np.divide(slope, curvature, out=np.zeros_like(slope), where=unfinished & (curvature > 0))[:, None]
-        found += step * direction
-        residual -= step * along
-        scaled = residual * inverse_diagonal
-        renewed = np.einsum("rf,rf->r", residual, scaled)
-        direction = scaled + np.divide(renewed, slope, out=np.zeros_like(slope), where=unfinished)[:, None] * direction
-        slope = renewed
-    return found
+        along = np.where(free[rows], direction[rows] @ scaled, np.float32(0))
+        curvature = np.einsum("rf,rf->r", direction[rows], along)
+        step = (slope[rows] / np.maximum(curvature, np.finfo(np.float32).tiny))[:, None]
+        found[rows] += step * direction[rows]
+        residual[rows] -= step * along
+        renewed = _squares(residual[rows])
+        direction[rows] = residual[rows] + (renewed / slope[rows])[:, None] * direction[rows]
+        slope[rows] = renewed
+    return found.astype(np.float64) * scale
+
+
+def _squares(rows: np.ndarray) -> np.ndarray:
+    return np.einsum("rf,rf->r", rows, rows)
