@@ -16,6 +16,9 @@ from netwright.ir.program import Program, array
 _NO_SHARE = -1e30
 """What is added to a router's score so that its expert has no share, in float32 and wider."""
 
+_ROLES_OF_HEADS = PRODUCING | {"in"}
+"""A query head without queries still looks at everything alike where it shares keys and values: what it says must not be heard either."""
+
 
 def masked(program: Program, removed: Mapping[str, Sequence[int]]) -> Program:
     """A copy in which units are zero; of experts, their share.
@@ -41,7 +44,7 @@ def _zero_weights(program: Program, partition: Partition, gone: np.ndarray) -> N
     for name, group in partition.groups.items():
         for found, ((value, reader), index) in zip(group.slices, partition.constants[name], strict=True):
             axis = walk.constants[value, reader][index]
-            if found.role not in PRODUCING or not isinstance(axis, Tracked) or not gone[unit_of[axis.labels]].any():
+            if found.role not in (_ROLES_OF_HEADS if group.kind == "heads" else PRODUCING) or not isinstance(axis, Tracked) or not gone[unit_of[axis.labels]].any():
                 continue
             holder = value if reader is None else _held_by(value, reader)
             data = array(holder)

@@ -152,6 +152,8 @@ class _Removal:
 
     def _end(self, survivors: Survivors, node: onnx_ir.Node, axes: Sequence[tuple[onnx_ir.Value, int]]) -> str:
         """What becomes of the constants at an axis that a node sums over."""
+        if self._group.kind == "heads" and len(node.inputs) > 1 and constant(node.inputs[1]) is not None:
+            return ""  # a head is made zero where it is heard, too
         columns: list[np.ndarray] = []
         indices = np.zeros(0, dtype=np.int64)
         for value, axis in axes:
@@ -181,6 +183,8 @@ class _Removal:
 
     def _role(self, value: onnx_ir.Value, node: onnx_ir.Node, axis: int) -> Role:
         key = self._state.key(value, node)
+        if key in self._state.added_constants:
+            return "shift"
         return self._roles.get((key, axis), "other")
 
     @property
