@@ -12,7 +12,9 @@ import onnx
 import onnx_ir
 
 import netwright as nw
+from netwright.ir.coupling import coupling
 from netwright.ir.program import Program
+from tests.models.registry import SMALL_MODELS, traced
 from tests.passes.programs import attention
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -48,6 +50,19 @@ def test_train_a_file_learns_and_stores_small_integers(tmp_path: Path) -> None:
     assert "left alone: %head" in printed
     types = {value.dtype for value in nw.load(tmp_path / "out.onnx").initializers()}
     assert onnx_ir.DataType.INT4 in types
+
+
+def test_prune_heads_shows_and_removes_them(tmp_path: Path) -> None:
+    program, model = traced("encoder_separate_qkv"), SMALL_MODELS["encoder_separate_qkv"]
+    nw.save(program, tmp_path / "m.onnx")
+    np.savez(tmp_path / "d.npz", **model.feeds(batch=64, length=8))  # pyright: ignore[reportArgumentType]
+    lines = ran("prune_heads.py", tmp_path / "m.onnx", tmp_path / "d.npz", tmp_path / "out.onnx", 0.5).splitlines()
+    heads = [group.size for group in program.fact(coupling).groups if group.kind == "heads"]
+    assert [len(line.split(": ")[1].split(", ")) for line in lines[: len(heads)]] == heads
+    off = [float(line.rpartition(" ")[2]) for line in lines if "relative error" in line]
+    assert off[1] < off[0]
+    left = [group.size for group in nw.load(tmp_path / "out.onnx").fact(coupling).groups if group.kind == "heads"]
+    assert left == [size // 2 for size in heads]
 
 
 def classifier() -> Program:
