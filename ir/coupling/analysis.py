@@ -300,9 +300,12 @@ class _Roles:
             return direct
         units = np.unique(self._unit_of[axis.labels])
         times = len(axis.labels) // len(units)
-        matches = [(many, role) for found, many, role in self._derived.get(value, ()) if np.isin(units, found).all()]
+        matches: list[tuple[int, Role]] = []
+        for found, many, role in self._derived.get(value, ()):
+            if np.isin(units, found).all():
+                matches.append((many, role))
         if matches:
-            exact: list[Role] = [role for many, role in matches if many == times] or [role for _, role in matches]
+            exact: tuple[Role, ...] = tuple(role for many, role in matches if many == times) or tuple(role for _, role in matches)
             return exact[min(index, len(exact) - 1)] if len(set(exact)) > 1 else exact[0]
         readers = [reader] if reader is not None else [use.node for use in value.uses()]
         return "out" if any(node.op_type in DATA_MOVEMENT and not node.domain for node in readers) else direct

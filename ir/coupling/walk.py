@@ -201,7 +201,7 @@ class Walk:
             self._note_derived(node)
             rule = rule_for(node)
             if rule is None or not (subgraphs(node) or _known_shapes(node)):
-                self.unknown(node, "no rule is known for it" if rule is None else "the shapes around it are not known")
+                self.unknown(node, self._why(node) if rule is None else "the shapes around it are not known")
                 continue
             try:
                 rule(self, node)
@@ -224,6 +224,16 @@ class Walk:
                 self.set(formal, self.fixed(formal, reason))
             for inner in body:
                 self.unknown(inner, f"it is inside {node.op_type} at %{site(node)}, where {why}")
+
+    def _why(self, node: onnx_ir.Node) -> str:
+        """Why a node has no rule; what is inside a function is seen as one group that cannot go."""
+        if node.op_identifier() not in self.program.model.functions:
+            return "no rule is known for it"
+        reason = "a model-local function is looked into only once simplify has inlined it"
+        inside = Tracked(self.units.fresh(1))
+        self.freeze(inside, f"{node.op_type} at %{site(node)}: {reason}")
+        self.make(inside, node)
+        return reason
 
     def _note_derived(self, node: onnx_ir.Node) -> None:
         """Note what is computed from weights alone, and from numbers that follow from shapes (where to cut them, say)."""

@@ -44,7 +44,8 @@ def _zero_weights(program: Program, partition: Partition, gone: np.ndarray) -> N
     for name, group in partition.groups.items():
         for found, ((value, reader), index) in zip(group.slices, partition.constants[name], strict=True):
             axis = walk.constants[value, reader][index]
-            if found.role not in (_ROLES_OF_HEADS if group.kind == "heads" else PRODUCING) or not isinstance(axis, Tracked) or not gone[unit_of[axis.labels]].any():
+            zeroed = _ROLES_OF_HEADS if group.kind == "heads" else PRODUCING
+            if found.role not in zeroed or not isinstance(axis, Tracked) or not gone[unit_of[axis.labels]].any():
                 continue
             holder = value if reader is None else _held_by(value, reader)
             data = array(holder)

@@ -147,7 +147,11 @@ GRAPHS: dict[str, Graph] = {
         {"zero": (0,), "four": (4,), "one": (1,), "last": (-1,), "before": (3,), "back": (-1,), "two": (2,)},
     ),
     "channel shuffle": Graph(
-        _text("a = Conv(x, w)\ns = Reshape(a, cut)\nt = Transpose<perm=[0, 2, 1, 3, 4]>(s)\nm = Reshape(t, back)\ny = Conv(m, u)", _X, "float[N, 2, A, B] y"),
+        _text(
+            "a = Conv(x, w)\ns = Reshape(a, cut)\nt = Transpose<perm=[0, 2, 1, 3, 4]>(s)\nm = Reshape(t, back)\ny = Conv(m, u)",
+            _X,
+            "float[N, 2, A, B] y",
+        ),
         {"w": (8, 3, 1, 1), "u": (2, 8, 1, 1)},
         _IMAGE,
         {"a": ("channels", 4)},
@@ -185,9 +189,7 @@ GRAPHS: dict[str, Graph] = {
         {"a": ("channels", 4), "h": ("hidden", 6)},
     ),
     "resize and pad": Graph(
-        _text(
-            'a = Conv(x, w)\np = Pad(a, amounts)\nz = Resize<mode="nearest">(p, , , sizes)\ny = Conv(z, u)', _X, "float[N, 2, A, B] y"
-        ),
+        _text('a = Conv(x, w)\np = Pad(a, amounts)\nz = Resize<mode="nearest">(p, , , sizes)\ny = Conv(z, u)', _X, "float[N, 2, A, B] y"),
         {"w": (4, 3, 1, 1), "u": (2, 4, 1, 1)},
         _IMAGE,
         {"a": ("channels", 4)},
@@ -304,7 +306,9 @@ GRAPHS: dict[str, Graph] = {
         {"axes": (1,)},
     ),
     "GRU": Graph(
-        _text("l, h = GRU<hidden_size=4, linear_before_reset=1>(x, i, r, b)\ns = Squeeze(h, axes)\ny = MatMul(s, u)", _SEQ, "float[N, 2] y"),
+        _text(
+            "l, h = GRU<hidden_size=4, linear_before_reset=1>(x, i, r, b)\ns = Squeeze(h, axes)\ny = MatMul(s, u)", _SEQ, "float[N, 2] y"
+        ),
         {"i": (1, 12, 5), "r": (1, 12, 4), "b": (1, 24), "u": (4, 2)},
         _SEQS,
         {"l": ("hidden", 4)},
