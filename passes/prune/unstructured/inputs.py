@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netwright.ir.errors import DataError
-from netwright.passes.statistics import LinearLayer, feeds_of, places
+from netwright.passes.statistics import LinearLayer, feeds_of, pieces, places
 
 if TYPE_CHECKING:
     from netwright.ir.program import Program
     from netwright.passes.context import Context
     from netwright.passes.prune.unstructured.sites import SparseSite
 
-ROWS = 4096
-"""Places of each batch at which a layer's input is looked at; more are drawn from at random."""
+PIECES, PIECE_ROWS = 64, 8
+"""Inputs are looked at on so many small batches of so many rows, drawn from all of the data."""
+
+PLACES = 1024
+"""Places of each small batch at which a layer's input is looked at; of more, so many are drawn at random."""
 
 
 def input_norms(program: Program, context: Context, sites: Sequence[SparseSite]) -> dict[SparseSite, np.ndarray]:
@@ -36,17 +38,13 @@ def input_norms(program: Program, context: Context, sites: Sequence[SparseSite])
 
 
 def _rows(program: Program, context: Context, layers: Mapping[LinearLayer, SparseSite]) -> Iterator[tuple[SparseSite, np.ndarray]]:
-    """What layers see batch by batch: [groups, places, features] of at most `ROWS` places."""
+    """What layers see, small batch by small batch: [groups, places, features]."""
     assert context.executor is not None
     assert context.calibration is not None
     wanted = list(dict.fromkeys(value.name or "" for layer in layers for value in (layer.data, layer.output)))
-    batches = 0
-    for number, feeds in enumerate(feeds_of(program, context.calibration)):
-        batches += 1
-        values = context.executor.run(program, feeds, wanted) if wanted else {}
+    sample = pieces(program, feeds_of(program, context.calibration), rows=PIECE_ROWS, most=PIECES, seed=context.seed)
+    for number, feeds in enumerate(sample if wanted else ()):
+        values = context.executor.run(program, feeds, wanted)
         for position, (layer, site) in enumerate(layers.items()):
             x, y = values[layer.data.name or ""], values[layer.output.name or ""]
-            chosen = places(layer.places(y), ROWS, [context.seed, number, position])
-            yield site, layer.rows(x, y, chosen)
-    if not batches:
-        raise DataError("The calibration data is empty.", place="calibration", remedy="Give at least one batch of inputs.")
+            yield site, layer.rows(x, y, places(layer.places(y), PLACES, [context.seed, number, position]))

@@ -190,7 +190,7 @@ def test_what_stays_is_fitted_and_that_pays_on_other_data(text: str) -> None:
 
 
 def test_empty_data_is_refused() -> None:
-    with pytest.raises(DataError, match="calibration data is empty"):
+    with pytest.raises(DataError, match="holds no batch"):
         sparse(attention(), "sparsity=0.5", Context(calibration=[], executor=OrtExecutor()))
 
 
