@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netwright.ir.coupling import Coupling, Group, coupling
+from netwright.ir.coupling import Group, coupling
 from netwright.ir.errors import PipelineError
 from netwright.ir.fingerprint import fingerprint
 from netwright.passes.base import Proposals
@@ -51,7 +51,7 @@ def plan_structured(options: Prune, program: Program, context: Context) -> Plan:
     judged = importance(program, context, groups, resolve(criterion)) if groups else Importance({}, (), comparable=True)
     amounts = Amounts(surveyed.candidates, judged.scores, _ranks(options, context, judged, groups), options.max_ratio)
     removal, misses, told = _choose(options, program, context, amounts)
-    strangers = _strangers(options, found, surveyed)
+    strangers = _strangers(options, surveyed)
     note = f"{summary(groups, removal)}, by {printed(criterion)}" if groups else "there is no group of which units could go"
     return Plan(
         pass_name=options.name,
@@ -111,8 +111,8 @@ def _budget(options: Prune, context: Context) -> Mapping[str, float]:
     return budget
 
 
-def _strangers(options: Prune, found: Coupling, surveyed: Survey) -> list[Miss]:
-    """A miss for each pattern that names no group."""
+def _strangers(options: Prune, surveyed: Survey) -> list[Miss]:
+    """A miss for each pattern that names no group that could lose units: a typing error, most often."""
     patterns = [
         (option, pattern)
         for option, setting in (("ratio", options.ratio), ("threshold", options.threshold))
@@ -121,14 +121,13 @@ def _strangers(options: Prune, found: Coupling, surveyed: Survey) -> list[Miss]:
     ]
     names = [one.names for one in surveyed.candidates]
     unmatched = unmatched_patterns([pattern for _, pattern in patterns], names)
-    known = {group.name for group in found.groups} - {one.group.name for one in surveyed.candidates}
     return [
         Miss(
             f"{option} names no group that could lose units with '{pattern}'; `netwright inspect --by group` lists groups and modules",
             pattern,
         )
         for option, pattern in patterns
-        if pattern in unmatched and pattern not in known
+        if pattern in unmatched
     ]
 
 
