@@ -1,13 +1,14 @@
-"""Which units go when so many are to go: the lowest of all groups together, in steps that leave kept counts round.
+"""Which units go when so many are to go: the lowest, of each group or of all together, in steps that leave kept counts round.
 
 Kept counts of a group are its size, or multiples of its grain from one grain up. So the units of a group, sorted, fall into blocks that
-go one after the other; all groups' blocks are ranked by the mean of their scores. Where parts of a group fill an axis each, the best
+go one after the other; ranked together, all groups' blocks go by the mean of their scores. Where parts of a group fill an axis each, the best
 unit of each part stays. N log N for N units.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from netwright.training.group_sparse.units import UnitRange
 
 
 def choose(ranges: Sequence[UnitRange], scores: np.ndarray, count: int, gone: np.ndarray) -> np.ndarray:
-    """The units that go: at most `count` with those that have gone, unless those need more to leave round counts.
+    """The units that go, the lowest of all groups: at most `count` with those that have gone, unless those need more to leave round counts.
 
     Args:
         ranges: the groups.
@@ -48,6 +49,16 @@ def choose(ranges: Sequence[UnitRange], scores: np.ndarray, count: int, gone: np
     taken[by_mean] = (np.cumsum(size[by_mean]) <= count) | (mean[by_mean] == -np.inf)
     chosen = gone.copy()
     chosen[np.concatenate(order)[np.repeat(taken, size)]] = True
+    return chosen
+
+
+def choose_evenly(ranges: Sequence[UnitRange], scores: np.ndarray, count: int, gone: np.ndarray) -> np.ndarray:
+    """`choose`, each group by itself: of each the same share goes."""
+    total = sum(one.count for one in ranges)
+    chosen = gone.copy()
+    for one in ranges:
+        alone = replace(one, first=0)
+        chosen[one.all] = choose([alone], scores[one.all], int(count * one.count / total + 1e-6), gone[one.all])
     return chosen
 
 

@@ -68,10 +68,8 @@ def build_group_sparse(settings: GroupSparseSettings, task: OptimizerTask) -> to
     """The optimizer for a run.
 
     Raises:
-        TrainingError: weights are split over processes; the module was not made of a program; no unit can go.
+        TrainingError: the module was not made of a program; no unit can go.
     """
-    if task.options.shard:
-        raise TrainingError(f"The optimizer {settings.name} needs whole weights.", place="shard", remedy="Leave shard out.")
     parameters = by_weight(task)
     found = prunable(task.program, settings, parameters)
     if not found.groups:

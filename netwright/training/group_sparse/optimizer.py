@@ -14,7 +14,7 @@ import torch
 
 from netwright.training.errors import TrainingError
 from netwright.training.group_sparse.bases import MOMENTS, Descent
-from netwright.training.group_sparse.blocks import choose, most
+from netwright.training.group_sparse.blocks import choose, choose_evenly, most
 from netwright.training.group_sparse.saliency import Measured
 from netwright.training.group_sparse.settings import GroupSparseSettings
 from netwright.training.group_sparse.units import Units
@@ -122,7 +122,8 @@ class GroupSparse(torch.optim.Optimizer, Generic[S]):
     def choose(self, scores: torch.Tensor, count: int, gone: torch.Tensor | None = None) -> torch.Tensor:
         """The lowest `count` units, in steps that leave round counts, those that are gone (zero for good, if not told) among them."""
         known = self._zero if gone is None else gone
-        chosen = choose(self.units.ranges, scores.cpu().numpy(), count, known.cpu().numpy())
+        among = choose if self.settings.global_ranking else choose_evenly
+        chosen = among(self.units.ranges, scores.cpu().numpy(), count, known.cpu().numpy())
         return torch.from_numpy(chosen).to(known.device)
 
     def squares(self) -> torch.Tensor:

@@ -29,7 +29,7 @@ class GroupSparseSettings(OptimizerSettings):
     """
 
     sparsity: float | None = None
-    """The share of units that is to be zero, of all groups together."""
+    """The share of units that is to be zero: of each group, or with `global_ranking` of all together."""
     base: Base = "adamw"
     """The step towards less loss; penalties stay outside its moments."""
     momentum: float = 0.9
@@ -42,6 +42,8 @@ class GroupSparseSettings(OptimizerSettings):
     """Share of the steps after it."""
     scope: UnitScope = "all"
     """Which units may go: channels (and features of heads), heads, hidden, experts or all."""
+    global_ranking: bool = False
+    """Rank the units of all groups together, rather than take the same share of each."""
     round_to: int = 8
     """Kept counts are multiples of it, except of heads and experts; smaller groups get a smaller one."""
     exclude: tuple[str, ...] = ()

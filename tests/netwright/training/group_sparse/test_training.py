@@ -11,7 +11,6 @@ import torch
 
 import netwright as nw
 from netwright.backends.onnxruntime import OrtExecutor
-from netwright.backends.torch import lower_to_torch
 from netwright.data import DataLike
 from netwright.ir.coupling import coupling
 from netwright.ir.program import Program
@@ -202,12 +201,8 @@ def test_a_program_without_units_that_can_go_is_refused_with_the_reasons() -> No
 
 
 def test_split_weights_are_refused() -> None:
-    program = classifier()
-    module = lower_to_torch(program)
-    options = TrainOptions(optimizer="dhspg", sparsity=0.5, shard=True)
-    task = OptimizerTask(dict(module.named_parameters()), module, program, 10, None, None, options)
     with pytest.raises(TrainingError, match="dhspg needs whole weights"):
-        DhspgSettings(sparsity=0.5).build(task)
+        train(classifier(), labelled_rows(32), loss="cross_entropy", optimizer="dhspg", sparsity=0.5, steps=2, shard=True)
 
 
 def test_a_module_that_no_program_was_made_into_is_refused() -> None:
