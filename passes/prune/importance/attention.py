@@ -12,7 +12,7 @@ from netwright.ir.coupling.group import Group
 from netwright.ir.opinfo import int_attr, is_standard
 from netwright.ir.program import Program, array
 from netwright.passes.prune.importance.tracing import Channels, carried, unit_shape
-from netwright.passes.statistics import LinearLayer, Moments, constant_root, layer_of
+from netwright.passes.statistics import LinearLayer, Moments, layer_of
 
 if TYPE_CHECKING:
     from netwright.passes.prune.importance.evidence import Evidence
@@ -63,7 +63,7 @@ def heads_by_qkv(group: Group, evidence: Evidence) -> np.ndarray | str:
     """
     if group.kind != "heads":
         return f"its units are {group.kind}, and queries, keys and values are those of heads"
-    known = [found for found in evidence.attentions() if _unit_of(group, found.key) is not None]
+    known = [found for found in evidence.attentions() if _unit_of(group, found.query) is not None]
     if not known:
         return "no product of queries and keys from its weights was found"
     spread = np.zeros(group.size)
@@ -71,8 +71,8 @@ def heads_by_qkv(group: Group, evidence: Evidence) -> np.ndarray | str:
     for one in known:
         if one.value is None or one.output is None:
             return "its values do not reach a layer with a constant weight"
-        units = _unit_of(group, one.key)
-        assert units is not None, "known by its key"
+        units = _unit_of(group, one.query)
+        assert units is not None, "known by its queries"
         (query, queries), (key, keys), (value, values) = one.query, one.key, one.value
         consumed, places = one.output
         for head in range(len(queries)):
@@ -108,7 +108,7 @@ def _gram(projection: Projection, channels: np.ndarray, inputs: Moments | None, 
 
 
 def _unit_of(group: Group, projected: tuple[Projection, np.ndarray]) -> np.ndarray | None:
-    """The unit of each query head, from the first channel of its key; None where the group does not hold that weight."""
+    """The unit of each query head, from its first channel; None where the group does not hold that weight."""
     projection, channels = projected
     part = next((part for part in group.slices if part.weight == projection.weight and part.role == "out"), None)
     if part is None:
@@ -139,7 +139,7 @@ class _Search:
             layer = layer_of(node)
             if layer is not None:
                 self._linear(node, layer)
-            elif node.op_type in _OPERATORS:
+            elif node.op_type in _OPERATORS and (node.domain == "com.microsoft") != (node.op_type == "Attention"):
                 self._operator(node)
             elif is_standard(node, "MatMul"):
                 self._product(node)
@@ -228,9 +228,6 @@ class _Search:
         self._known[output] = Channels(number, np.broadcast_to(own, shape))
 
     def _operator(self, node: onnx_ir.Node) -> None:
-        if node.domain == "com.microsoft" and node.op_type == "Attention":
-            self._packed(node)
-            return
         parts = [self._known.get(value) if value is not None else None for value in node.inputs[:3]]
         query, key, value = (*parts, None, None, None)[:3]
         if query is None or key is None or value is None or any(part.source not in self._projections for part in (query, key, value)):
@@ -238,23 +235,6 @@ class _Search:
         heads = int_attr(node, "q_num_heads", 0) or int_attr(node, "num_heads", 0)
         kv_heads = int_attr(node, "kv_num_heads", 0) or heads
         self._with_heads(node.outputs[0], query, key, value, heads, kv_heads)
-
-    def _packed(self, node: onnx_ir.Node) -> None:
-        """com.microsoft's Attention multiplies by its own weight, [inputs, queries | keys | values]."""
-        root, turned = constant_root(node.inputs[1])
-        weight = array(root)
-        data, heads = node.inputs[0], int_attr(node, "num_heads", 0)
-        sizes = node.attributes.get_ints("qkv_hidden_sizes", ()) or ((weight.shape[1] // 3,) * 3 if weight is not None else ())
-        if root is None or weight is None or turned or data is None or not heads or len(sizes) != 3:
-            return
-        bias = array(node.inputs[2]) if len(node.inputs) > 2 else None
-        shape = (1, 1, weight.shape[1])
-        made = onnx_ir.Value(name="qkv")
-        offset = bias if bias is not None else np.zeros(weight.shape[1])
-        self._start(made, root.name or "", weight.T.astype(np.float64), offset, data.name or "", shape)
-        whole = self._known[made]
-        pieces = [whole.at(piece) for piece in np.split(whole.index, np.cumsum(sizes)[:-1], axis=-1)]
-        self._with_heads(node.outputs[0], pieces[0], pieces[1], pieces[2], heads, heads)
 
     def _with_heads(self, output: onnx_ir.Value, query: Channels, key: Channels, value: Channels, heads: int, kv_heads: int) -> None:
         """Queries, keys and values as operators take them: [.., tokens, heads · features], or with an axis of heads already."""
