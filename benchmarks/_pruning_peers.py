@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.models import SmallModel
 
 RATIO = 0.5
-SECONDS, GIGABYTES = 300.0, 12
+SECONDS, GIGABYTES = 120.0, 12
 """What a process may take."""
 WAYS: dict[Form, tuple[str, ...]] = {
     "module": ("head features", "whole heads"),

@@ -7,6 +7,7 @@ The library carries no types: this module is its typed face.
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Literal, cast
@@ -76,7 +77,7 @@ def prune(
 
 
 def output_layers(module: nn.Module, example: Mapping[str, Tensor]) -> list[nn.Module]:
-    """The layers without inner layers whose results the module returns."""
+    """The layers that make what the module returns: of a result without weights, such as a Tanh's, the last one with weights before it."""
     made: list[tuple[nn.Module, object]] = []
     layers = [layer for layer in module.modules() if not any(True for _ in layer.children())]
     hooks = [layer.register_forward_hook(lambda layer, _, output: made.append((layer, output))) for layer in layers]
@@ -86,7 +87,12 @@ def output_layers(module: nn.Module, example: Mapping[str, Tensor]) -> list[nn.M
     finally:
         for hook in hooks:
             hook.remove()
-    return [layer for layer, output in made if id(output) in outputs]
+    found: list[nn.Module] = []
+    for place, (layer, output) in enumerate(made):
+        if id(output) in outputs:
+            before = (earlier for earlier, _ in reversed(made[:place]) if any(True for _ in earlier.parameters()))
+            found += [layer] if any(True for _ in layer.parameters()) else [layer, *itertools.islice(before, 1)]
+    return found
 
 
 def _importance(criterion: Criterion) -> object:
