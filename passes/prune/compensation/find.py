@@ -14,7 +14,7 @@ from netwright.ir.opinfo import site as site_name
 from netwright.ir.program import Program, constant
 from netwright.passes.prune.compensation.mixing import MixSite
 from netwright.passes.prune.compensation.patches import WIDEST, PatchSite
-from netwright.passes.prune.compensation.places import BiasPlace, bias_place
+from netwright.passes.prune.compensation.places import bias_place
 from netwright.passes.prune.compensation.site import Site
 from netwright.passes.rewrite import Miss
 from netwright.passes.statistics import LinearLayer, layer_of
@@ -141,12 +141,9 @@ def _mix(
         )
     if states and int_attr(node, "layout", 0):
         return Miss("left as removal made it: states with the batch first are not solved anew", name)
-    bias = None
-    if node.op_type == "ConvTranspose":
-        bias = BiasPlace("input", node, 2, node.outputs[0], shape[out_axis], 1)
     axis = 1 if node.op_type == "ConvTranspose" else -1
     return MixSite(
-        name, node, old, weight, old_weight, in_axis, out_axis, data.name, old_data.name, axis, inputs, outputs, states, bias
+        name, node, old, weight, old_weight, in_axis, out_axis, data.name, old_data.name, axis, inputs, outputs, states
     )  # fmt: skip
 
 
@@ -165,9 +162,10 @@ def _others(before: Program, groups: Sequence[Group], removed: Mapping[str, Sequ
             kind = "a node" if node is None else node.op_type
             where = " inside a subgraph or function" if node is not None and node.graph is not before.graph else ""
             reason = (
-                f"left as removal made it: {kind}{where} reads %{part.weight}, and Conv, ConvTranspose, MatMul, Gemm and recurrent layers "
+                f"left as removal made it: {kind}{where} reads %{part.weight}; only Conv, ConvTranspose, MatMul, Gemm and recurrent "
+                "layers of the main graph with constant weights are solved anew"
             )
-            yield Miss(reason + "of the main graph with constant weights are solved anew", part.nodes[0] if part.nodes else part.weight)
+            yield Miss(reason, part.nodes[0] if part.nodes else part.weight)
 
 
 def _old_layer(before: Program, name: str) -> LinearLayer | None:

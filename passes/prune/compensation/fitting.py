@@ -118,4 +118,4 @@ def _solve(site: Site, block: int, into: _Collected) -> Solution:
     centred = target - target.mean(axis=0)
     weighed = centred if metric is None else centred @ metric.astype(centred.dtype)
     energy = float(np.einsum("ij,ij->", weighed, centred, dtype=np.float64))
-    return solve(into.fit[block], Held(x, residual, energy), metric=metric, free_constant=site.free_constant, free=site.free(block))
+    return solve(into.fit[block], Held(x, residual, energy), metric=metric, constant=site.constant, free=site.free(block))

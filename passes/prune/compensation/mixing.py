@@ -13,10 +13,10 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.editor import Editor
-from netwright.ir.opinfo import ints_attr
 from netwright.ir.program import array
 from netwright.passes.prune.compensation.places import BiasPlace
 from netwright.passes.prune.compensation.site import Found, Site
+from netwright.passes.prune.compensation.solve import Constant
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +32,7 @@ class MixSite(Site):
         kept: the old channels that are left.
         kept_outputs: the old outputs that are left.
         direction: of a recurrent layer's states [time, directions, batch, units], whose directions are solved apart.
-        bias: of a convolution.
+        bias: of a Conv.
     """
 
     weight: onnx_ir.Value
@@ -73,9 +73,9 @@ class MixSite(Site):
         return _constant(self.old_weight).shape[self.in_axis]
 
     @property
-    def free_constant(self) -> bool:
-        """All have a bias, or an input for one."""
-        return True
+    def constant(self) -> Constant:
+        """The bias; of a transposed convolution none, since its outputs do not all see the same taps."""
+        return "none" if self.node.op_type == "ConvTranspose" else "free"
 
     def places(self, old: Found) -> int:
         """Positions of the data."""
@@ -115,12 +115,10 @@ class MixSite(Site):
         self._add_constant(editor, constants)
 
     def _add_constant(self, editor: Editor, constants: Sequence[np.ndarray]) -> None:
-        if self.bias is not None:
-            # each constant: the weight's shape without its input axis, outputs first; an output sees its taps, of a transposed
-            # convolution one in as many as its strides make positions
-            summed = constants[0].reshape(constants[0].shape[0], -1).sum(axis=1)
-            apart = int(np.prod(ints_attr(self.node, "strides", (1,)))) if self.node.op_type == "ConvTranspose" else 1
-            self.bias.add(editor, summed / apart)
+        if self.node.op_type == "ConvTranspose":
+            return
+        if self.bias is not None:  # each constant: the weight's shape without its input axis, outputs first, then taps
+            self.bias.add(editor, constants[0].reshape(constants[0].shape[0], -1).sum(axis=1))
             return
         shift = np.concatenate(constants) if self.states else constants[0]  # [directions, gates · units]
         value = self.node.inputs[3] if len(self.node.inputs) > 3 else None

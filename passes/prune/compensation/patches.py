@@ -10,6 +10,7 @@ import numpy as np
 from netwright.ir.editor import Editor
 from netwright.passes.prune.compensation.places import BiasPlace
 from netwright.passes.prune.compensation.site import Found, Site
+from netwright.passes.prune.compensation.solve import Constant
 from netwright.passes.statistics import LinearLayer
 
 WIDEST = 4096
@@ -70,9 +71,9 @@ class PatchSite(Site):
         return self.layer.outputs // self.layer.groups
 
     @property
-    def free_constant(self) -> bool:
-        """Where there is a bias."""
-        return self.bias.free
+    def constant(self) -> Constant:
+        """The bias, or an Add that it takes."""
+        return "costly" if self.bias.kind == "new" else "free"
 
     def places(self, old: Found) -> int:
         """Positions of the output."""

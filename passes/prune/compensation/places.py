@@ -38,11 +38,6 @@ class BiasPlace:
     axis: int
     scale: float = 1.0
 
-    @property
-    def free(self) -> bool:
-        """True where a bias costs no node."""
-        return self.kind != "new"
-
     def add(self, editor: Editor, shift: np.ndarray) -> None:
         """Add to the bias; one that others read as well is copied first. Does nothing for a shift of zero."""
         if not shift.any():

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.editor import Editor
+from netwright.passes.prune.compensation.solve import Constant
 
 Found = Mapping[str, np.ndarray]
 """Values of one run, by name."""
@@ -64,8 +65,8 @@ class Site(ABC):
 
     @property
     @abstractmethod
-    def free_constant(self) -> bool:
-        """Whether a constant costs no node."""
+    def constant(self) -> Constant:
+        """Whether there is a place for a constant."""
 
     @abstractmethod
     def places(self, old: Found) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -15,8 +16,11 @@ RIDGES = (1e-1, 1e-2, 1e-3, 1e-4)
 WIDE = 2048
 """From so many features on the last of them is left out: each costs a factorisation, cubic in the features."""
 
-GAIN = 0.99
-"""A constant that the graph has no place for yet is added only where the error falls to this share of what it is without."""
+Constant = Literal["free", "costly", "none"]
+"""Whether a layer has a place for a constant, would need a node for it, or can have none."""
+
+GAIN = 0.01
+"""A constant that costs a node is added only where the error falls by this share of what it is now."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +55,7 @@ class Solution:
 
 
 def solve(
-    fit: Moments, held: Held, *, metric: np.ndarray | None = None, free_constant: bool = True, free: np.ndarray | None = None
+    fit: Moments, held: Held, *, metric: np.ndarray | None = None, constant: Constant = "free", free: np.ndarray | None = None
 ) -> Solution:
     """Min over ΔM, s of E|r − ΔM x − s|² + λ|ΔM|², λ and whether s is worth its while chosen on held-out rows.
 
@@ -62,28 +66,34 @@ def solve(
         fit: moments of x with r as targets; the held-out rows are added to them.
         held: rows to judge by.
         metric: M of the error eᵀ M e, where targets do not count alike, [targets, targets].
-        free_constant: whether s costs nothing; otherwise it is used only where it gains.
+        constant: whether s may differ from zero.
         free: elements of ΔM that may differ from zero, bool [targets, features]; all where not given.
     """
     before = _error(held, held.residual, metric)
     best, chosen = before, (None, False)
-    ridges = RIDGES if fit.features < WIDE else RIDGES[:-1]
-    for ridge in (None, *ridges):
-        lowest = best
-        for constant in (True,) if free_constant else (False, True):
-            delta, shift = _fitted(fit, ridge, constant, free)
-            error = _error(held, held.residual - held.x @ delta.T.astype(held.x.dtype) - shift, metric)
-            bar = best if free_constant or not constant or chosen[1] else best * GAIN
-            if error < bar:
-                best, chosen = error, (ridge, constant)
-        if ridge is not None and best == lowest:
-            break  # from larger to smaller: once it overfits, it goes on to
+    for with_constant in {"free": (True,), "none": (False,), "costly": (False, True)}[constant]:
+        error, ridge = _best_ridge(fit, held, metric, with_constant, free)
+        if error < best - (GAIN * before if with_constant and constant == "costly" else 0.0):
+            best, chosen = error, (ridge, with_constant)
     if best < before:
         fit.add(held.x, held.residual)
         delta, shift = _fitted(fit, *chosen, free)
     else:
         delta, shift = np.zeros((fit.targets, fit.features)), np.zeros(fit.targets)
     return Solution(delta, shift, before, best)
+
+
+def _best_ridge(fit: Moments, held: Held, metric: np.ndarray | None, constant: bool, free: np.ndarray | None) -> tuple[float, float | None]:
+    """The lowest error on held-out rows, and the ridge that it takes; None for the constant alone."""
+    best: tuple[float, float | None] = (np.inf, None)
+    for ridge in (None, *(RIDGES if fit.features < WIDE else RIDGES[:-1])):
+        delta, shift = _fitted(fit, ridge, constant, free)
+        error = _error(held, held.residual - held.x @ delta.T.astype(held.x.dtype) - shift, metric)
+        if error < best[0]:
+            best = error, ridge
+        elif ridge is not None and best[1] is not None:
+            break  # ridges fall: where one overfits, smaller ones do too
+    return best
 
 
 def _fitted(fit: Moments, ridge: float | None, constant: bool, free: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 
 import onnx_ir
 
@@ -40,15 +41,13 @@ def stages(before: Program, program: Program, sites: Sequence[Site]) -> Iterator
     others; and where a stage holds several levels only the first of them, for else two would make up for the same.
     """
     sums = _sums(before, program, sites)
-    levels = _levels(program, sites, sums)
+    levels = _levels(program, {site.node for site in sites}, {one.site.node: one.other for one in sums.values()})
     per_stage = max(1, -(-max((levels[site.node] for site in sites), default=0) // STAGES))
-    latest = {goal: site for site in sites if (goal := sums.get(site.name)) is not None}
     by_stage: dict[int, list[Site]] = {}
     for site in sorted(sites, key=lambda site: levels[site.node]):
         number, within = divmod(levels[site.node] - 1, per_stage)
-        goal = sums.get(site.name)
-        solved = site.towards(goal) if goal is not None and latest[goal] is site and not within else site
-        by_stage.setdefault(number, []).append(solved)
+        one = sums.get(site.name)
+        by_stage.setdefault(number, []).append(site if one is None or within else site.towards(one.total))
     borders = {number: _border(program, levels, number * per_stage) for number in by_stage}
     for number, members in by_stage.items():
         yield from (Stage(tuple(part), borders[number]) for part in _cut(members))
@@ -69,13 +68,28 @@ def spans(found: Iterable[Stage]) -> Iterator[list[Stage]]:
         yield span
 
 
-def _sums(before: Program, program: Program, sites: Sequence[Site]) -> Mapping[str, str]:
-    """By name of a site's output, the name of the sum of it and another activation, where only that sum reads it."""
-    found: dict[str, str] = {}
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sum:
+    """A site's output and another activation, added; only the sum reads the output.
+
+    Attributes:
+        site: the site.
+        other: the other activation.
+        total: name of the sum.
+    """
+
+    site: Site
+    other: onnx_ir.Value
+    total: str
+
+
+def _sums(before: Program, program: Program, sites: Sequence[Site]) -> Mapping[str, _Sum]:
+    """By name of a site's output, the sum that it goes into; of several that go into one the last."""
+    found: dict[str, _Sum] = {}
     for site in sites:
         output = program.value(site.name)
         uses = tuple(output.uses())
-        if len(uses) != 1 or output.is_graph_output():
+        if len(uses) != 1 or output.is_graph_output() or len(site.node.outputs) > 1:
             continue
         node, index = uses[0]
         if not is_standard(node, "Add") or node.graph is not program.graph:
@@ -84,8 +98,8 @@ def _sums(before: Program, program: Program, sites: Sequence[Site]) -> Mapping[s
         if other is None or constant(other) is not None or not (same_shape(output, total) and same_shape(other, total)):
             continue
         if total.name and _is_sum(before, total.name):
-            found[site.name] = total.name
-    return found
+            found[total.name] = _Sum(site, other, total.name)
+    return {one.site.name: one for one in found.values()}
 
 
 def _is_sum(before: Program, name: str) -> bool:
@@ -96,20 +110,22 @@ def _is_sum(before: Program, name: str) -> bool:
     return node is not None and is_standard(node, "Add")
 
 
-def _levels(program: Program, sites: Sequence[Site], sums: Mapping[str, str]) -> Mapping[onnx_ir.Node, int]:
-    """For each node of the main graph the number of sites on the longest way to it, itself included; linear.
+def _levels(program: Program, counted: set[onnx_ir.Node], others: Mapping[onnx_ir.Node, onnx_ir.Value]) -> Mapping[onnx_ir.Node, int]:
+    """For each node of the main graph the number of counted nodes on the longest way to it, itself included; linear.
 
-    A site comes after those before it in the graph that go into the same sum.
+    Args:
+        program: the program.
+        counted: nodes of sites.
+        others: what a site's output is added to: the site comes after all that makes it.
     """
-    names = {site.node: site.name for site in sites}
-    level: dict[onnx_ir.Node, int] = {}
-    latest: dict[str, int] = {}
+    before: dict[onnx_ir.Node, list[onnx_ir.Node]] = {}
     for node in program.graph:
-        makers = (value.producer() for value in _read(node))
-        level[node] = max((level.get(maker, 0) for maker in makers if maker is not None), default=0)
-        if node in names:
-            goal = sums.get(names[node], names[node])
-            level[node] = latest[goal] = max(level[node], latest.get(goal, 0)) + 1
+        values = [*_read(node), others[node]] if node in others else list(_read(node))
+        makers = (value.producer() for value in values)
+        before[node] = [maker for maker in makers if maker is not None and maker.graph is program.graph]
+    level: dict[onnx_ir.Node, int] = {}
+    for node in TopologicalSorter(before).static_order():
+        level[node] = max((level[maker] for maker in before[node]), default=0) + (node in counted)
     return level
 
 
