@@ -142,8 +142,9 @@ class _Removal:
         inside = {inner for node in self._nodes for _, body in subgraphs(node) for inner in body.all_nodes()}
         reasons: list[str] = []
         for node in self._nodes:
-            if node not in inside:
+            if node not in inside:  # those inside are visited from the node that holds them
                 survivors.visit(node)
+        for node in self._nodes:
             for found in ends(node):
                 reason = self._end(survivors, node, found.axes)
                 if reason:

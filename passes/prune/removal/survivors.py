@@ -208,9 +208,10 @@ class Survivors:
         """What a node with graphs inside gives: what all their results agree on; carried values begin as they come in."""
         results: list[Constants] = []
         for _, body in subgraphs(node):
-            outer = [value for value in node.inputs[len(node.inputs) - len(body.inputs) :] if value is not None]
+            outer = node.inputs[len(node.inputs) - len(body.inputs) :]
             for formal, value in zip(body.inputs, outer, strict=False):
-                self._known[formal] = self.of(value, node)
+                if value is not None:
+                    self._known[formal] = self.of(value, node)
             for inner in body:
                 self.visit(inner)
             for output in body.outputs:

@@ -384,6 +384,31 @@ GRAPHS: dict[str, Graph] = {
         {"a": ("hidden", 6)},
         {"z": (0.0,)},
     ),
+    "a scan": Graph(
+        _text(
+            "s0 = ConstantOfShape(shape)\nf, ys = Scan<num_scan_inputs=1, body = b (float[2, 6] s, float[2, 5] xt) => "
+            "(float[2, 6] sn, float[2, 6] so) { p = MatMul(xt, w)\nq = MatMul(s, r)\nt = Add(p, q)\nsn = Tanh(t)\nso = Identity(sn) }>"
+            "(s0, x)\ny = MatMul(ys, u)",
+            "float[T, 2, 5] x",
+            "float[T, 2, 2] y",
+        ),
+        {"w": (5, 6), "r": (6, 6), "u": (6, 2)},
+        _SEQS,
+        {"p": ("channels", 6)},
+        {"shape": (2, 6)},
+    ),
+    "a loop": Graph(
+        _text(
+            "a = MatMul(x, w)\nl = Loop<body = b (int64 i, bool c, float[N, 6] s) => (bool k, float[N, 6] sn) "
+            "{ k = Identity(c)\nq = MatMul(s, r)\nsn = Tanh(q) }>(rounds, , a)\ny = MatMul(l, u)",
+            _ROW,
+            "float[N, 2] y",
+        ),
+        {"w": (5, 6), "r": (6, 6), "u": (6, 2)},
+        _ROWS,
+        {"a": ("hidden", 6)},
+        {"rounds": 3},
+    ),
     "a size that is computed with": Graph(
         _text(
             "a = MatMul(x, w)\ns = Shape<start=-1>(a)\nf = Cast<to=1>(s)\nq = Sqrt(f)\nd = Div(a, q)\ny = MatMul(d, u)",
