@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.coupling.axes import ONE, Axis, Fixed, Tracked
-from netwright.ir.coupling.rules.table import NoRule, given, rule, where
+from netwright.ir.coupling.rules.table import NoRule, given, needed, rule, where
 from netwright.ir.coupling.walk import dims_of
 from netwright.ir.opinfo import int_attr
 
@@ -49,9 +49,7 @@ def grouped_query(walk: Walk, node: onnx_ir.Node) -> None:
 def _attend(
     walk: Walk, node: onnx_ir.Node, heads: int, kv_heads: int, *, mask: int, past: tuple[int, int], whole_features: bool = False
 ) -> None:
-    q, k, v = node.inputs[0], node.inputs[1], node.inputs[2]
-    if q is None or k is None or v is None:
-        raise NoRule("an input is left out")
+    q, k, v = needed(node), needed(node, 1), needed(node, 2)
     axes = [walk.axes(value, node) for value in (q, k, v)]
     flat = len(axes[0]) == 3
     counts = (heads, kv_heads, kv_heads)
@@ -142,9 +140,7 @@ def contrib_rotary(walk: Walk, node: onnx_ir.Node) -> None:
 
 
 def _rotate(walk: Walk, node: onnx_ir.Node, *, caches: tuple[int, int]) -> None:
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     axes = walk.axes(x, node)
     heads = int_attr(node, "num_heads", 0)
     flat = len(axes) == 3

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import onnx_ir
 
 from netwright.ir.coupling.axes import ONE, Axis, Fixed, Tracked
-from netwright.ir.coupling.rules.table import NoRule, rule, where
+from netwright.ir.coupling.rules.table import needed, rule, where
 from netwright.ir.coupling.walk import dims_of
 from netwright.ir.opinfo import ELEMENTWISE_BINARY, ELEMENTWISE_UNARY, ELEMENTWISE_VARIADIC
 
@@ -24,9 +24,7 @@ _SUMS = frozenset({"Add", "Sub", "Sum"})
 @rule(*sorted(ELEMENTWISE_UNARY), "Dropout", "QuickGelu", "Trunc")
 def unary(walk: Walk, node: onnx_ir.Node) -> None:
     """Axes stay what they are; further inputs are scalars."""
-    value = node.inputs[0]
-    if value is None:
-        raise NoRule("its input is left out")
+    value = needed(node)
     axes = walk.axes(value, node)
     for output in node.outputs:
         walk.set(output, axes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import onnx_ir
 
 from netwright.ir.coupling.axes import ONE, SPATIAL, Axis, Fixed, Tracked
-from netwright.ir.coupling.rules.table import NoRule, given, resting, rule, where
+from netwright.ir.coupling.rules.table import NoRule, given, needed, resting, rule, where
 from netwright.ir.coupling.walk import dims_of
 from netwright.ir.opinfo import int_attr
 
@@ -21,9 +21,7 @@ def convolution(walk: Walk, node: onnx_ir.Node) -> None:
 
     With groups, units lie either along the groups (always so where each has one channel in) or inside them, in all groups alike.
     """
-    x, weight = node.inputs[0], node.inputs[1]
-    if x is None or weight is None:
-        raise NoRule("an input is left out")
+    x, weight = needed(node), needed(node, 1)
     data, kernel = walk.axes(x, node), list(walk.axes(weight, node))
     groups = int_attr(node, "group", 1)
     turned = node.op_type == "ConvTranspose"
@@ -89,9 +87,7 @@ def _grouped(walk: Walk, node: onnx_ir.Node, data: Axis, kernel: list[Axis], gro
 @rule("MatMul")
 def matmul(walk: Walk, node: onnx_ir.Node) -> None:
     """[…, m, k] · […, k, n]; vectors stand for one row or column."""
-    a, b = node.inputs[0], node.inputs[1]
-    if a is None or b is None:
-        raise NoRule("an input is left out")
+    a, b = needed(node), needed(node, 1)
     product(walk, node, a, b, list(walk.axes(a, node)), list(walk.axes(b, node)))
 
 

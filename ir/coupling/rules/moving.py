@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.coupling.axes import ONE, Axis, Fixed, Tracked, around
-from netwright.ir.coupling.rules.table import NoRule, given, inputs_of, integers, resting, rule, where
+from netwright.ir.coupling.rules.table import NoRule, given, inputs_of, integers, needed, resting, rule, where
 from netwright.ir.coupling.walk import dims_of
 from netwright.ir.opinfo import int_attr, ints_attr, is_float
 from netwright.ir.program import array
@@ -64,9 +64,7 @@ def _joined(walk: Walk, node: onnx_ir.Node, axes: list[Axis], sizes: list[object
 @rule("Split")
 def split(walk: Walk, node: onnx_ir.Node) -> None:
     """Each part has its part of the labels."""
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     axes = list(walk.axes(x, node))
     at = int_attr(node, "axis", 0) % len(axes)
     axis, sizes = axes[at], [dims_of(value)[at] for value in node.outputs]
@@ -84,9 +82,7 @@ def split(walk: Walk, node: onnx_ir.Node) -> None:
 @rule("Slice")
 def slice_(walk: Walk, node: onnx_ir.Node) -> None:
     """A range of the labels, at constant places."""
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     axes = list(walk.axes(x, node))
     ranges = slice_ranges(node, len(axes))
     for index, axis in enumerate(axes):
@@ -137,9 +133,7 @@ def python_slice(start: int, end: int, step: int) -> slice:
 @rule("Gather")
 def gather(walk: Walk, node: onnx_ir.Node) -> None:
     """Rows by number: constant numbers move labels, computed ones fix the axis."""
-    data, numbers = node.inputs[0], node.inputs[1]
-    if data is None or numbers is None:
-        raise NoRule("an input is left out")
+    data, numbers = needed(node), needed(node, 1)
     axes, index_axes = walk.axes(data, node), walk.axes(numbers, node)
     at = int_attr(node, "axis", 0) % len(axes)
     listed, axis = array(numbers), axes[at]
@@ -181,9 +175,7 @@ def gather_nd(walk: Walk, node: onnx_ir.Node) -> None:
 @rule("Pad")
 def pad(walk: Walk, node: onnx_ir.Node) -> None:
     """Axes without padding stay; others are fixed."""
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     axes = list(walk.axes(x, node))
     before, after = dims_of(x), dims_of(node.outputs[0])
     amounts, listed = contents(node.inputs[1]), integers(given(node, 3)) if given(node, 3) is not None else None
@@ -202,9 +194,7 @@ def pad(walk: Walk, node: onnx_ir.Node) -> None:
 @rule("Expand")
 def expand(walk: Walk, node: onnx_ir.Node) -> None:
     """Axes of size 1 are repeated: as often as need be, so the copies have labels of their own."""
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     axes, dims = walk.axes(x, node), dims_of(node.outputs[0])
     before = dims_of(x)
     found: list[Axis] = []
@@ -230,9 +220,7 @@ def repeated(walk: Walk, dim: object, place: str) -> Axis:
 @rule("Tile")
 def tile(walk: Walk, node: onnx_ir.Node) -> None:
     """The whole axis again and again."""
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     axes, times = walk.axes(x, node), contents(node.inputs[1])
     found: list[Axis] = []
     for index, axis in enumerate(axes):
@@ -271,9 +259,7 @@ def about(walk: Walk, node: onnx_ir.Node) -> None:
 @rule("DepthToSpace", "SpaceToDepth")
 def depth_to_space(walk: Walk, node: onnx_ir.Node) -> None:
     """Channels become pixels: DCR has the pixels outside, CRD inside, of the channels that are left."""
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     axes, block = list(walk.axes(x, node)), int_attr(node, "blocksize", 1) ** 2
     channels = axes[1]
     if isinstance(channels, Tracked) and channels.plain:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import onnx_ir
 
 from netwright.ir.coupling.axes import ONE, Axis, Fixed, Tracked
-from netwright.ir.coupling.rules.table import NoRule, given, rule, where
+from netwright.ir.coupling.rules.table import given, needed, rule, where
 from netwright.ir.opinfo import int_attr
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ _BATCH_ROLES: tuple[Role, ...] = ("scale", "shift", "other", "other")
 @rule("BatchNormalization", "InstanceNormalization")
 def batch_norm(walk: Walk, node: onnx_ir.Node) -> None:
     """One scale, shift, mean and variance for each channel."""
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     axes = list(walk.axes(x, node))
     for value, role in zip(node.inputs[1:5], _BATCH_ROLES, strict=False):
         if value is not None:
@@ -47,9 +45,7 @@ def contrib_rms_norm(walk: Walk, node: onnx_ir.Node) -> None:
 
 def normalise(walk: Walk, node: onnx_ir.Node, *, exact: bool) -> None:
     """Norms over the axes from `axis` on."""
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     axes = list(walk.axes(x, node))
     first = int_attr(node, "axis", -1) % len(axes)
     over = [index for index in range(first, len(axes)) if axes[index] is not ONE]
@@ -74,9 +70,7 @@ def normalise(walk: Walk, node: onnx_ir.Node, *, exact: bool) -> None:
 @rule("GroupNormalization", domain="")
 def group_norm(walk: Walk, node: onnx_ir.Node) -> None:
     """Mean and variance over the channels of a group: whole groups go exactly, channels in each group only roughly."""
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     axes = list(walk.axes(x, node))
     groups, channels = int_attr(node, "num_groups", 1), axes[1]
     scale = given(node, 1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import onnx_ir
 
 from netwright.ir.coupling.axes import Axis, Fixed, Tracked
-from netwright.ir.coupling.rules.table import NoRule, given, rule, where
+from netwright.ir.coupling.rules.table import given, needed, rule, where
 from netwright.ir.program import array, constant
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 @rule("LSTM", "GRU", "RNN")
 def recurrent(walk: Walk, node: onnx_ir.Node) -> None:
     """W [dirs, gates·H, I], R [dirs, gates·H, H], B [dirs, 2·gates·H], P [dirs, 3·H]; both directions have the same H."""
-    x, w, r = node.inputs[0], node.inputs[1], node.inputs[2]
-    if x is None or w is None or r is None:
-        raise NoRule("an input is left out")
+    x, w, r = needed(node), needed(node, 1), needed(node, 2)
     data, weight, hidden_weight = walk.axes(x, node), walk.axes(w, node), walk.axes(r, node)
     gates = _GATES[node.op_type]
     walk.join((data[2], weight[2]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import onnx_ir
 
 from netwright.ir.coupling.axes import ONE, Axis, Tracked
-from netwright.ir.coupling.rules.table import NoRule, given, integers, rule, where
+from netwright.ir.coupling.rules.table import NoRule, given, integers, needed, rule, where
 from netwright.ir.opinfo import int_attr, ints_attr
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ _ZEROS_ADD_NOTHING = frozenset({"ReduceSum", "ReduceMean", "ReduceL1", "ReduceL2
 )
 def reduce(walk: Walk, node: onnx_ir.Node) -> None:
     """The reduced axes go; the others stay."""
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     axes = walk.axes(x, node)
     reduced = reduced_axes(node, len(axes))
     if reduced is None:
@@ -54,9 +52,7 @@ def reduced_axes(node: onnx_ir.Node, rank: int) -> frozenset[int] | None:
 @rule("Softmax", "LogSoftmax", "Hardmax")
 def softmax(walk: Walk, node: onnx_ir.Node) -> None:
     """Shares among the units of an axis: what is removed must not have had one."""
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     axes = walk.axes(x, node)
     axis = axes[int_attr(node, "axis", -1)]
     if isinstance(axis, Tracked):
@@ -69,9 +65,7 @@ def softmax(walk: Walk, node: onnx_ir.Node) -> None:
 @rule("ArgMax", "ArgMin")
 def arg_max(walk: Walk, node: onnx_ir.Node) -> None:
     """What comes out is numbers of units."""
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     axes = walk.axes(x, node)
     index = int_attr(node, "axis", 0) % len(axes)
     walk.freeze(axes[index], f"{where(node)} gives the numbers of its units")
@@ -82,9 +76,7 @@ def arg_max(walk: Walk, node: onnx_ir.Node) -> None:
 @rule("TopK", "CumSum", "Trilu", "Unique", "ReverseSequence")
 def along(walk: Walk, node: onnx_ir.Node) -> None:
     """Places along the axis matter."""
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     axes = list(walk.axes(x, node))
     if node.op_type == "Trilu":
         places = [len(axes) - 2, len(axes) - 1]

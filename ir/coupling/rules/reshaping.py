@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.coupling.axes import ONE, Axis, Fixed, Tracked, around
-from netwright.ir.coupling.rules.table import NoRule, given, integers, resting, rule, where
+from netwright.ir.coupling.rules.table import NoRule, given, integers, needed, resting, rule, where
 from netwright.ir.coupling.walk import dims_of
 from netwright.ir.dims import Dim, dims_equal, divide_exactly, is_known, multiply, product
 from netwright.ir.opinfo import ints_attr, site
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 @rule("Squeeze", "Unsqueeze")
 def squeeze(walk: Walk, node: onnx_ir.Node) -> None:
     """Axes of size 1 come and go."""
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     axes, rank = list(walk.axes(x, node)), len(dims_of(node.outputs[0]))
     places = ints_attr(node, "axes") or integers(given(node, 1))
     if node.op_type == "Unsqueeze":
@@ -46,9 +44,7 @@ def squeeze(walk: Walk, node: onnx_ir.Node) -> None:
 @rule("Reshape", "Flatten")
 def reshape(walk: Walk, node: onnx_ir.Node) -> None:
     """Cut and merge."""
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     axes, old, new = walk.axes(x, node), dims_of(x), dims_of(node.outputs[0])
     if not any(isinstance(axis, Tracked) for axis in axes):
         fixed = next((axis for axis in axes if axis is not ONE), None)

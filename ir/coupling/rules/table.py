@@ -52,6 +52,18 @@ def given(node: onnx_ir.Node, index: int) -> onnx_ir.Value | None:
     return node.inputs[index] if index < len(node.inputs) else None
 
 
+def needed(node: onnx_ir.Node, index: int = 0) -> onnx_ir.Value:
+    """An input by number.
+
+    Raises:
+        NoRule: it is left out.
+    """
+    found = given(node, index)
+    if found is None:
+        raise NoRule("an input is left out")
+    return found
+
+
 def where(node: onnx_ir.Node) -> str:
     """The node, as reasons name it."""
     return f"{node.op_type} at %{site(node)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import onnx_ir
 
 from netwright.ir.coupling.axes import SPATIAL, Axis, Tracked
-from netwright.ir.coupling.rules.table import NoRule, rule, where
+from netwright.ir.coupling.rules.table import needed, rule, where
 from netwright.ir.coupling.walk import dims_of
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 )
 def pool(walk: Walk, node: onnx_ir.Node) -> None:
     """Each channel on its own."""
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     axes = walk.axes(x, node)
     for output in node.outputs:
         walk.set(output, [*axes[:2], *(SPATIAL for _ in dims_of(output)[2:])])
@@ -30,9 +28,7 @@ def pool(walk: Walk, node: onnx_ir.Node) -> None:
 @rule("Resize", "Upsample", "CenterCropPad")
 def resize(walk: Walk, node: onnx_ir.Node) -> None:
     """Axes that keep their size stay."""
-    x = node.inputs[0]
-    if x is None:
-        raise NoRule("its input is left out")
+    x = needed(node)
     before, after = dims_of(x), dims_of(node.outputs[0])
     found: list[Axis] = []
     for axis, old, new in zip(walk.axes(x, node), before, after, strict=True):
