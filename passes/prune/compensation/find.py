@@ -207,7 +207,7 @@ def _sharing(weight: onnx_ir.Value, node: onnx_ir.Node) -> str:
         if value.is_graph_output():
             return f"left as removal made it: its weight %{weight.name} is an output of the graph"
         for user, _ in value.uses():
-            if user is node:
+            if user is node or is_standard(user, "Shape", "Size"):
                 continue
             if is_standard(user, "Transpose", "Identity"):
                 pending.extend(user.outputs)

@@ -16,6 +16,9 @@ from netwright.passes.statistics import LinearLayer
 WIDEST = 4096
 """Most features (input channels of a group, times taps) for which patch covariances are taken."""
 
+LEAST_FACTOR = 1e-6
+"""Channels that a batch norm multiplies by less stay as they are."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchSite(Site):
@@ -28,6 +31,7 @@ class PatchSite(Site):
         bias: of the pruned layer.
         kept: the old outputs that are left.
         goal: name of the value that is to be what it was, where that is not the output but a sum that it goes into.
+        factor: what the output's channels are multiplied by on the way there.
     """
 
     layer: LinearLayer
@@ -36,14 +40,15 @@ class PatchSite(Site):
     bias: BiasPlace
     kept: np.ndarray
     goal: str = ""
+    factor: np.ndarray | None = None
 
     @property
     def _goal(self) -> str:
         return self.goal or self.name
 
-    def towards(self, goal: str) -> Site:
+    def towards(self, goal: str, factor: np.ndarray | None) -> Site:
         """The same layer, which is to make a sum what it was."""
-        return replace(self, goal=goal)
+        return replace(self, goal=goal, factor=factor)
 
     @property
     def wanted_old(self) -> tuple[str, ...]:
@@ -90,8 +95,17 @@ class PatchSite(Site):
 
     def apply(self, editor: Editor, deltas: Sequence[np.ndarray], shifts: Sequence[np.ndarray]) -> None:
         """New weight and bias."""
-        editor.set_constant(self.layer.weight, self.layer.with_matrices(self.layer.matrices() + np.stack(deltas)))
-        self.bias.add(editor, np.concatenate(shifts))
+        delta, shift = self.of_output(deltas, shifts)
+        editor.set_constant(self.layer.weight, self.layer.with_matrices(self.layer.matrices() + delta))
+        self.bias.add(editor, shift)
+
+    def of_output(self, deltas: Sequence[np.ndarray], shifts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Solutions, which are in terms of the goal, as additions to the layer: matrices [blocks, targets, features], and bias [outputs]."""
+        delta, shift = np.stack(deltas), np.concatenate(shifts)
+        if self.factor is None:
+            return delta, shift
+        inverse = np.divide(1.0, self.factor, out=np.zeros_like(self.factor), where=np.abs(self.factor) > LEAST_FACTOR)
+        return delta * inverse.reshape(self.blocks, -1, 1), shift * inverse
 
     def _blocks(self, y: np.ndarray) -> np.ndarray:
         return np.moveaxis(y.reshape(len(y), self.blocks, -1), 1, 0)

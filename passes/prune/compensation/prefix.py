@@ -38,14 +38,25 @@ class Prefix:
         """
         assert self._context.calibration is not None, "compensation is asked for only with data"
         assert self._context.executor is not None, "and with an executor"
-        names = list(dict.fromkeys([*wanted, *border]))
+        held = [name for name in border if _exists(program, name)]
+        names = list(dict.fromkeys([*wanted, *held]))
         kept: list[dict[str, np.ndarray]] | None = [] if border else None
         used = 0
         for feeds in feeds_of(program, self._context.calibration) if self._kept is None else self._kept:
-            found = self._context.executor.run(program, feeds, names)
+            given = {name: array for name, array in feeds.items() if _exists(program, name)}
+            found = self._context.executor.run(program, given, names)
             if kept is not None:
-                kept.append({name: found[name] for name in border})
+                kept.append({name: found[name] for name in held})
                 used += sum(array.nbytes for array in kept[-1].values())
                 kept = None if used > PREFIX_BYTES else kept
             yield found
         self._kept = self._kept if kept is None else kept
+
+
+def _exists(program: Program, name: str) -> bool:
+    """False of what a layer no longer reads since its bias is a constant."""
+    try:
+        program.value(name)
+    except KeyError:
+        return False
+    return True

@@ -80,9 +80,14 @@ class Site(ABC):
     def rows(self, found: Found, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What is seen there now, [blocks, chosen, features], and what is made of it, [blocks, chosen, targets]."""
 
-    def towards(self, goal: str) -> Site:
-        """The same layer, which is to make the value `goal`, a sum that its output goes into, what it was; itself where it cannot."""
-        del goal
+    def towards(self, goal: str, factor: np.ndarray | None) -> Site:
+        """The same layer, which is to make a sum that its output goes into what it was; itself where it cannot.
+
+        Args:
+            goal: name of the sum.
+            factor: what the output's channels are multiplied by on the way, [outputs]; nothing where not given.
+        """
+        del goal, factor
         return self
 
     def free(self, block: int) -> np.ndarray | None:

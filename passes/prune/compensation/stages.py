@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
+import numpy as np
 import onnx_ir
 
-from netwright.ir.opinfo import is_standard, subgraphs
-from netwright.ir.program import Program, constant
+from netwright.ir.opinfo import float_attr, int_attr, is_standard, subgraphs
+from netwright.ir.program import Program, array, constant
 from netwright.ir.shapes import same_shape
 from netwright.passes.prune.compensation.site import Site
+from netwright.passes.simplify.match import only_reader, other_input, reader
 
 STAGES = 32
 """Most stages that depth alone makes; each goes through the data once. In deeper networks a stage holds layers that follow each other."""
@@ -47,7 +49,7 @@ def stages(before: Program, program: Program, sites: Sequence[Site]) -> Iterator
     for site in sorted(sites, key=lambda site: levels[site.node]):
         number, within = divmod(levels[site.node] - 1, per_stage)
         one = sums.get(site.name)
-        by_stage.setdefault(number, []).append(site if one is None or within else site.towards(one.total))
+        by_stage.setdefault(number, []).append(site if one is None or within else site.towards(one.total, one.factor))
     borders = {number: _border(program, levels, number * per_stage) for number in by_stage}
     for number, members in by_stage.items():
         yield from (Stage(tuple(part), borders[number]) for part in _cut(members))
@@ -70,36 +72,48 @@ def spans(found: Iterable[Stage]) -> Iterator[list[Stage]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sum:
-    """A site's output and another activation, added; only the sum reads the output.
+    """A site's output, behind a batch norm perhaps, and another activation, added; nothing else reads the output.
 
     Attributes:
         site: the site.
         other: the other activation.
         total: name of the sum.
+        factor: what the batch norm multiplies each channel by.
     """
 
     site: Site
     other: onnx_ir.Value
     total: str
+    factor: np.ndarray | None
 
 
 def _sums(before: Program, program: Program, sites: Sequence[Site]) -> Mapping[str, _Sum]:
     """By name of a site's output, the sum that it goes into; of several that go into one the last."""
     found: dict[str, _Sum] = {}
     for site in sites:
-        output = program.value(site.name)
-        uses = tuple(output.uses())
-        if len(uses) != 1 or output.is_graph_output() or len(site.node.outputs) > 1:
+        if len(site.node.outputs) > 1:
             continue
-        node, index = uses[0]
-        if not is_standard(node, "Add") or node.graph is not program.graph:
+        output, factor = _behind_norm(program.value(site.name))
+        adding = only_reader(output)
+        if adding is None or not is_standard(adding, "Add"):
             continue
-        other, total = node.inputs[1 - index], node.outputs[0]
+        other, total = other_input(adding, output), adding.outputs[0]
         if other is None or constant(other) is not None or not (same_shape(output, total) and same_shape(other, total)):
             continue
         if total.name and _is_sum(before, total.name):
-            found[total.name] = _Sum(site, other, total.name)
+            found[total.name] = _Sum(site, other, total.name, factor)
     return {one.site.name: one for one in found.values()}
+
+
+def _behind_norm(output: onnx_ir.Value) -> tuple[onnx_ir.Value, np.ndarray | None]:
+    """What a batch norm makes of an output that only it reads, and its factors; else the output itself."""
+    node = reader(output, "BatchNormalization")
+    if node is None or node.inputs[0] is not output or int_attr(node, "training_mode", 0):
+        return output, None
+    scale, variance = array(node.inputs[1]), array(node.inputs[4])
+    if scale is None or variance is None:
+        return output, None
+    return node.outputs[0], scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + float_attr(node, "epsilon", 1e-5))
 
 
 def _is_sum(before: Program, name: str) -> bool:

@@ -41,10 +41,11 @@ class SparsePatchSite(PatchSite):
     def apply(self, editor: Editor, deltas: Sequence[np.ndarray], shifts: Sequence[np.ndarray]) -> None:
         """New weight and bias."""
         now = self.layer.matrices()
-        data = self.layer.with_matrices(np.where(now != 0, now + np.stack(deltas), 0.0))
+        delta, shift = self.of_output(deltas, shifts)
+        data = self.layer.with_matrices(np.where(now != 0, now + delta, 0.0))
         weight = self.layer.weight
         editor.set_constant(weight, with_kept_zeros(data, weight.name or ""))
-        self.bias.add(editor, np.concatenate(shifts))
+        self.bias.add(editor, shift)
 
 
 def update_weights(before: Program, program: Program, plan: Plan, context: Context) -> Proposals:
