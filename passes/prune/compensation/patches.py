@@ -100,7 +100,7 @@ class PatchSite(Site):
         self.bias.add(editor, shift)
 
     def of_output(self, deltas: Sequence[np.ndarray], shifts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Solutions, which are in terms of the goal, as additions to the layer: matrices [blocks, targets, features], and bias [outputs]."""
+        """Solutions, which are in terms of the goal, as additions to the layer's matrices, [blocks, targets, features], and bias."""
         delta, shift = np.stack(deltas), np.concatenate(shifts)
         if self.factor is None:
             return delta, shift

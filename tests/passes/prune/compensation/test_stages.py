@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -15,9 +15,12 @@ from netwright.passes.prune import Prune
 from netwright.passes.prune.compensation import prefix, stages
 from netwright.passes.prune.compensation.compensate import removed_units
 from netwright.passes.prune.compensation.find import find_sites
+from netwright.passes.prune.compensation.patches import PatchSite
 from netwright.passes.prune.compensation.site import Site
 from netwright.passes.prune.compensation.solve import Held, solve
+from netwright.passes.rewrite import Miss
 from netwright.passes.statistics import Moments
+from tests.models.registry import SMALL_MODELS, traced
 from tests.passes.programs import program_of
 from tests.passes.prune.compensation.support import HEAD, batches, drawn, error, outputs, reasons, solved, without
 
@@ -82,7 +85,7 @@ def test_of_two_that_go_into_one_sum_the_second_sees_what_became_of_the_first() 
     made_up = without(program, [1], calibration)
     assert solved(made_up) == ["a", "b"]
     sites = find_sites(program, made_up.program, program.fact(coupling).groups, removed_units(made_up.plans[0]))
-    found = [stage.sites for stage in stages.stages(program, made_up.program, [site for site in sites if isinstance(site, Site)])]
+    found = [stage.sites for stage in stages.stages(program, made_up.program, list(_sites(sites)))]
     assert [[(site.name, site.wanted) for site in stage] for stage in found] == [[("a", ("a", "r"))], [("b", ("s", "r"))]]
     held_out = batches((8, 3, 6, 6), 1, seed=99)[0]
     assert error(made_up.program, program, held_out) < 0.7 * error(without(program, [1], None).program, program, held_out)
@@ -259,3 +262,24 @@ def _moments(x: np.ndarray, residual: np.ndarray) -> Moments:
     fit = Moments(x.shape[1], residual.shape[1])
     fit.add(x[:320], residual[:320])
     return fit
+
+
+def test_traced_networks_with_batch_norms() -> None:
+    """The export reads shapes of weights, makes biases of zeros at run time, and adds behind norms."""
+    model = SMALL_MODELS["resnet"]
+    program = traced("resnet")
+    calibration = [model.feeds(batch=8, seed=seed) for seed in range(10)]
+    made_up = run(program, [Prune(ratio=0.3, round_to=1, compensate=True)], Context(calibration=calibration, executor=OrtExecutor()))
+    assert not reasons(made_up)
+    assert len(solved(made_up)) == 11, "two convolutions a block, two shortcuts, the classifier"
+    plain = run(program, [Prune(ratio=0.3, round_to=1, compensate=False)], Context(executor=OrtExecutor())).program
+    held_out = model.feeds(batch=16, seed=99)
+    assert error(made_up.program, program, held_out) < 0.4 * error(plain, program, held_out)
+    sites = find_sites(program, made_up.program, program.fact(coupling).groups, removed_units(made_up.plans[0]))
+    found = [site for stage in stages.stages(program, made_up.program, list(_sites(sites))) for site in stage.sites]
+    behind = [site for site in found if isinstance(site, PatchSite) and site.factor is not None]
+    assert len(behind) == 4, "one for each residual block"
+
+
+def _sites(found: Iterable[Site | Miss]) -> Iterator[Site]:
+    return (site for site in found if isinstance(site, Site))
