@@ -94,6 +94,11 @@ def settings_of(optimizer: object, *, penalty: float | None, sparsity: float | N
             )
         return None
     _check_options(found.name, type(found), given)
+    defaults = {option.name: option.default for option in fields(found)}
+    for name, value in given.items():
+        own = cast("float | None", getattr(found, name))
+        if own != defaults[name] and own != value:
+            raise TrainingError(f"{name} is {own} in the optimizer's settings and {value} beside them.", place=name, remedy="Give it once.")
     return replace(found, **given) if given else found
 
 

@@ -26,6 +26,9 @@ class SparseSettings(OptimizerSettings):
 
     A run has four parts, by shares of its steps: `begin` without a penalty; `ramp`, in which it grows; then it holds; and `settle`, in
     which no further penalty is laid on and zeros stay, so that what is left finds its place.
+
+    `cumulative` and `proximal` pull every weight, and those that stay need steps to recover: train from scratch, or about as long. For a
+    short run on a trained model take `hard`.
     """
 
     name: ClassVar[str] = "sparse"
@@ -44,9 +47,9 @@ class SparseSettings(OptimizerSettings):
     """Of the base `adamw`."""
     begin: float = 0.0
     """Share of the steps before the penalty."""
-    ramp: float = 0.5
+    ramp: float = 0.6
     """Share of the steps in which it grows."""
-    settle: float = 0.25
+    settle: float = 0.3
     """Share of the steps at the end in which zeros stay zeros and nothing is penalised."""
     tensors: Literal["matrices", "all"] = "matrices"
     """What is penalised: `matrices` (rank 2 and more; not biases and norms) or `all`."""
