@@ -1,8 +1,8 @@
 """Which units go when so many are to go: the lowest, of each group or of all together, in steps that leave kept counts round.
 
 Kept counts of a group are its size, or multiples of its grain from one grain up. So the units of a group, sorted, fall into blocks that
-go one after the other; ranked together, all groups' blocks go by the mean of their scores. Where parts of a group fill an axis each, the best
-unit of each part stays. N log N for N units.
+go one after the other; ranked together, all groups' blocks go by the mean of their scores. Where parts of a group fill an axis each, the
+best unit of each part stays. N log N for N units.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class GroupSparseSettings(OptimizerSettings):
     """Of the base `adamw`."""
     begin: float = 0.1
     """Share of the steps before pruning."""
-    settle: float = 0.3
+    settle: float = 0.5
     """Share of the steps after it."""
     scope: UnitScope = "all"
     """Which units may go: channels (and features of heads), heads, hidden, experts or all."""
