@@ -102,7 +102,7 @@ def test_before_pruning_begins_the_steps_are_torchs_own(
 
 def test_weight_decay_is_apart_from_the_gradient() -> None:
     ours, other = Problem(), Problem()
-    optimizer = DHSPG(ours.parameters, ours.units(), DhspgSettings(sparsity=0.5, begin=0.5), lr=0.02, steps=100, weight_decay=0.1)
+    optimizer = DHSPG(ours.parameters, ours.units(), DhspgSettings(sparsity=0.5, begin=0.4), lr=0.02, steps=100, weight_decay=0.1)
     reference = torch.optim.AdamW(other.parameters, lr=0.02, weight_decay=0.1)
     ours.train(optimizer, 20)
     other.train(reference, 20)
