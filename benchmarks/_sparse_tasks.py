@@ -195,6 +195,6 @@ TASKS: Mapping[str, Task] = {
     "mlp": Task(Mlp, lambda: _digits(True), lambda: _digits(False), "cross_entropy", _classes, "accuracy", 2000, 64, 1e-3),
     "lstm": Task(Lstm, lambda: _vowels(True), lambda: _vowels(False), "cross_entropy", _classes, "accuracy", 1500, 32, 3e-3),
     "unet": Task(
-        UNet, lambda: _digits_on_photographs(True), lambda: _digits_on_photographs(False), "bce", _overlap, "IoU of the mask", 500, 16, 1e-2
+        UNet, lambda: _digits_on_photographs(True), lambda: _digits_on_photographs(False), "bce", _overlap, "IoU of the mask", 400, 16, 1e-2
     ),
 }
