@@ -18,10 +18,10 @@ class KeptZeros:
     """Parameters with the elements that training may change.
 
     Attributes:
-        free: each parameter with a mask of its shape, True where it is trained.
+        stuck: each parameter with a mask of its shape, True where it stays zero.
     """
 
-    free: tuple[tuple[torch.nn.Parameter, torch.Tensor], ...] = ()
+    stuck: tuple[tuple[torch.nn.Parameter, torch.Tensor], ...] = ()
 
     @classmethod
     def of(cls, module: torch.nn.Module, program: Program) -> KeptZeros:
@@ -41,18 +41,18 @@ class KeptZeros:
             parameters = dict(part.named_parameters())
             for key, bound in binding_of(part).tensors.items():
                 if bound.kind == "parameter" and bound.value in marked and key in parameters:
-                    found.append((parameters[key], parameters[key].detach() != 0))
+                    found.append((parameters[key], parameters[key].detach() == 0))
         return cls(tuple(found))
 
     @torch.no_grad()
     def still(self) -> None:
         """Take the gradient of what stays zero out, so that it neither counts in a norm nor enters an optimizer's moments."""
-        for parameter, free in self.free:
+        for parameter, stuck in self.stuck:
             if parameter.grad is not None:
-                parameter.grad.mul_(free)
+                parameter.grad.masked_fill_(stuck, 0.0)
 
     @torch.no_grad()
     def restore(self) -> None:
         """Make zero again what an optimizer moved all the same."""
-        for parameter, free in self.free:
-            parameter.mul_(free)
+        for parameter, stuck in self.stuck:
+            parameter.masked_fill_(stuck, 0.0)
