@@ -58,7 +58,7 @@ def test_zeros_that_nobody_meant_are_trained() -> None:
     program = attention()
     with program.edit() as editor:
         editor.set_constant(program.value("w2"), np.zeros((256, 64), np.float32))
-    assert KeptZeros.of(nw.to_torch(program), program).free == ()
+    assert KeptZeros.of(nw.to_torch(program), program).stuck == ()
     trained = nw.train(program, labelled(program), loss={"y": "mse"}, epochs=2, lr=1e-2, threads=1)
     w2 = array(trained.value("w2"))
     assert w2 is not None
