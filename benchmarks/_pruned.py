@@ -71,13 +71,19 @@ def complaint(path: Path, original: Path, batches: Sequence[Feeds]) -> str:
     return ""
 
 
-def difference(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:
-    """The largest difference of an output from the expected one, relative to the latter's largest element."""
+def difference(
+    found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], original: Mapping[str, np.ndarray] | None = None
+) -> float:
+    """The largest difference of an output from the expected one, relative to the largest element of the latter, or of the original's."""
     return max(
-        float(np.abs(found[name] - array).max(initial=0.0) / max(float(np.abs(array).max(initial=0.0)), 1e-12))
+        float(np.abs(found[name] - array).max(initial=0.0)) / max(_largest(array), _largest((original or expected)[name]), 1e-12)
         for name, array in expected.items()
         if array.dtype.kind == "f"
     )
+
+
+def _largest(array: np.ndarray) -> float:
+    return float(np.abs(array).max(initial=0.0))
 
 
 def dynamic_dims(program: Program) -> list[tuple[str, int, str]]:

@@ -17,6 +17,8 @@ from netwright.passes.prune.planning.decisions import read_decisions
 PIPELINE = "prune(ratio=0.5, scope='all', round_to=1)"
 LOOSE = "prune(ratio=0.5, scope='all', round_to=1, approximate=True)"
 TOLERANCE = 1e-5
+DECLINED = "not removed: "
+"""How the reasons begin for which a planned removal was not carried out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Ours:
         before: size of the program, simplified.
         after: size of the result.
         wrong: why it is not valid; empty where it is.
-        difference: the largest from the masked original, relative to the largest output.
+        difference: the largest from the masked original, relative to the largest output of it or the original.
         axes_kept: True where inputs and outputs have the dynamic axes that they had.
         groups: how many coupling groups there are.
         frozen: why no unit of a group can go, for each such group.
@@ -74,7 +76,9 @@ def prune(program: Program, batches: Sequence[Feeds], folder: Path, *, approxima
     simple = nw.compile(program, "simplify", check=False, latency=False, threads=1).program
     result = nw.compile(simple, PIPELINE, check=False, latency=False, threads=1)
     groups = simple.fact(coupling)
-    removed = read_decisions(result.plans[0], groups)
+    missed = [miss for row in result.report.passes for miss in row.misses]
+    declined = {name for miss in missed if miss.reason.startswith(DECLINED) for name in (miss.site, f"{miss.site}:heads")}
+    removed = {name: units for name, units in read_decisions(result.plans[0], groups).items() if name not in declined}
     files = {label: folder / f"{label}.onnx" for label in ("original", "simplified", "masked", "pruned")}
     for path, one in zip(files.values(), (program, simple, masked(simple, removed), result.program), strict=True):
         nw.save(one, path)
@@ -86,14 +90,13 @@ def prune(program: Program, batches: Sequence[Feeds], folder: Path, *, approxima
         nw.save(other, folder / "loose.onnx")
         wrong = wrong or complaint(folder / "loose.onnx", files["original"], batches)
         loose = size_of(other, dims)
-    missed = result.plans[0].misses
     named = {*removed, *(miss.site for miss in missed), *(group.name for group in groups.groups if group.frozen)}
     outputs = [{label: run(path, feeds) for label, path in files.items() if label != "pruned" or not wrong} for feeds in batches]
     return Ours(
         before=size_of(simple, dims),
         after=after,
         wrong=wrong,
-        difference=float("nan") if wrong else max(difference(found["pruned"], found["masked"]) for found in outputs),
+        difference=float("nan") if wrong else max(difference(found["pruned"], found["masked"], found["original"]) for found in outputs),
         axes_kept=dynamic_dims(result.program) == dynamic_dims(simple),
         groups=len(groups.groups),
         frozen=tuple(group.frozen for group in groups.groups if group.frozen),
