@@ -15,14 +15,15 @@ import numpy as np
 from netwright.training.group_sparse.units import UnitRange
 
 
-def choose(ranges: Sequence[UnitRange], scores: np.ndarray, count: int, gone: np.ndarray) -> np.ndarray:
-    """The units that go, the lowest of all groups: at most `count` with those that have gone, unless those need more to leave round counts.
+def choose(ranges: Sequence[UnitRange], scores: np.ndarray, count: int, gone: np.ndarray, *, whole: bool = True) -> np.ndarray:
+    """The units that go, the lowest of all groups: at most `count` with those that have gone.
 
     Args:
         ranges: the groups.
         scores: float64, one for each unit; the lowest go.
         count: how many may go in all.
-        gone: bool, units that have gone already; they stay so, and come first.
+        gone: bool, units that have gone already; they stay so, and their blocks come first.
+        whole: whether blocks that have begun are gone through with, even if `count` does not allow for it.
 
     Returns:
         bool, the units that have gone or are to go.
@@ -46,19 +47,19 @@ def choose(ranges: Sequence[UnitRange], scores: np.ndarray, count: int, gone: np
     size, mean = np.concatenate(sizes), np.concatenate(means)
     by_mean = np.argsort(mean, kind="stable")
     taken = np.zeros(len(size), bool)
-    taken[by_mean] = (np.cumsum(size[by_mean]) <= count) | (mean[by_mean] == -np.inf)
+    taken[by_mean] = (np.cumsum(size[by_mean]) <= count) | (whole & (mean[by_mean] == -np.inf))
     chosen = gone.copy()
     chosen[np.concatenate(order)[np.repeat(taken, size)]] = True
     return chosen
 
 
-def choose_evenly(ranges: Sequence[UnitRange], scores: np.ndarray, count: int, gone: np.ndarray) -> np.ndarray:
+def choose_evenly(ranges: Sequence[UnitRange], scores: np.ndarray, count: int, gone: np.ndarray, *, whole: bool = True) -> np.ndarray:
     """`choose`, each group by itself: of each the same share goes."""
     total = sum(one.count for one in ranges)
     chosen = gone.copy()
     for one in ranges:
         alone = replace(one, first=0)
-        chosen[one.all] = choose([alone], scores[one.all], int(count * one.count / total + 1e-6), gone[one.all])
+        chosen[one.all] = choose([alone], scores[one.all], int(count * one.count / total + 1e-6), gone[one.all], whole=whole)
     return chosen
 
 

@@ -54,7 +54,7 @@ class HSPG(_HalfSpace[HspgSettings]):
         squares = self.squares()
         relative = self.relative(squares.sqrt())
         may = self.choose(relative, self.count)
-        penalty = self.strength(self.settings.penalty) if int(self.zero.sum()) < self.count else 0.0
+        penalty = self.strength(self.settings.penalty) if bool((may & ~self.zero).any()) else 0.0
         spared = ~may & (self.pace(relative) <= penalty)
         penalties = torch.where(spared, 0.0, penalty * self._scales)
         self.pull(directions, squares, self.inner(directions), penalties, may)

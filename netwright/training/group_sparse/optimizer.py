@@ -119,11 +119,11 @@ class GroupSparse(torch.optim.Optimizer, Generic[S]):
             for laid in self.units.spread(parameter, factors, 1.0):
                 parameter.mul_(laid.to(parameter.dtype))
 
-    def choose(self, scores: torch.Tensor, count: int, gone: torch.Tensor | None = None) -> torch.Tensor:
-        """The lowest `count` units, in steps that leave round counts, those that are gone (zero for good, if not told) among them."""
+    def choose(self, scores: torch.Tensor, count: int, gone: torch.Tensor | None = None, *, whole: bool = True) -> torch.Tensor:
+        """The lowest `count` units, in blocks that leave round counts, with those that are gone (zero for good, if not told)."""
         known = self._zero if gone is None else gone
         among = choose if self.settings.global_ranking else choose_evenly
-        chosen = among(self.units.ranges, scores.cpu().numpy(), count, known.cpu().numpy())
+        chosen = among(self.units.ranges, scores.cpu().numpy(), count, known.cpu().numpy(), whole=whole)
         return torch.from_numpy(chosen).to(known.device)
 
     def squares(self) -> torch.Tensor:
@@ -156,7 +156,7 @@ class GroupSparse(torch.optim.Optimizer, Generic[S]):
         """The units that are zero after this step at the latest: with a share to reach the smallest, on a straight way there."""
         if self.settings.sparsity is None:
             return self._zero
-        return self.choose(relative, int(self.count * self.progress + 1e-6))
+        return self.choose(relative, int(self.count * self.progress + 1e-6), whole=False)
 
     def pace(self, norms: torch.Tensor) -> torch.Tensor:
         """The penalty under which something as large as this is zero by the end of pruning, if nothing works against it."""

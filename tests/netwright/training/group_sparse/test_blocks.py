@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netwright.training.group_sparse.blocks import choose, most
+from netwright.training.group_sparse.blocks import choose, choose_evenly, most
 from netwright.training.group_sparse.units import UnitRange
 from tests.netwright.training.group_sparse.test_units import group
 
@@ -49,6 +49,8 @@ def test_units_that_have_gone_stay_gone_and_their_step_is_made_whole() -> None:
     chosen = choose(found, np.arange(32.0), 8, gone)
     np.testing.assert_array_equal(np.flatnonzero(chosen), [0, 1, 2, 3, 4, 5, 14, 15])
     np.testing.assert_array_equal(choose(found, np.arange(32.0), 0, gone), chosen)
+    np.testing.assert_array_equal(choose(found, np.arange(32.0), 7, gone, whole=False), gone)
+    np.testing.assert_array_equal(choose(found, np.arange(32.0), 8, gone, whole=False), chosen)
 
 
 def test_units_that_cannot_go_count_among_the_kept() -> None:
@@ -56,6 +58,13 @@ def test_units_that_cannot_go_count_among_the_kept() -> None:
     assert most(found) == 8
     assert choose(found, np.arange(11.0), 11, np.zeros(11, bool)).sum() == 8
     assert most(ranges((16, 8, 10))) == 0
+
+
+def test_evenly_each_group_loses_the_same_share() -> None:
+    found = ranges((16, 1, 0), (32, 4, 0))
+    scores = np.concatenate([np.arange(16.0), 100 + np.arange(32.0)])
+    gone = choose_evenly(found, scores, 24, np.zeros(48, bool))
+    np.testing.assert_array_equal(np.flatnonzero(gone), [*range(8), *range(16, 32)])
 
 
 def test_of_each_part_that_fills_an_axis_one_unit_stays() -> None:
