@@ -106,14 +106,17 @@ def _sums(before: Program, program: Program, sites: Sequence[Site]) -> Mapping[s
 
 
 def _behind_norm(output: onnx_ir.Value) -> tuple[onnx_ir.Value, np.ndarray | None]:
-    """What a batch norm makes of an output that only it reads, and its factors; else the output itself."""
-    node = reader(output, "BatchNormalization")
-    if node is None or node.inputs[0] is not output or int_attr(node, "training_mode", 0):
-        return output, None
-    scale, variance = array(node.inputs[1]), array(node.inputs[4])
-    if scale is None or variance is None:
-        return output, None
-    return node.outputs[0], scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + float_attr(node, "epsilon", 1e-5))
+    """Where an output arrives that one node after the other reads alone, and the factors of batch norms on the way."""
+    factor: np.ndarray | None = None
+    while (node := reader(output, "BatchNormalization", "Identity", "Dropout")) is not None and node.inputs[0] is output:
+        if node.op_type == "BatchNormalization":
+            scale, variance = array(node.inputs[1]), array(node.inputs[4])
+            if scale is None or variance is None or int_attr(node, "training_mode", 0):
+                break
+            own = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + float_attr(node, "epsilon", 1e-5))
+            factor = own if factor is None else factor * own
+        output = node.outputs[0]
+    return output, factor
 
 
 def _is_sum(before: Program, name: str) -> bool:
@@ -152,15 +155,22 @@ def _read(node: onnx_ir.Node) -> Iterator[onnx_ir.Value]:
 
 
 def _border(program: Program, levels: Mapping[onnx_ir.Node, int], done: int) -> tuple[str, ...]:
-    """Names of the values that nodes of higher levels read of inputs and of nodes up to this level; none where one is no tensor. Linear."""
+    """Names of the values that nodes of higher levels read of inputs and of nodes up to this level; linear.
+
+    What is computed of weights alone is left out, for weights change. None where one is no tensor.
+    """
     found: dict[str, None] = {}
+    varying: set[onnx_ir.Value] = {value for value in program.graph.inputs if not value.is_initializer()}
     for node in program.graph:
+        read = [value for value in _read(node) if value in varying]
+        if not read:
+            continue
+        varying.update(node.outputs)
         if levels[node] <= done:
             continue
-        for value in _read(node):
+        for value in read:
             maker = value.producer()
-            fed = value.is_graph_input() and value.graph is program.graph and not value.is_initializer()
-            if value.name and (fed if maker is None else levels.get(maker, done + 1) <= done):
+            if value.name and (maker is None or levels[maker] <= done):
                 if value.type is not None and not isinstance(value.type, onnx_ir.TensorType):
                     return ()
                 found[value.name] = None

@@ -139,6 +139,23 @@ def test_memory_decides_how_often_not_what() -> None:
         np.testing.assert_allclose(weight(whole, name), weight(again, name), rtol=1e-4, atol=1e-6)
 
 
+def test_weights_that_are_turned_at_run_time_are_turned_again() -> None:
+    """What is made of weights alone is never kept from stage to stage."""
+    body, value = "", "x"
+    for index in range(3):
+        body += f"t{index} = Transpose (w{index})\nc{index} = MatMul ({value}, t{index})\nr{index} = Relu (c{index})\n"
+        value = f"r{index}"
+    weights = drawn(0, w0=(8, 6), w1=(8, 8), w2=(6, 8))
+    program = program_of(f"{HEAD}\nturned (float[N, 6] x, WEIGHTS) => (float[N, 6] r2) {{ {body} }}", weights)
+    calibration = batches((16, 6))
+    kept = compensated(program, calibration, OrtExecutor())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prefix, "PREFIX_BYTES", 0)
+        again = compensated(program, calibration, OrtExecutor())
+    for name in ("w1", "w2"):
+        np.testing.assert_allclose(weight(kept, name), weight(again, name), rtol=1e-4, atol=1e-6)
+
+
 def test_deep_networks_share_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "STAGES", 1)
     program, executor = chain(), Counting()
