@@ -8,16 +8,29 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Literal, cast
+from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree
 
-Criterion = Literal["l1", "l2", "bn_scale", "lamp", "fpgm", "random"]
-"""Of its criteria those that need neither data nor labels."""
+Criterion = Literal["l1", "l2", "bn_scale", "lamp", "fpgm", "random", "taylor", "hessian"]
+"""Its criteria; the last two take gradients, which `learn` leaves in the module."""
+
+
+class Learner(Protocol):
+    """What its Hessian criterion wants of gradients."""
+
+    def zero_grad(self) -> None:
+        """Forget all."""
+        ...
+
+    def accumulate_grad(self, module: nn.Module) -> None:
+        """Take the gradients of one row."""
+        ...
+
 
 _HEADS = ("heads", "num_heads", "num_attention_heads")
 _KEY_HEADS = ("groups", "num_key_value_heads")
@@ -34,6 +47,8 @@ def prune(
     criterion: Criterion = "l2",
     whole_heads: bool = False,
     global_pruning: bool = False,
+    ratios: Callable[[nn.Module], Mapping[nn.Module, float]] | None = None,
+    learn: Callable[[nn.Module, Learner], None] | None = None,
 ) -> nn.Module:
     """A pruned copy of a module.
 
@@ -47,6 +62,8 @@ def prune(
         criterion: what ranks channels.
         whole_heads: remove heads, not features of every head.
         global_pruning: rank across groups.
+        ratios: of a module's layers; those that it leaves out stay whole. One ratio for all where not given.
+        learn: leaves gradients in the copy, and tells the criterion of them, before anything goes.
 
     Raises:
         ImportError: torch_pruning is not installed (`make bench` installs it without its dependencies).
@@ -55,11 +72,13 @@ def prune(
     pruned = copy.deepcopy(module)
     attentions = [found for found in pruned.modules() if _heads(found)]
     counts = {layer: count for owner in attentions for layer, count in _heads(owner).items()}
+    importance = _importance(criterion)
     pruner = pruning.pruner.BasePruner(
         pruned,
         dict(example),
-        importance=_importance(criterion),
-        pruning_ratio=ratio,
+        importance=importance,
+        pruning_ratio=ratio if ratios is None else 0.0,
+        pruning_ratio_dict=None if ratios is None else dict(ratios(pruned)),
         global_pruning=global_pruning,
         ignored_layers=output_layers(pruned, example),
         in_channel_groups={},
@@ -70,6 +89,8 @@ def prune(
         head_pruning_ratio=ratio if whole_heads else 0.0,
         root_module_types=[nn.modules.conv._ConvNd, nn.Linear, nn.LSTM, nn.GRU],  # pyright: ignore[reportPrivateUsage]
     )
+    if learn is not None:
+        learn(pruned, cast("Learner", importance))
     pruner.step()
     for owner in attentions:
         _mend(owner, pruner.num_heads if whole_heads else counts)
@@ -104,6 +125,8 @@ def _importance(criterion: Criterion) -> object:
         "lamp": importance.LAMPImportance,
         "fpgm": importance.FPGMImportance,
         "random": importance.RandomImportance,
+        "taylor": importance.GroupTaylorImportance,
+        "hessian": importance.GroupHessianImportance,
     }
     return makers[criterion]()
 
@@ -132,3 +155,10 @@ def _mend(owner: nn.Module, counts: Mapping[nn.Module, int]) -> None:
 
 def _first(owner: object, names: tuple[str, ...]) -> int:
     return next((found for name in names if isinstance(found := getattr(owner, name, None), int)), 0)
+
+
+def multiplications(module: nn.Module, example: Mapping[str, Tensor]) -> float:
+    """Multiply-accumulates of one run by its own count, by which a ratio is found; tables show netwright's."""
+    count = import_module("torch_pruning").utils.count_ops_and_params
+    with torch.no_grad():
+        return float(count(module, dict(example))[0])
