@@ -1,7 +1,7 @@
 """A CNN and an LSTM trained so that whole units become zero: accuracy, and what is left once they are taken out. Peers at equal steps.
 
-`python -m benchmarks.group_sparse [--tasks cnn lstm] [--seeds N] [--steps N] [--processes N]`. The networks are the zoo's ConvNet
-(batch norms; MNIST-5k, 4,000 and 1,000 digits) and bidirectional LSTM (JapaneseVowels, 270 and 370 utterances). Every run starts from
+`python -m benchmarks.group_sparse [--tasks cnn lstm] [--arms hspg …] [--seeds N] [--steps N] [--processes N]`. The networks are the
+zoo's ConvNet (batch norms; MNIST-5k, 4,000 and 1,000 digits) and bidirectional LSTM (JapaneseVowels, 270 and 370 utterances). Every run starts from
 scratch, with first weights and an order of rows drawn from its seed, and takes the same steps at the same learning rate with AdamW;
 `dense` is AdamW alone. The others make the same share of each group's units zero while they train; then `prune(threshold=0)` takes
 those out, and nothing is trained afterwards. Accuracy is that of the pruned program on the test rows, as ONNX Runtime runs it; the
@@ -143,21 +143,25 @@ def main() -> None:
     """Run all arms and print a table for each task."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", choices=tuple(TASKS), default=[*TASKS])
+    parser.add_argument("--arms", nargs="+", choices=ARMS[1:], default=[*ARMS[1:]], help="beside dense")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="instead of the tasks' own")
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, of one thread each")
     parser.add_argument("--json", type=Path, help="folder for the tables as JSON")
     options = parser.parse_args()
+    arms = ("dense", *options.arms)
     context = multiprocessing.get_context("spawn")
     for name in options.tasks:
         task: Task = TASKS[name]
         if options.steps is not None:
             task = Task(task.model, options.steps, task.batch, task.lr, task.decay, task.options, task.simplified)
-        jobs = [(task, arm, seed) for arm, seed in product(ARMS, range(options.seeds))]
+        jobs = [(task, arm, seed) for arm, seed in product(arms, range(options.seeds))]
         with context.Pool(options.processes) as pool:
             outcomes = dict(zip(jobs, pool.map(_one, jobs, chunksize=1), strict=True))
-        found = {arm: [outcomes[task, arm, seed] for seed in range(options.seeds)] for arm in ARMS}
-        rows = [_row(arm, found[arm], found["dense"]) for arm in ARMS]
+            pool.close()
+            pool.join()
+        found = {arm: [outcomes[task, arm, seed] for seed in range(options.seeds)] for arm in arms}
+        rows = [_row(arm, found[arm], found["dense"]) for arm in arms]
         title = f"{task.model}: {task.steps} steps from scratch, {options.seeds} seeds, {task.options}"
         report(title, rows, path=options.json / f"group_sparse_{name}.json" if options.json else None)
 
