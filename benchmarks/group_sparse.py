@@ -1,10 +1,10 @@
 """A CNN and an LSTM trained so that whole units become zero: accuracy, and what is left once they are taken out. Peers at equal steps.
 
 `python -m benchmarks.group_sparse [--tasks cnn lstm] [--arms hspg …] [--seeds N] [--steps N] [--processes N]`. The networks are the
-zoo's ConvNet (batch norms; MNIST-5k, 4,000 and 1,000 digits) and bidirectional LSTM (JapaneseVowels, 270 and 370 utterances). Every run starts from
-scratch, with first weights and an order of rows drawn from its seed, and takes the same steps at the same learning rate with AdamW;
-`dense` is AdamW alone. The others make the same share of each group's units zero while they train; then `prune(threshold=0)` takes
-those out, and nothing is trained afterwards. Accuracy is that of the pruned program on the test rows, as ONNX Runtime runs it; the
+zoo's ConvNet (batch norms; MNIST-5k, 4,000 and 1,000 digits) and bidirectional LSTM (JapaneseVowels, 270 and 370 utterances). Every run
+starts from scratch, with first weights and an order of rows drawn from its seed, and takes the same steps at the same learning rate with
+AdamW; `dense` is AdamW alone. The others make the same share of each group's units zero while they train; then `prune(threshold=0)`
+takes those out, and nothing is trained afterwards. Accuracy is that of the pruned program on the test rows, as ONNX Runtime runs it; the
 difference is the largest between outputs before and after removal.
 """
 
