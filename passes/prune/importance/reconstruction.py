@@ -17,6 +17,10 @@ STEPS = 256
 """Units go one by one in groups of up to so many; of larger ones several at a time."""
 
 
+SHRINK = 0.75
+"""Once so few of a matrix's channels are left, the others are cut away."""
+
+
 @dataclass(slots=True, eq=False)
 class _Site:
     """An activation with the weights that it meets.
@@ -33,24 +37,41 @@ class _Site:
 
     def costs(self, left: np.ndarray) -> np.ndarray:
         """tr((P_uu)⁻¹ G_uu) for each unit left: by how much the error grows without it."""
-        return np.array([self._cost(self.channels[int(unit)]) for unit in left])
-
-    def _cost(self, own: np.ndarray) -> float:
-        if len(own) == 1:
-            return float(self.gram[own[0], own[0]] / self.inverse[own[0], own[0]])
-        block = np.ix_(own, own)
-        return float(np.trace(np.linalg.solve(self.inverse[block], self.gram[block]))) if len(own) else 0.0
+        found = np.zeros(len(left))
+        own = [self.channels[int(unit)] for unit in left]
+        for width in {len(channels) for channels in own} - {0}:
+            alike = [place for place, channels in enumerate(own) if len(channels) == width]
+            index = np.stack([own[place] for place in alike])
+            if width == 1:
+                found[alike] = self.gram[index[:, 0], index[:, 0]] / self.inverse[index[:, 0], index[:, 0]]
+                continue
+            rows, columns = index[:, :, None], index[:, None, :]
+            found[alike] = np.trace(np.linalg.solve(self.inverse[rows, columns], self.gram[rows, columns]), axis1=1, axis2=2)
+        return found
 
     def remove(self, units: np.ndarray) -> None:
-        """W ← W − W_u (P_uu)⁻¹ P_u, and P ← P − P_·u (P_uu)⁻¹ P_u·, with the columns gone."""
+        """W ← W − W_u (P_uu)⁻¹ P_u·, so G ← G − A S − (A S)ᵀ, S = (P_uu)⁻¹ P_u·, A = G_·u − ½ Sᵀ G_uu; and P ← P − P_·u S."""
         own = np.concatenate([self.channels[int(unit)] for unit in units])
         if not len(own):
             return
         rows = self.inverse[own]
-        spread = np.linalg.solve(rows[:, own], rows)  # (P_uu)⁻¹ P_u·
-        half = self.gram[:, own] @ spread
-        self.gram += spread.T @ self.gram[np.ix_(own, own)] @ spread - half - half.T
+        spread = np.linalg.solve(rows[:, own], rows)
+        change = (self.gram[:, own] - 0.5 * spread.T @ self.gram[np.ix_(own, own)]) @ spread
+        self.gram -= change
+        self.gram -= change.T
         self.inverse -= rows.T @ spread
+
+    def shrink(self, left: np.ndarray) -> None:
+        """Cut away what belongs to units that are gone, where that is much. Channels of other groups stay."""
+        kept = np.ones(len(self.inverse), bool)
+        for unit in np.setdiff1d(np.arange(len(self.channels)), left):
+            kept[self.channels[int(unit)]] = False
+        if kept.mean() > SHRINK:
+            return
+        index = np.flatnonzero(kept)
+        self.inverse, self.gram = self.inverse[np.ix_(index, index)], self.gram[np.ix_(index, index)]
+        place = np.cumsum(kept) - 1
+        self.channels = [place[channels[kept[channels]]] for channels in self.channels]
 
 
 def reconstruction(group: Group, evidence: Evidence) -> np.ndarray | str:
@@ -75,6 +96,8 @@ def reconstruction(group: Group, evidence: Evidence) -> np.ndarray | str:
         for site in sites:
             site.remove(left[going])
         left = np.delete(left, going)
+        for site in sites:
+            site.shrink(left)
     return scores
 
 
