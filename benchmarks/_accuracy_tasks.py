@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import netwright as nw
-from benchmarks.finetune import RECIPES, Arrays
+from benchmarks.finetune import RECIPES, Arrays, Recipe
 from benchmarks.zoo import Feeds, TrainedModel, ZooModel, open_session, zoo
 from benchmarks.zoo.assets import asset
 from benchmarks.zoo.minilm import REQUIREMENT
@@ -34,6 +34,7 @@ class Task:
         example: inputs by argument name.
         dynamic: names of dynamic dimensions by input.
         labelled: training rows with `labels`; None where there are none.
+        moved: whether training moves them about, as images.
         metrics: which of the zoo's metrics are shown; the first counts.
         calibration: batches, and rows of each.
         layers: of the module, those whose outputs can go without pruning what a norm averages over; None where no norm does.
@@ -47,6 +48,7 @@ class Task:
     metrics: tuple[str, ...]
     calibration: tuple[int, int]
     layers: Callable[[nn.Module], list[nn.Module]] | None = None
+    moved: bool = False
 
     @cached_property
     def program(self) -> Program:
@@ -61,6 +63,12 @@ class Task:
         """Calibration batches, none of which is scored."""
         count, batch = self.calibration
         return self.model.feeds(count, batch=batch, seed=seed)
+
+    def batches(self, steps: int, seed: int) -> Callable[[], Iterator[Feeds]]:
+        """Training batches of 64 rows, the same for the same seed."""
+        assert self.labelled is not None, "asked for with labels only"
+        recipe = Recipe(self.labelled, steps, 64, 0.0, self.moved)
+        return lambda: recipe.batches(seed, labelled=True)
 
     def score(self, program: Program) -> dict[str, float]:
         """The metrics, as ONNX Runtime runs the program's file; of the text model on a third of its sentences."""
@@ -90,7 +98,9 @@ def task(name: str) -> Task:
         return _minilm(model)
     assert isinstance(model, TorchModel), "the CNNs of the zoo are modules"
     made = model.trace()
-    return Task(model, model.module, made.inputs, made.dynamic, _labelled(model), (model.primary,), (8, 64))
+    metrics = ("uci_digits", "mnist") if name == "digit_cnn" else (model.primary,)
+    moved = name in RECIPES and RECIPES[name].moved
+    return Task(model, model.module, made.inputs, made.dynamic, _labelled(model), metrics, (8, 64), moved=moved)
 
 
 class SentenceEncoder(nn.Module):
