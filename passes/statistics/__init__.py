@@ -1,9 +1,9 @@
 """What passes learn from running a model: second moments of activations, streamed, and the rows that layers see."""
 
-from netwright.passes.statistics.feeds import feeds_of, pieces, places
+from netwright.passes.statistics.feeds import Repeated, feeds_of, pieces, places
 from netwright.passes.statistics.layers import LinearLayer, constant_root, layer_of
 from netwright.passes.statistics.moments import Moments
 from netwright.passes.statistics.positive import solve_positive
 from netwright.passes.statistics.windows import Window
 
-__all__ = ["LinearLayer", "Moments", "Window", "constant_root", "feeds_of", "layer_of", "pieces", "places", "solve_positive"]
+__all__ = ["LinearLayer", "Moments", "Repeated", "Window", "constant_root", "feeds_of", "layer_of", "pieces", "places", "solve_positive"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,71 @@ if TYPE_CHECKING:
     from netwright.passes.context import Feeds
 
 
+REPEATED_BYTES = 1 << 28
+"""How much data is kept in memory to go through it again."""
+
+
 def feeds_of(program: Program, batches: Iterable[Feeds]) -> Iterator[dict[str, np.ndarray]]:
     """The batches without what is no input of the program (labels)."""
     names = frozenset(value.name for value in program.inputs)
     return ({name: array for name, array in batch.items() if name in names} for batch in batches)
+
+
+class Repeated:
+    """Data that is the same every time that it is gone through, even where its source shuffles.
+
+    What fits into `REPEATED_BYTES` is kept; of more, a later pass that differs from the first is refused.
+
+    Args:
+        program: whose inputs the data fits; labels are left out.
+        batches: the data.
+
+    Raises:
+        DataError: while iterating: the data holds no batch, or differs from what it was.
+    """
+
+    def __init__(self, program: Program, batches: Iterable[Feeds]) -> None:
+        self._program = program
+        self._batches = batches
+        self._kept: list[dict[str, np.ndarray]] | None = None
+        self._digests: list[bytes] = []
+
+    def __len__(self) -> int:
+        """How many batches there are; goes through them once where that was not done before."""
+        return len(self._digests) or sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        first, kept, used, count = not self._digests, list[dict[str, np.ndarray]](), 0, 0
+        for feeds in feeds_of(self._program, self._batches):
+            digest = _digest(feeds)
+            if first:
+                self._digests.append(digest)
+                used += sum(array.nbytes for array in feeds.values())
+                if used <= REPEATED_BYTES:
+                    kept.append({name: np.array(array) for name, array in feeds.items()})
+            elif count >= len(self._digests) or self._digests[count] != digest:
+                raise DataError(
+                    "The data is not the same every time that it is gone through.",
+                    place=f"batch {count}",
+                    remedy="Give a list, or a loader that does not shuffle.",
+                )
+            count += 1
+            yield feeds
+        if not count:
+            raise DataError("The data holds no batch.", place="data", remedy="Give at least one.")
+        if first and len(kept) == count:
+            self._kept = kept
+
+
+def _digest(feeds: Feeds) -> bytes:
+    made = hashlib.blake2b(digest_size=16)
+    for name in sorted(feeds):
+        made.update(f"{name}{feeds[name].shape}{feeds[name].dtype}".encode())
+        made.update(repr(feeds[name].tolist()).encode() if feeds[name].dtype == object else feeds[name].tobytes())
+    return made.digest()
 
 
 def pieces(program: Program, batches: Iterable[Feeds], *, rows: int, most: int, seed: int) -> list[dict[str, np.ndarray]]:

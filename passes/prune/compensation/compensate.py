@@ -11,12 +11,13 @@ from netwright.ir.coupling import coupling
 from netwright.ir.editor import Editor
 from netwright.passes.base import Proposals
 from netwright.passes.prune.compensation.find import find_sites
-from netwright.passes.prune.compensation.fitting import count_batches, fit, observe
+from netwright.passes.prune.compensation.fitting import fit, observe
 from netwright.passes.prune.compensation.prefix import Prefix
 from netwright.passes.prune.compensation.site import Site
 from netwright.passes.prune.compensation.solve import Solution
 from netwright.passes.prune.compensation.stages import spans, stages
 from netwright.passes.rewrite import Miss, Rewrite
+from netwright.passes.statistics import Repeated
 
 if TYPE_CHECKING:
     from netwright.ir.program import Program
@@ -67,11 +68,16 @@ def solve_anew(before: Program, program: Program, sites: Sequence[Site], context
         program: as it is now; each stage sees what the ones before made of it.
         sites: layers of it.
         context: has calibration data and an executor.
+
+    Raises:
+        DataError: the data holds no batch, or differs from one pass to the next.
     """
-    batches = count_batches(context) if sites else 0
-    prefix = Prefix(context)
+    assert context.calibration is not None, "compensation is asked for only with data"
+    assert context.executor is not None, "and with an executor"
+    data = Repeated(before, context.calibration)
+    prefix = Prefix(data, context.executor)
     for span in spans(stages(before, program, sites)):
-        targets = observe(before, [site for stage in span for site in stage.sites], context, batches)
+        targets = observe(before, [site for stage in span for site in stage.sites], data, context.executor, context.seed)
         for stage in span:
             own, targets = targets[: len(stage.sites)], targets[len(stage.sites) :]
             for site, solutions in zip(stage.sites, list(fit(program, stage, own, prefix)), strict=True):
@@ -91,6 +97,8 @@ def _proposal(site: Site, solutions: Sequence[Solution]) -> Rewrite | Miss:
     before, after = (
         float(np.sqrt(np.mean(np.square(errors)))) for errors in zip(*((one.before, one.after) for one in solutions), strict=True)
     )
+    if not np.isfinite(before):
+        return Miss("left as pruning made it: what it sees or makes of the calibration data is not finite", site.name)
     numbers = f"error on held-out rows {before:.3f} → {after:.3f} of what varies"
     if after > before * LEAST_GAIN:
         return Miss(f"left as pruning made it: solved anew it would gain nothing ({numbers})", site.name)

@@ -12,11 +12,11 @@ from netwright.passes.prune.compensation.prefix import Prefix
 from netwright.passes.prune.compensation.site import HELD_ROWS, Site
 from netwright.passes.prune.compensation.solve import Held, Solution, solve
 from netwright.passes.prune.compensation.stages import Stage
-from netwright.passes.statistics import Moments, feeds_of, places
+from netwright.passes.statistics import Moments, Repeated, places
 
 if TYPE_CHECKING:
     from netwright.ir.program import Program
-    from netwright.passes.context import Context
+    from netwright.passes.context import Executor
 
 FOLDS = 5
 """One batch in so many is held out; of fewer batches, that share of every one's rows."""
@@ -51,21 +51,15 @@ class _Collected:
     target: list[np.ndarray] = field(default_factory=list[np.ndarray])
 
 
-def count_batches(context: Context) -> int:
-    """How many batches of calibration data there are; goes through it once."""
-    return sum(1 for _ in context.calibration or ())
-
-
-def observe(before: Program, sites: Sequence[Site], context: Context, batches: int) -> list[list[Wanted]]:
+def observe(before: Program, sites: Sequence[Site], data: Repeated, executor: Executor, seed: int) -> list[list[Wanted]]:
     """What the program before made of a sample of rows: for each site, batch by batch. Goes through the data once."""
     found: list[list[Wanted]] = [[] for _ in sites]
     wanted = list(dict.fromkeys(name for site in sites for name in site.wanted_old))
-    assert context.calibration is not None, "compensation is asked for only with data"
-    assert context.executor is not None, "and with an executor"
-    for index, feeds in enumerate(feeds_of(before, context.calibration)):
-        old = context.executor.run(before, feeds, wanted)
+    batches = len(data)
+    for index, feeds in enumerate(data):
+        old = executor.run(before, feeds, wanted)
         for site, into in zip(sites, found, strict=True):
-            into.append(_choose(site, old, index, batches, context.seed))
+            into.append(_choose(site, old, index, batches, seed))
     return found
 
 
@@ -84,7 +78,7 @@ def fit(program: Program, stage: Stage, targets: Sequence[list[Wanted]], prefix:
     for found in prefix.runs(program, wanted, stage.border):
         for site, queue, into in zip(sites, targets, collected, strict=True):
             choice = queue.pop(0)
-            x, now = site.rows(found, np.concatenate([choice.fit, choice.held]))
+            x, now = (_at_least_float32(part) for part in site.rows(found, np.concatenate([choice.fit, choice.held])))
             residual, split = choice.target - now, len(choice.fit)
             for block, moments in enumerate(into.fit):
                 moments.add(x[block, :split], residual[block, :split])
@@ -109,7 +103,11 @@ def _choose(site: Site, old: dict[str, np.ndarray], index: int, batches: int, se
         border = count - max(1, count // FOLDS)
         fit = places(border, -(-site.fit_rows // batches), [seed, index])
         held = border + places(count - border, -(-HELD_ROWS // batches), [seed, index])
-    return Wanted(fit, held, np.array(site.target(old, np.concatenate([fit, held]))))
+    return Wanted(fit, held, _at_least_float32(np.array(site.target(old, np.concatenate([fit, held])))))
+
+
+def _at_least_float32(array: np.ndarray) -> np.ndarray:
+    return array if array.dtype == np.float64 else array.astype(np.float32, copy=False)
 
 
 def _solve(site: Site, block: int, into: _Collected) -> Solution:

@@ -45,7 +45,7 @@ class Solution:
     Attributes:
         delta: to its matrix, [targets, features].
         shift: to its bias, [targets].
-        before, after: relative error on held-out rows, without and with it.
+        before, after: relative error on held-out rows, without and with it; infinite where rows are not finite.
     """
 
     delta: np.ndarray
@@ -70,6 +70,8 @@ def solve(
         free: elements of ΔM that may differ from zero, bool [targets, features]; all where not given.
     """
     before = _error(held, held.residual, metric)
+    if not (np.isfinite(before) and np.isfinite(fit.second).all() and np.isfinite(fit.cross).all()):
+        return Solution(np.zeros((fit.targets, fit.features)), np.zeros(fit.targets), np.inf, np.inf)
     best, chosen = before, (None, False)
     for with_constant in {"free": (True,), "none": (False,), "costly": (False, True)}[constant]:
         error, ridge = _best_ridge(fit, held, metric, with_constant, free)

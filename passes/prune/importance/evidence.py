@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netwright.ir.coupling.group import Group, Slice
-from netwright.ir.errors import ContractError, UnsupportedModelError
+from netwright.ir.errors import ContractError, DataError, UnsupportedModelError
 from netwright.ir.program import array
 from netwright.passes.prune.importance.attention import Attention, Projection, attentions
 from netwright.passes.prune.importance.consumers import Consumer, consumers_of
@@ -228,8 +228,12 @@ class Evidence:
     def _runs(self, names: Sequence[str]) -> Iterator[Mapping[str, np.ndarray]]:
         if self.context.calibration is None:
             raise _missing("calibration data", "calibration=")
+        empty = True
         for feeds in feeds_of(self.program, self.context.calibration):
+            empty = False
             yield self._executor.run(self.program, feeds, names)
+        if empty:
+            raise DataError("The calibration data holds no batch.", place="calibration", remedy="Give at least one.")
 
     @property
     def _executor(self) -> Executor:

@@ -10,6 +10,7 @@ import pytest
 from netwright.backends.onnxruntime import OrtExecutor
 from netwright.ir import Program, array
 from netwright.ir.coupling import coupling
+from netwright.ir.errors import DataError
 from netwright.passes import Context, run
 from netwright.passes.prune import Prune
 from netwright.passes.prune.compensation import prefix, stages
@@ -19,7 +20,7 @@ from netwright.passes.prune.compensation.patches import PatchSite
 from netwright.passes.prune.compensation.site import Site
 from netwright.passes.prune.compensation.solve import Held, solve
 from netwright.passes.rewrite import Miss
-from netwright.passes.statistics import Moments
+from netwright.passes.statistics import Moments, feeds
 from tests.models.registry import SMALL_MODELS, traced
 from tests.passes.programs import program_of
 from tests.passes.prune.compensation.support import HEAD, batches, drawn, error, outputs, reasons, solved, without
@@ -219,7 +220,7 @@ def test_consumers_inside_branches_are_named() -> None:
         }}""",
         drawn(0, w1=(5, 6), w2=(6, 3), w3=(6, 3)),
     )
-    rows = [{**feeds, "c": np.array(True)} for feeds in batches((32, 5))]
+    rows = [{**row, "c": np.array(True)} for row in batches((32, 5))]
     found = reasons(without(program, [1], rows))
     assert found["u"].startswith("left as removal made it: MatMul inside a subgraph or function reads %w2; only Conv")
 
@@ -242,8 +243,8 @@ def test_a_bias_that_others_read_is_theirs_still() -> None:
     )
     outcome = without(program, [1], batches((64, 5)))
     assert solved(outcome) == ["y"]
-    feeds = batches((8, 5), 1, seed=9)[0]
-    was, now = (OrtExecutor().run(one, feeds, ["z"])["z"] for one in (program, outcome.program))
+    row = batches((8, 5), 1, seed=9)[0]
+    was, now = (OrtExecutor().run(one, row, ["z"])["z"] for one in (program, outcome.program))
     np.testing.assert_array_equal(was, now)
     own, theirs = (array(node.inputs[1]) for node in outcome.program.nodes("Add"))
     assert own is not None
@@ -300,3 +301,53 @@ def test_traced_networks_with_batch_norms() -> None:
 
 def _sites(found: Iterable[Site | Miss]) -> Iterator[Site]:
     return (site for site in found if isinstance(site, Site))
+
+
+class Shuffled:
+    """A loader that shuffles."""
+
+    def __init__(self, data: Sequence[Mapping[str, np.ndarray]]) -> None:
+        self._data = list(data)
+        self._rng = np.random.default_rng(0)
+        self.passes = 0
+
+    def __iter__(self) -> Iterator[Mapping[str, np.ndarray]]:
+        self.passes += 1
+        return iter([self._data[int(at)] for at in self._rng.permutation(len(self._data))])
+
+
+def test_loaders_that_shuffle_are_gone_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    program, loader = residual_net(), Shuffled(batches((64, 5)))
+    made_up = without(program, [1], loader)  # type: ignore[arg-type]
+    assert loader.passes == 1
+    assert error(made_up.program, program, batches((64, 5), 1, seed=99)[0]) < 5e-3
+    monkeypatch.setattr(feeds, "REPEATED_BYTES", 0)
+    with pytest.raises(DataError, match=r"not the same every time that it is gone through. \(at batch \d+\)"):
+        without(program, [1], Shuffled(batches((64, 5))))  # type: ignore[arg-type]
+    assert "g" in solved(without(program, [1], batches((64, 5)))), "what does not shuffle may be larger"
+
+
+def test_no_batch_is_an_error() -> None:
+    with pytest.raises(DataError, match="no batch"):
+        without(residual_net(), [1], [])
+
+
+def test_what_is_not_finite_is_left_alone() -> None:
+    rows = batches((64, 5))
+    rows[0]["x"][0, 0] = np.inf
+    found = reasons(without(residual_net(), [1], rows))
+    assert found["f"] == "left as pruning made it: what it sees or makes of the calibration data is not finite"
+
+
+def test_half_precision() -> None:
+    program = residual_net()
+    half = program_of(
+        f"{HEAD}\nhalf (float16[N, 5] x, WEIGHTS) => (float16[N, 5] y)\n"
+        "{ h0 = MatMul (x, a1)\nh = Relu (h0)\nk0 = MatMul (h, a2)\ny = Add (k0, b) }",
+        {**{name: weight(program, name).astype(np.float16) for name in ("a1", "a2")}, "b": np.zeros(5, np.float16)},
+    )
+    rows = [{"x": one["x"].astype(np.float16)} for one in batches((64, 5))]
+    made_up = without(half, [1], rows)
+    assert solved(made_up) == ["y"]
+    assert all(weight(made_up.program, name).dtype == np.float16 for name in ("a1", "a2", "b"))
+    assert error(made_up.program, half, rows[0]) < 0.8 * error(without(half, [1], None).program, half, rows[0])
