@@ -11,8 +11,8 @@ import numpy as np
 from netwright.ir.coupling.group import Group, Slice
 from netwright.ir.errors import ContractError, DataError, UnsupportedModelError
 from netwright.ir.program import array
-from netwright.passes.prune.importance.attention import Attention, Projection, attentions
 from netwright.passes.prune.importance.consumers import Consumer, consumers_of
+from netwright.passes.prune.importance.heads import Attention, Projection, attentions
 from netwright.passes.statistics import Moments, feeds_of, pieces
 
 if TYPE_CHECKING:
