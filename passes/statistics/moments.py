@@ -49,12 +49,13 @@ class Moments:
         for start in range(0, len(x), step):
             rows = x[start : start + step].astype(np.float64)
             self.count += len(rows)
-            self.total += rows.sum(axis=0)
-            self.second += rows.T @ rows
-            if y is not None:
-                wanted = y[start : start + step].astype(np.float64)
-                self.target_total += wanted.sum(axis=0)
-                self.cross += wanted.T @ rows
+            with np.errstate(invalid="ignore", over="ignore"):  # rows that are not finite show in the sums
+                self.total += rows.sum(axis=0)
+                self.second += rows.T @ rows
+                if y is not None:
+                    wanted = y[start : start + step].astype(np.float64)
+                    self.target_total += wanted.sum(axis=0)
+                    self.cross += wanted.T @ rows
 
     @property
     def mean(self) -> np.ndarray:
