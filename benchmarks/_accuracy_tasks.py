@@ -50,6 +50,11 @@ class Task:
     layers: Callable[[nn.Module], list[nn.Module]] | None = None
     moved: bool = False
 
+    @property
+    def is_text(self) -> bool:
+        """True of models with norms over features."""
+        return self.layers is not None
+
     @cached_property
     def program(self) -> Program:
         """The module's trace: batch norms unfolded, as training wants them."""
