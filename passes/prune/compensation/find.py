@@ -13,9 +13,9 @@ from netwright.ir.opinfo import int_attr, is_float, is_standard
 from netwright.ir.opinfo import site as site_name
 from netwright.ir.program import Program, constant
 from netwright.passes.prune.compensation.mixing import MixSite
-from netwright.passes.prune.compensation.patches import WIDEST, PatchSite
-from netwright.passes.prune.compensation.places import bias_place
-from netwright.passes.prune.compensation.site import Site
+from netwright.passes.refit.bias import bias_place
+from netwright.passes.refit.patches import WIDEST, PatchSite
+from netwright.passes.refit.site import Site
 from netwright.passes.rewrite import Miss
 from netwright.passes.statistics import LinearLayer, layer_of
 

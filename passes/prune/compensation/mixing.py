@@ -14,9 +14,9 @@ import onnx_ir
 
 from netwright.ir.editor import Editor
 from netwright.ir.program import array
-from netwright.passes.prune.compensation.places import BiasPlace
-from netwright.passes.prune.compensation.site import Found, Site
-from netwright.passes.prune.compensation.solve import Constant
+from netwright.passes.refit.bias import BiasPlace
+from netwright.passes.refit.site import Found, Site
+from netwright.passes.refit.solve import Constant
 
 
 @dataclass(frozen=True, slots=True, eq=False)

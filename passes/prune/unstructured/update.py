@@ -17,10 +17,10 @@ import numpy as np
 
 from netwright.ir.zeros import with_kept_zeros
 from netwright.passes.base import Proposals
-from netwright.passes.prune.compensation.compensate import solve_anew
-from netwright.passes.prune.compensation.patches import WIDEST, PatchSite
-from netwright.passes.prune.compensation.places import bias_place
 from netwright.passes.prune.unstructured.sites import SparseSite, sites_by_name
+from netwright.passes.refit import solve_anew
+from netwright.passes.refit.bias import bias_place
+from netwright.passes.refit.patches import WIDEST, PatchSite
 from netwright.passes.rewrite import Miss
 
 if TYPE_CHECKING:

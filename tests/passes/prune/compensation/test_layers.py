@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from netwright.ir import Program
-from netwright.passes.prune.compensation import find, patches
+from netwright.passes.prune.compensation import find
+from netwright.passes.refit import patches
 from tests.passes.programs import program_of
 from tests.passes.prune.compensation.support import HEAD, batches, drawn, error, solved, without
 

@@ -13,12 +13,12 @@ from netwright.ir.coupling import coupling
 from netwright.ir.errors import DataError
 from netwright.passes import Context, run
 from netwright.passes.prune import Prune
-from netwright.passes.prune.compensation import prefix, stages
 from netwright.passes.prune.compensation.compensate import removed_units
 from netwright.passes.prune.compensation.find import find_sites
-from netwright.passes.prune.compensation.patches import PatchSite
-from netwright.passes.prune.compensation.site import Site
-from netwright.passes.prune.compensation.solve import Held, solve
+from netwright.passes.refit import prefix, stages
+from netwright.passes.refit.patches import PatchSite
+from netwright.passes.refit.site import Site
+from netwright.passes.refit.solve import Held, solve
 from netwright.passes.rewrite import Miss
 from netwright.passes.statistics import Moments, feeds
 from tests.models.registry import SMALL_MODELS, traced

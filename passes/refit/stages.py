@@ -12,7 +12,7 @@ import onnx_ir
 from netwright.ir.opinfo import float_attr, int_attr, is_standard, subgraphs
 from netwright.ir.program import Program, array, constant
 from netwright.ir.shapes import same_shape
-from netwright.passes.prune.compensation.site import Site
+from netwright.passes.refit.site import Site
 from netwright.passes.simplify.match import only_reader, other_input, reader
 
 STAGES = 32

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netwright.passes.prune.compensation.prefix import Prefix
-from netwright.passes.prune.compensation.site import HELD_ROWS, Site
-from netwright.passes.prune.compensation.solve import Held, Solution, solve
-from netwright.passes.prune.compensation.stages import Stage
+from netwright.passes.refit.prefix import Prefix
+from netwright.passes.refit.site import HELD_ROWS, Site
+from netwright.passes.refit.solve import Held, Solution, solve
+from netwright.passes.refit.stages import Stage
 from netwright.passes.statistics import Moments, Repeated, places
 
 if TYPE_CHECKING:

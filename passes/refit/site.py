@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.editor import Editor
-from netwright.passes.prune.compensation.solve import Constant
+from netwright.passes.refit.solve import Constant
 
 Found = Mapping[str, np.ndarray]
 """Values of one run, by name."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from netwright.ir.editor import Editor
-from netwright.passes.prune.compensation.places import BiasPlace
-from netwright.passes.prune.compensation.site import Found, Site
-from netwright.passes.prune.compensation.solve import Constant
+from netwright.passes.refit.bias import BiasPlace
+from netwright.passes.refit.site import Found, Site
+from netwright.passes.refit.solve import Constant
 from netwright.passes.statistics import LinearLayer
 
 WIDEST = 4096
