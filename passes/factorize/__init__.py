@@ -1,0 +1,1 @@
+"""`factorize`: operators with a weight become several thin ones."""

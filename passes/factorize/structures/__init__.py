@@ -1,0 +1,1 @@
+"""Decompositions of operators: numbers in, numbers out."""
