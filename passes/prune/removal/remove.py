@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir
@@ -10,21 +10,20 @@ import onnx_ir
 from netwright.ir import shapes
 from netwright.ir.coupling.analysis import Partition, partition_inner, partition_outer
 from netwright.ir.coupling.axes import Tracked
-from netwright.ir.coupling.group import Group, Role
+from netwright.ir.coupling.group import Group
 from netwright.ir.coupling.rules.table import integers
 from netwright.ir.dims import Dim, shape_of
 from netwright.ir.editor import Editor
 from netwright.ir.errors import PlanError
 from netwright.ir.maps import Mapped, Take
-from netwright.ir.opinfo import is_integer, site, subgraphs
+from netwright.ir.opinfo import is_integer
 from netwright.ir.program import Program, array, constant
 from netwright.ir.shapes import static_shape
 from netwright.passes.base import Proposals
-from netwright.passes.prune.removal.consumers import ends, fold
+from netwright.passes.prune.removal.exactness import judge
 from netwright.passes.prune.removal.mend import Change, mend_for
 from netwright.passes.prune.removal.mend.table import RemovalError
 from netwright.passes.prune.removal.state import State, expected_dims
-from netwright.passes.prune.removal.survivors import Survivors
 from netwright.passes.rewrite import Miss, Rewrite
 
 
@@ -85,7 +84,7 @@ def _phase(program: Program, partition: Partition, removed: Mapping[str, np.ndar
             yield Miss(f"not removed: {group.inexact}; approximate=True removes them all the same", site_of(group))
             continue
         removal = _Removal(state, group, removed[name])
-        reason = removal.obstacle()
+        reason = removal.obstacle
         if reason and not approximate:
             yield Miss(f"not removed: {reason}; approximate=True removes them all the same", site_of(group))
             continue
@@ -110,13 +109,17 @@ class _Removal:
         units = state.partition.units[group.name][numbers]
         self._gone = np.zeros(state.partition.traced.solved.count, dtype=bool)
         self._gone[units] = True
-        self._units = units
         candidates = dict.fromkeys((*(value for value, _ in state.partition.values[group.name]), *state.added_values))
         self._values = [value for value in candidates if self._touches(value)]
         self._keys = list(dict.fromkeys((*(key for key, _ in state.partition.constants[group.name]), *state.added_constants)))
         self._nodes = self._around()
-        self._folds: list[Callable[[Editor], None]] = []
+        self._verdict = judge(state, group, units, self._nodes)
         self.anchor = self._nodes[0] if self._nodes else None
+
+    @property
+    def obstacle(self) -> str:
+        """Why the removal is not exact, as a sentence; empty where it is."""
+        return self._verdict.obstacle
 
     def _touches(self, value: onnx_ir.Value) -> bool:
         axes = self._state.values.get(value, ())
@@ -134,71 +137,10 @@ class _Removal:
         order = self._state.order
         return sorted(found, key=lambda node: order.get(node, len(order)))
 
-    # ---- exactness -------------------------------------------------------------------------------------------------
-
-    def obstacle(self) -> str:
-        """Why the removal is not exact, as a sentence; empty where it is. Notes what must be folded into biases."""
-        survivors = Survivors(self._state, self._units, self._role)
-        inside = {inner for node in self._nodes for _, body in subgraphs(node) for inner in body.all_nodes()}
-        reasons: list[str] = []
-        for node in self._nodes:
-            if node not in inside:  # those inside are visited from the node that holds them
-                survivors.visit(node)
-        for node in self._nodes:
-            for found in ends(node):
-                reason = self._end(survivors, node, found.axes)
-                if reason:
-                    reasons.append(reason)
-        return reasons[0] if reasons else ""
-
-    def _end(self, survivors: Survivors, node: onnx_ir.Node, axes: Sequence[tuple[onnx_ir.Value, int]]) -> str:
-        """What becomes of the constants at an axis that a node sums over."""
-        if self._group.kind == "heads" and len(node.inputs) > 1 and constant(node.inputs[1]) is not None:
-            return ""  # a head is made zero where it is heard, too
-        columns: list[np.ndarray] = []
-        indices = np.zeros(0, dtype=np.int64)
-        for value, axis in axes:
-            known = self._state.values.get(value, ())
-            tracked = known[axis] if axis < len(known) else None
-            if not isinstance(tracked, Tracked):
-                continue
-            units = self._state.units(tracked)
-            indices = np.flatnonzero(self._gone[units])
-            if len(indices) == 0:
-                return ""
-            by_unit = np.full(len(self._gone), np.nan)
-            by_unit[self._units] = survivors.of(value, node)
-            columns.append(by_unit[units[indices]])
-        if not columns:
-            return ""
-        if np.any([column == 0 for column in columns], axis=0).all():
-            return ""
-        left = columns[0]
-        if len(columns) > 1 or np.isnan(left).any():
-            return f"what {node.op_type} at %{site(node)} sums over is not zero where its units are"
-        done = fold(self._state, node, left, indices)
-        if isinstance(done, str):
-            return f"zero has become {float(left[left != 0][0]):.4g} before {node.op_type} at %{site(node)}, and {done}"
-        self._folds.append(done)
-        return ""
-
-    def _role(self, value: onnx_ir.Value, node: onnx_ir.Node, axis: int) -> Role:
-        key = self._state.key(value, node)
-        if key in self._state.added_constants:
-            return "shift"
-        return self._roles.get((key, axis), "other")
-
-    @property
-    def _roles(self) -> dict[tuple[tuple[onnx_ir.Value, onnx_ir.Node | None], int], Role]:
-        places = self._state.partition.constants[self._group.name]
-        return {place: found.role for place, found in zip(places, self._group.slices, strict=True)}
-
-    # ---- the change ------------------------------------------------------------------------------------------------
-
     def change(self, editor: Editor) -> None:
         """Slice, mend, check."""
         state, gone = self._state, self._gone
-        for folded in self._folds:
+        for folded in self._verdict.folds:
             folded(editor)
         dims = {value: expected_dims(value, state.values[value], state.without(state.values[value], gone)) for value in self._values}
         change = Change(state, gone, editor, dims)
@@ -207,8 +149,9 @@ class _Removal:
             _record(editor, value, value.name or "", state, state.values[value], gone)
             if value.producer() is None or value.is_graph_input():
                 editor.set_type(value, shape=onnx_ir.Shape(wanted))
-        pinned = {node: known for node in self._follow() if (known := _number(node)) is not None}
-        for node in self._follow():
+        following = self._following()
+        pinned = {node: known for node in following if (known := _number(node)) is not None}
+        for node in following:
             if node in pinned:
                 _pin(editor, node, pinned[node])
             mend = mend_for(node)
@@ -250,7 +193,7 @@ class _Removal:
                     editor.set_input(use.node, use.idx, fresh)
             state.move(key, fresh)
 
-    def _follow(self) -> Iterator[onnx_ir.Node]:
+    def _following(self) -> list[onnx_ir.Node]:
         """The nodes around what changes, and those that compute with its shape, in order."""
         found = dict.fromkeys(self._nodes)
         stack = [node for node in self._nodes if node.op_type in ("Shape", "Size")]
@@ -264,7 +207,7 @@ class _Removal:
                         found[use.node] = None
                         stack.append(use.node)
         order = self._state.order
-        yield from sorted(found, key=lambda node: order.get(node, len(order)))
+        return sorted(found, key=lambda node: order.get(node, len(order)))
 
     def _infer(self, editor: Editor, node: onnx_ir.Node, dims: Mapping[onnx_ir.Value, tuple[Dim, ...]]) -> None:
         """Infer what comes out, and hold it against what must."""

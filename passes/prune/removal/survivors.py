@@ -6,17 +6,19 @@ goes into the consumer's bias; others make it depend on what is not removed, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import onnx_ir
 
-from netwright.ir.coupling.axes import Tracked
+from netwright.ir.coupling.axes import Axis, Tracked
 from netwright.ir.coupling.group import PRODUCING, Role
 from netwright.ir.coupling.rules.recurrent import is_zero
-from netwright.ir.opinfo import ELEMENTWISE, ELEMENTWISE_BINARY, ELEMENTWISE_UNARY, ELEMENTWISE_VARIADIC, int_attr, subgraphs
+from netwright.ir.coupling.rules.table import given, needed
+from netwright.ir.opinfo import ELEMENTWISE, ELEMENTWISE_BINARY, ELEMENTWISE_UNARY, ELEMENTWISE_VARIADIC, float_attr, int_attr, subgraphs
 from netwright.ir.program import array, constant
+from netwright.passes.prune.removal.ends import ends
 from netwright.passes.simplify.evaluate import EvaluationError, evaluate
 
 if TYPE_CHECKING:
@@ -25,21 +27,21 @@ if TYPE_CHECKING:
 Constants: TypeAlias = np.ndarray
 """For each removed unit what a value holds along it, float64; NaN where that is no constant."""
 
-_ZERO = frozenset(
-    """Conv ConvTranspose Gemm BatchNormalization InstanceNormalization GroupNormalization LayerNormalization RMSNormalization
-    SimplifiedLayerNormalization LpNormalization LRN RotaryEmbedding""".split()  # noqa: SIM905
+_NORMS = frozenset(
+    """BatchNormalization GroupNormalization InstanceNormalization LayerNormalization RMSNormalization
+    SimplifiedLayerNormalization""".split()  # noqa: SIM905
 )
-"""What makes a unit zero if its weights are, or if it comes in as zero."""
+"""What scales and shifts a unit."""
 
 _KEEP = frozenset(
     """Concat Split Slice Transpose Reshape Flatten Squeeze Unsqueeze Expand Tile Identity Dropout MaxPool GlobalAveragePool GlobalMaxPool
-    Resize Upsample DepthToSpace SpaceToDepth ReduceMean ReduceMax ReduceMin Cast GatherElements""".split()  # noqa: SIM905
+    Resize Upsample DepthToSpace SpaceToDepth ReduceMean ReduceMax ReduceMin Cast Gather GatherElements GatherND""".split()  # noqa: SIM905
 )
 """What moves or repeats numbers, or takes the mean or the extreme of equal ones."""
 
 _KEEP_ZERO = frozenset(
     """AveragePool LpPool GlobalLpPool ReduceSum ReduceL1 ReduceL2 ReduceSumSquare Pad CenterCropPad GridSample RoiAlign MaxRoiPool
-    MeanVarianceNormalization ReduceProd""".split()  # noqa: SIM905
+    LRN LpNormalization MeanVarianceNormalization ReduceProd RotaryEmbedding""".split()  # noqa: SIM905
 )
 """What makes zeros of zeros, and something else of other constants."""
 
@@ -70,14 +72,20 @@ class Survivors:
             return self._weight(value, node)
         return np.full(len(self._removed), np.nan)
 
-    def has(self, value: onnx_ir.Value, node: onnx_ir.Node) -> np.ndarray:
-        """Which removed units a value has along some axis, bool."""
+    def has(self, value: onnx_ir.Value, node: onnx_ir.Node, among: Collection[int] | None = None) -> np.ndarray:
+        """Which removed units a value has along some axis, `among` these where given; bool."""
         found = np.zeros(len(self._removed), dtype=bool)
-        for axis in self._axes(value, node):
-            if isinstance(axis, Tracked):
+        for index, axis in enumerate(self.axes(value, node)):
+            if isinstance(axis, Tracked) and (among is None or index in among):
                 places = self._place[self._state.units(axis)]
                 found[places[places >= 0]] = True
         return found
+
+    def axes(self, value: onnx_ir.Value, node: onnx_ir.Node) -> Sequence[Axis]:
+        """The axes of a value that a node reads or makes."""
+        if constant(value) is not None:
+            return self._state.constants.get(self._state.key(value, node), ())
+        return self._state.values.get(value, ())
 
     def visit(self, node: onnx_ir.Node) -> None:
         """Work out what the node's outputs hold."""
@@ -86,11 +94,6 @@ class Survivors:
             self._known[output] = result
 
     # ---- inner workings --------------------------------------------------------------------------------------------
-
-    def _axes(self, value: onnx_ir.Value, node: onnx_ir.Node) -> Sequence[object]:
-        if constant(value) is not None:
-            return self._state.constants.get(self._state.key(value, node), ())
-        return self._state.values.get(value, ())
 
     def _weight(self, value: onnx_ir.Value, node: onnx_ir.Node) -> Constants:
         """Weights that make units are zero along removed ones; other constants are what they are, where that is one number."""
@@ -106,13 +109,12 @@ class Survivors:
         unknown = np.full(len(self._removed), np.nan)
         if subgraphs(node):
             return self._held(node)
-        if node.op_type in _ZERO:
-            return np.zeros(len(self._removed))
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm"):
+            return self._layer(node)
+        if node.op_type in _NORMS:
+            return self._norm(node)
         if node.op_type in ("LSTM", "GRU", "RNN"):
             return self._recurrent(node)
-        if node.op_type in ("Gather", "GatherND"):
-            table = node.inputs[0]
-            return np.zeros(len(self._removed)) if table is None or constant(table) is not None else self._joined(node)
         if node.op_type in _KEEP and not (node.op_type == "Cast" and node.domain):
             return self._joined(node)
         if node.op_type == "AveragePool" and not int_attr(node, "count_include_pad", 0):
@@ -180,13 +182,45 @@ class Survivors:
             return _apply(node, given, self._state.program.opset)
         return np.full(len(self._removed), np.nan)
 
+    def _zero(self, value: onnx_ir.Value, node: onnx_ir.Node, among: Collection[int] | None = None) -> np.ndarray:
+        """Which removed units a value has, `among` these axes, and is zero along; bool."""
+        return self.has(value, node, among) & (self.of(value, node) == 0)
+
     def _product(self, node: onnx_ir.Node) -> Constants:
         """Zero where a factor is zero along a unit that comes out; of attention, where the values are."""
         values = [value for value in node.inputs if value is not None]
         factors = values if node.op_type in ("MatMul", "Einsum") else values[2:3]
+        summed = {place for found in ends(node, self._state.mode) for place in found.axes}
         zero = np.zeros(len(self._removed), dtype=bool)
         for value in factors:
-            zero |= self.has(value, node) & (self.of(value, node) == 0)
+            zero |= self._zero(value, node, [axis for axis in range(len(self.axes(value, node))) if (value, axis) not in summed])
+        return np.where(zero, 0.0, np.nan)
+
+    def _layer(self, node: onnx_ir.Node) -> Constants:
+        """Zero where the weights that make a unit are; then its bias, which may be one number for all."""
+        x, weight, bias = needed(node), needed(node, 1), given(node, 2)
+        if node.op_type == "Gemm":
+            rows, columns = (1 if int_attr(node, "transA", 0) else 0), (0 if int_attr(node, "transB", 0) else 1)
+        else:
+            rows, columns = 0, (1 if node.op_type == "ConvTranspose" else 0)
+        zero = self._zero(x, node, (rows,)) | self._zero(weight, node, (columns,))
+        if bias is None:
+            return np.where(zero, 0.0, np.nan)
+        number = _single(bias)
+        added = np.where(self.has(bias, node), self.of(bias, node), np.nan if number is None else number)
+        return np.where(zero, added * float_attr(node, "beta", 1.0), np.nan)
+
+    def _norm(self, node: onnx_ir.Node) -> Constants:
+        """Zero where scale and shift are; without a shift, also where the unit is zero and is normed on its own."""
+        x, scale, shift = needed(node), needed(node, 1), given(node, 2)
+        alone = range(len(self.axes(x, node)))
+        if node.op_type == "LayerNormalization":
+            alone = range(int_attr(node, "axis", -1) % len(alone))
+        elif node.op_type in ("BatchNormalization", "GroupNormalization"):
+            alone = ()
+        zero = self._zero(scale, node) | self._zero(x, node, alone)
+        if shift is not None:
+            zero &= self._zero(shift, node) | (~self.has(shift, node) & is_zero(shift))
         return np.where(zero, 0.0, np.nan)
 
     def _softmax(self, node: onnx_ir.Node) -> Constants:
@@ -194,7 +228,7 @@ class Survivors:
         value = node.inputs[0]
         found = np.full(len(self._removed), np.nan)
         if value is not None:
-            axis = self._axes(value, node)[int_attr(node, "axis", -1)]
+            axis = self.axes(value, node)[int_attr(node, "axis", -1)]
             if isinstance(axis, Tracked):
                 places = self._place[self._state.units(axis)]
                 found[places[places >= 0]] = 0.0
@@ -205,7 +239,7 @@ class Survivors:
         return np.full(len(self._removed), float(tensor.reshape(-1)[0]))
 
     def _held(self, node: onnx_ir.Node) -> Constants:
-        """What a node with graphs inside gives: what all their results agree on; carried values begin as they come in."""
+        """What a node with graphs inside gives: what all their results agree on; carried values must stay as they come in."""
         results: list[Constants] = []
         for _, body in subgraphs(node):
             outer = node.inputs[len(node.inputs) - len(body.inputs) :]
@@ -214,10 +248,32 @@ class Survivors:
                     self._known[formal] = self.of(value, node)
             for inner in body:
                 self.visit(inner)
+            if self._carry(node, body):
+                for inner in body:
+                    self.visit(inner)
             for output in body.outputs:
                 has = self.has(output, node)
                 results.append(np.where(has, self.of(output, node), 0.0))
         return np.where(np.all([found == 0 for found in results], axis=0), 0.0, np.nan) if results else np.zeros(len(self._removed))
+
+    def _carry(self, node: onnx_ir.Node, body: onnx_ir.Graph) -> bool:
+        """Forget what carried values hold where a round changes it; True where one did."""
+        changed = False
+        for formal, result in _carried(node, body):
+            before = self.of(formal, node)
+            kept = np.where(self.has(formal, node) & ~(before == self.of(result, node)), np.nan, before)
+            changed |= not np.array_equal(kept, before, equal_nan=True)
+            self._known[formal] = kept
+        return changed
+
+
+def _carried(node: onnx_ir.Node, body: onnx_ir.Graph) -> Iterator[tuple[onnx_ir.Value, onnx_ir.Value]]:
+    """What goes into each round, and what the one before it gave for that."""
+    if node.op_type == "Loop":
+        yield from zip(body.inputs[2:], body.outputs[1:], strict=False)
+    elif node.op_type == "Scan":
+        states = len(body.inputs) - int_attr(node, "num_scan_inputs", 0)
+        yield from zip(body.inputs[:states], body.outputs[:states], strict=False)
 
 
 def _single(value: onnx_ir.Value) -> float | None:

@@ -1,55 +1,21 @@
-"""Where units end: the axes that a node sums over, and what becomes of constants there."""
+"""What becomes of constants where units end: they go into a bias."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir
 
 from netwright.ir.coupling.axes import Axis, Tracked
-from netwright.ir.coupling.rules.reducing import reduced_axes
-from netwright.ir.dims import shape_of
 from netwright.ir.editor import Editor
 from netwright.ir.maps import Affine, Mapped
 from netwright.ir.opinfo import int_attr, ints_attr, site
-from netwright.ir.program import array, constant
+from netwright.ir.program import array
 
 if TYPE_CHECKING:
     from netwright.passes.prune.removal.state import State
-
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """Axes of a node's inputs that it sums over together; a zero in one of them is enough."""
-
-    axes: tuple[tuple[onnx_ir.Value, int], ...]
-
-
-def ends(node: onnx_ir.Node) -> list[Ends]:
-    """The axes that a node sums over, of activations."""
-    kind = node.op_type
-    if kind in ("Conv", "ConvTranspose"):
-        return _some(node, ((0, 1),)) if int_attr(node, "group", 1) == 1 else []
-    if kind == "MatMul":
-        ranks = [len(shape_of(value) or ()) for value in node.inputs]
-        return _some(node, ((0, ranks[0] - 1), (1, max(ranks[1] - 2, 0))))
-    if kind == "Gemm":
-        return _some(node, ((0, 0 if int_attr(node, "transA", 0) else 1), (1, 1 if int_attr(node, "transB", 0) else 0)))
-    if kind in ("LSTM", "GRU", "RNN"):
-        return _some(node, ((0, 2),))
-    if kind.startswith("Reduce"):
-        rank = len(shape_of(node.inputs[0]) or ())
-        return [Ends(found.axes) for axis in sorted(reduced_axes(node, rank) or ()) for found in _some(node, ((0, axis),))]
-    return []
-
-
-def _some(node: onnx_ir.Node, places: tuple[tuple[int, int], ...]) -> list[Ends]:
-    values = [(node.inputs[number], axis) for number, axis in places]
-    found = tuple((value, axis) for value, axis in values if value is not None and constant(value) is None)
-    return [Ends(found)] if found else []
 
 
 def fold(state: State, node: onnx_ir.Node, sums: np.ndarray, indices: np.ndarray) -> Callable[[Editor], None] | str:
@@ -65,6 +31,8 @@ def fold(state: State, node: onnx_ir.Node, sums: np.ndarray, indices: np.ndarray
     if weight is None:
         return f"{node.op_type} at %{site(node)} would need them in a bias"
     if node.op_type == "Conv":
+        if (groups := int_attr(node, "group", 1)) != 1:
+            return f"Conv at %{site(node)} works on {groups} groups of channels"
         if any(ints_attr(node, "pads")) or node.attributes.get("auto_pad") is not None:
             return f"Conv at %{site(node)} pads its input with zeros, not with that constant"
         added = np.tensordot(sums, weight[:, indices].reshape(weight.shape[0], len(indices), -1).sum(axis=2), axes=(0, 1))
