@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import ml_dtypes
 import numpy as np
 import onnx_ir
 
@@ -12,9 +13,6 @@ from netwright.ir.coupling.axes import Tracked
 from netwright.ir.coupling.group import PRODUCING
 from netwright.ir.opinfo import int_attr
 from netwright.ir.program import Program, array
-
-_NO_SHARE = -1e30
-"""What is added to a router's score so that its expert has no share, in float32 and wider."""
 
 _ROLES_OF_HEADS = PRODUCING | {"in"}
 """A query head without queries still looks at everything alike where it shares keys and values: what it says must not be heard either."""
@@ -87,7 +85,9 @@ def _close_shares(program: Program, partition: Partition, gone: np.ndarray) -> N
         axis = axes[place] if axes else None
         if x is None or not isinstance(axis, Tracked) or not gone[unit_of[axis.labels]].any():
             continue
-        closed = np.where(gone[unit_of[axis.labels]], _NO_SHARE, 0.0).astype(np.float32)
+        dtype = x.dtype.numpy() if x.dtype is not None else np.dtype(np.float32)
+        least = ml_dtypes.finfo(dtype).min / 2  # half of it, so that a score below zero does not make it infinite
+        closed = np.where(gone[unit_of[axis.labels]], least, 0.0).astype(dtype)
         shape = [1] * len(axes)
         shape[place] = len(closed)
         with program.edit(at=node) as editor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,7 @@ class Graph:
     weights: dict[str, tuple[int, ...]]
     feeds: dict[str, tuple[int, ...]]
     groups: dict[str, tuple[str, int]]
-    integers: dict[str, tuple[int | float, ...] | int] | None = None
+    integers: Mapping[str, tuple[int | float | tuple[int, ...], ...] | int] | None = None
 
     def program(self) -> Program:
         """The program, its weights drawn."""

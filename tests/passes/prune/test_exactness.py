@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import onnx_ir
 import pytest
 
 from netwright.ir.coupling import coupling
@@ -187,8 +188,8 @@ def test_what_equals_the_masked_model_goes(name: str) -> None:
 def test_an_operator_that_takes_units_in_and_gives_none_must_get_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever an operator does that is not known here: zeros may go, constants may not."""
 
-    def total(walk: Walk, node: object) -> None:
-        walk.set(node.outputs[0], (Fixed("it is the batch"), Fixed("it has the fixed size 2")))  # pyright: ignore
+    def total(walk: Walk, node: onnx_ir.Node) -> None:
+        walk.set(node.outputs[0], (Fixed("it is the batch"), Fixed("it has the fixed size 2")))
 
     monkeypatch.setitem(table.RULES, ("some", "Total"), total)
     for body, refused in (("r = Relu(a)", False), ("r = Sigmoid(a)", True)):

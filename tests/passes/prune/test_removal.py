@@ -180,3 +180,20 @@ def test_the_masked_model_leaves_the_original_alone() -> None:
     assert before is not None
     feeds = GRAPHS["one vector, many readers"].inputs()
     assert not np.allclose(_EXECUTOR.run(program, feeds)["y"], _EXECUTOR.run(changed, feeds)["y"])
+
+
+@pytest.mark.parametrize(("code", "dtype"), [("float16", np.float16), ("double", np.float64)])
+def test_experts_of_other_widths_get_no_share(code: str, dtype: type[np.floating]) -> None:
+    graph = GRAPHS["experts"]
+    rng = np.random.default_rng(0)
+    drawn = {name: (rng.normal(size=shape) * 0.5).astype(dtype) for name, shape in graph.weights.items()}
+    given = {name: np.asarray(values, dtype=np.int64) for name, values in (graph.integers or {}).items()}
+    program = program_of(graph.text.replace("float[", f"{code}["), {**drawn, **given})
+    zeroed = masked(program, {"s:experts": [1]})
+    verify(zeroed)
+    smaller, misses = without(program, {"s:experts": [1]})
+    assert not misses
+    feeds = {name: value.astype(dtype) for name, value in graph.inputs().items()}
+    wanted, found = _EXECUTOR.run(zeroed, feeds)["y"], _EXECUTOR.run(smaller, feeds)["y"]
+    assert np.isfinite(wanted).all()
+    np.testing.assert_allclose(found, wanted, atol=4 * float(np.finfo(dtype).eps) * float(np.abs(wanted).max()))
