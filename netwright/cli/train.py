@@ -31,6 +31,9 @@ def train(
     schedule: Annotated[str, typer.Option(help="constant, linear, cosine.")] = "cosine",
     warmup: Annotated[float, typer.Option(help="Below 1 a share of the steps, else a number of steps.")] = 0.05,
     weight_decay: Annotated[float | None, typer.Option(help="Of tensors of rank 2 and more.")] = None,
+    product_decay: Annotated[
+        bool, typer.Option("--product-decay/--factor-decay", help="Decay the product of factored weights, or each factor.")
+    ] = True,
     clip: Annotated[float, typer.Option(help="Largest norm of the gradient; 0 for any.")] = 1.0,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Rows to a batch and process; 32 where not given.")] = None,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches to a step.")] = 1,
@@ -86,6 +89,7 @@ def train(
             schedule=schedule,
             warmup=warmup,
             weight_decay=weight_decay,
+            product_decay=product_decay,
             clip=clip or None,
             batch_size=batch_size,
             accumulate=accumulate,

@@ -28,6 +28,8 @@ class TrainingPass(RewritePass):
     """Steps in which the learning rate grows: below 1 a share of all, else a number."""
     weight_decay: float | None = None
     """Weight decay of tensors of rank 2 and more; the optimizer's default where not given."""
+    product_decay: bool = True
+    """Weight decay of factored weights acts on their product, not on each factor."""
     clip: float | None = 1.0
     """Largest norm of the whole gradient."""
     batch_size: int | None = None
@@ -69,6 +71,7 @@ class TrainingPass(RewritePass):
             schedule=self.schedule,
             warmup=self.warmup,
             weight_decay=self.weight_decay,
+            product_decay=self.product_decay,
             clip=self.clip,
             batch_size=self.batch_size,
             accumulate=self.accumulate,

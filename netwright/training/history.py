@@ -19,6 +19,7 @@ class History:
         scores: by epoch, higher is better: the first before any training, the last at the end. Empty where there was no metric.
         best: position in `scores` of the epoch whose weights are the result; None without a metric.
         stopped_early: True when patience ended the run.
+        decayed_products: of how many chains of factors weight decay acted on the product, and not on each factor.
     """
 
     losses: tuple[float, ...] = ()
@@ -26,6 +27,7 @@ class History:
     scores: tuple[float, ...] = ()
     best: int | None = None
     stopped_early: bool = False
+    decayed_products: int = 0
 
     @property
     def steps(self) -> int:
@@ -41,4 +43,5 @@ class History:
             "scores": list(self.scores),
             "best": self.best,
             "stopped_early": self.stopped_early,
+            "decayed_products": self.decayed_products,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -16,7 +16,7 @@ from netwright.training.errors import CheckpointError, TrainingError, TrainingIn
 from netwright.training.extra import require_extra
 from netwright.training.history import HISTORY
 from netwright.training.interrupts import StopRequest, stop_requests
-from netwright.training.optimizers import Settling, make_optimizer
+from netwright.training.optimizers import Settling, decay_of_products, make_optimizer
 from netwright.training.progress import TrainingProgress, training_progress
 from netwright.training.randomness import seeded, with_own_draws
 from netwright.training.run_state import RunState, check_same_run
@@ -106,7 +106,7 @@ class _Run:
         if self.state.stale():
             set_tensors(module, self.state.best_weights)
         product = self.objective.product()
-        product.resources[HISTORY] = self.state.history()
+        product.resources[HISTORY] = replace(self.state.history(), decayed_products=len(self.stepper.products.products))
         return product
 
     # ---- beginning -----------------------------------------------------------------------------------------------
@@ -120,14 +120,15 @@ class _Run:
             prepared = module
         else:
             prepared = cast("torch.nn.Module", self.accelerator.prepare_model(module))
-        self.optimizer = make_optimizer(module, self.objective.program, self.total, self.options)
+        products = decay_of_products(module, self.objective.program, self.options)
+        self.optimizer = make_optimizer(module, self.objective.program, self.total, self.options, products)
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
         if saved is not None:
             self.state = restore(saved, self.optimizer, self.accelerator)
         wrapped = self.accelerator.prepare_optimizer(self.optimizer)
         zeros = KeptZeros.of(module, self.objective.program)
-        self.stepper = Stepper(self.objective, prepared, wrapped, self.accelerator, self.options, zeros)
+        self.stepper = Stepper(self.objective, prepared, wrapped, self.accelerator, self.options, zeros, products)
 
     def _open_folder(self) -> Snapshot | None:
         """Open the folder of checkpoints, if any, and find the one to go on from."""

@@ -14,8 +14,10 @@ from netwright.backends.torch import binding_of
 from netwright.backends.torch.binding import KEY
 from netwright.ir.program import Program
 from netwright.training.errors import TrainingError
+from netwright.training.factors import factor_chains
 from netwright.training.optimizer_settings import SETTINGS
 from netwright.training.options import TrainOptions
+from netwright.training.product_decay import ProductDecay, product_decay
 
 Groups: TypeAlias = list[dict[str, object]]
 
@@ -32,11 +34,13 @@ class OptimizerEntry:
             step (three times as fast on the CPU).
         lr: the learning rate where none is given; meant for weights that are trained already.
         weight_decay: where none is given.
+        decays_gradient: weight decay is part of the gradient, and not apart from it.
     """
 
     build: Callable[[Groups, float, bool], torch.optim.Optimizer]
     lr: float
     weight_decay: float = 0.0
+    decays_gradient: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +67,20 @@ class OptimizerTask:
 
     def program_names(self) -> dict[str, str]:
         """For each parameter the name of the initializer that it stands for; its own where it stands for none."""
-        names = {name: name for name in self.parameters}
-        for path, part in cast("Iterable[tuple[str, torch.nn.Module]]", self.module.named_modules()):
-            if not isinstance(part, fx.GraphModule) or KEY not in part.meta:
-                continue
-            for key, bound in binding_of(part).tensors.items():
-                name = f"{path}.{key}" if path else key
-                if name in names:
-                    names[name] = bound.value
-        return names
+        return program_names(self.module, self.parameters)
+
+
+def program_names(module: torch.nn.Module, parameters: Iterable[str]) -> dict[str, str]:
+    """For each parameter of a module the name of the initializer that it stands for; its own where it stands for none."""
+    names = {name: name for name in parameters}
+    for path, part in cast("Iterable[tuple[str, torch.nn.Module]]", module.named_modules()):
+        if not isinstance(part, fx.GraphModule) or KEY not in part.meta:
+            continue
+        for key, bound in binding_of(part).tensors.items():
+            name = f"{path}.{key}" if path else key
+            if name in names:
+                names[name] = bound.value
+    return names
 
 
 @runtime_checkable
@@ -86,7 +95,9 @@ class Settling(Protocol):
 
 OPTIMIZERS: Mapping[str, OptimizerEntry] = MappingProxyType(
     {
-        "adamw": OptimizerEntry(lambda groups, lr, fused: torch.optim.AdamW(groups, lr=lr, fused=fused), lr=2e-4, weight_decay=0.01),
+        "adamw": OptimizerEntry(
+            lambda groups, lr, fused: torch.optim.AdamW(groups, lr=lr, fused=fused), lr=2e-4, weight_decay=0.01, decays_gradient=False
+        ),
         "adam": OptimizerEntry(lambda groups, lr, fused: torch.optim.Adam(groups, lr=lr, fused=fused), lr=2e-4),
         "sgd": OptimizerEntry(lambda groups, lr, fused: torch.optim.SGD(groups, lr=lr, momentum=0.9, fused=fused), lr=1e-2),
         "rmsprop": OptimizerEntry(lambda groups, lr, fused: torch.optim.RMSprop(groups, lr=lr), lr=2e-4),
@@ -95,7 +106,9 @@ OPTIMIZERS: Mapping[str, OptimizerEntry] = MappingProxyType(
 """By name; `sgd` has momentum 0.9. Those that make zeros have settings of their own: see `SETTINGS`."""
 
 
-def make_optimizer(module: torch.nn.Module, program: Program, steps: int, options: TrainOptions) -> torch.optim.Optimizer:
+def make_optimizer(
+    module: torch.nn.Module, program: Program, steps: int, options: TrainOptions, products: ProductDecay | None = None
+) -> torch.optim.Optimizer:
     """The optimizer that the options name, over the parameters that require a gradient.
 
     Weight decay is for tensors of rank 2 and more: biases, norms and scales are left alone (the usual practice; Loshchilov and
@@ -106,11 +119,12 @@ def make_optimizer(module: torch.nn.Module, program: Program, steps: int, option
         program: that it was made of.
         steps: how many there will be.
         options: of the run.
+        products: whose factors have no decay of their own; of built-in optimizers without settings.
 
     Raises:
         TrainingError: no optimizer of this name, or no parameter to train.
     """
-    named = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    named = _trained(module)
     trained = list(named.values())
     if not trained:
         raise TrainingError(
@@ -130,13 +144,37 @@ def make_optimizer(module: torch.nn.Module, program: Program, steps: int, option
         )
     decay = entry.weight_decay if options.weight_decay is None else options.weight_decay
     fused = not options.shard and all(parameter.is_floating_point() and parameter.device.type in _FUSED for parameter in trained)
-    return entry.build(decayed(trained, decay), entry.lr if options.lr is None else options.lr, fused)
+    factors = frozenset[torch.nn.Parameter]() if products is None else products.parameters
+    return entry.build(decayed(trained, decay, factors), entry.lr if options.lr is None else options.lr, fused)
 
 
-def decayed(trained: list[torch.nn.Parameter], decay: float) -> Groups:
-    """Parameter groups: tensors of rank 2 and more with weight decay, others without."""
+def decay_of_products(module: torch.nn.Module, program: Program, options: TrainOptions) -> ProductDecay:
+    """The weight decay of factored weights, which then is no factor's own; of none where the options or the optimizer do not have it.
+
+    Args:
+        module: that is trained.
+        program: that it was made of, whose chains of factors are looked for.
+        options: of the run.
+    """
+    entry = OPTIMIZERS.get(options.optimizer) if isinstance(options.optimizer, str) else None
+    if entry is None or not options.product_decay:
+        return ProductDecay()
+    rate = entry.weight_decay if options.weight_decay is None else options.weight_decay
+    if not rate:
+        return ProductDecay()
+    trained = _trained(module)
+    parameters = {value: trained[name] for name, value in program_names(module, trained).items()}
+    return product_decay(factor_chains(program), parameters, rate, in_gradient=entry.decays_gradient)
+
+
+def decayed(trained: list[torch.nn.Parameter], decay: float, apart: frozenset[torch.nn.Parameter] = frozenset()) -> Groups:
+    """Parameter groups: tensors of rank 2 and more with weight decay, others without, as are those whose decay comes from elsewhere."""
     groups: Groups = [
-        {"params": [parameter for parameter in trained if parameter.ndim >= 2], "weight_decay": decay},
-        {"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": 0.0},
+        {"params": [parameter for parameter in trained if parameter.ndim >= 2 and parameter not in apart], "weight_decay": decay},
+        {"params": [parameter for parameter in trained if parameter.ndim < 2 or parameter in apart], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def _trained(module: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}

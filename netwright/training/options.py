@@ -41,6 +41,7 @@ class TrainOptions:
         schedule: `constant`, `linear` or `cosine` (to zero), or a function from (step, steps) to a factor.
         warmup: below 1 a share of the steps, else a number of steps, in which the learning rate grows from nearly zero.
         weight_decay: of tensors of rank 2 and more (biases, norms and scales have none); the optimizer's default where not given.
+        product_decay: of weights that are a product of factors (as `factorize` writes them), decay the product, not each factor.
         clip: the largest norm of the whole gradient; a longer one is scaled down. None leaves gradients as they are.
         batch_size: rows to a batch and process, for arrays that hold everything (32 where not given); items of lists and streams
             are batches as they are, and are cut where it is given.
@@ -67,6 +68,7 @@ class TrainOptions:
     schedule: ScheduleLike = "cosine"
     warmup: float = 0.05
     weight_decay: float | None = None
+    product_decay: bool = True
     clip: float | None = 1.0
     batch_size: int | None = None
     accumulate: int = 1
@@ -132,6 +134,7 @@ class TrainOptions:
             "schedule": _named(self.schedule),
             "warmup": self.warmup,
             "weight_decay": self.weight_decay,
+            "product_decay": self.product_decay,
             "clip": self.clip,
             "batch_size": self.batch_size,
             "accumulate": self.accumulate,

@@ -136,4 +136,5 @@ def _tensors(program: Program) -> Iterable[tuple[str, onnx_ir.TensorProtocol]]:
 
 def _why(history: History, count: int) -> str:
     first, last = (sum(part) / len(part) for part in (history.losses[:16], history.losses[-16:]))
-    return f"{history.steps} steps of training set {count} tensors; loss {first:.4g} at first, {last:.4g} at last"
+    decay = f"; weight decay on the products of {history.decayed_products} chains of factors" if history.decayed_products else ""
+    return f"{history.steps} steps of training set {count} tensors; loss {first:.4g} at first, {last:.4g} at last{decay}"

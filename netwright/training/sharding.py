@@ -56,15 +56,19 @@ def split_state(state: Mapping[str, object], optimizer: torch.optim.Optimizer) -
     """An optimizer's state of whole tensors, its tensors split as the parameters are that they belong to."""
     parameters = [parameter for group in optimizer.param_groups for parameter in cast("list[torch.nn.Parameter]", group["params"])]
     entries = cast("dict[int, dict[str, object]]", state["state"])
-    split = {index: {name: _split_like(value, parameters[index]) for name, value in entry.items()} for index, entry in entries.items()}
+    split = {
+        index: {name: split_like(value, parameters[index]) if isinstance(value, torch.Tensor) else value for name, value in entry.items()}
+        for index, entry in entries.items()
+    }
     return {**state, "state": split}
 
 
-def _split_like(value: object, parameter: torch.Tensor) -> object:
-    if isinstance(parameter, DTensor) and isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+def split_like(tensor: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """A whole tensor, split as a parameter of the same shape is; as it is where that is whole, or has another shape."""
+    if isinstance(parameter, DTensor) and tensor.shape == parameter.shape:
         mesh = parameter.device_mesh
-        return distribute_tensor(value.to(mesh.device_type), mesh, parameter.placements)
-    return value
+        return distribute_tensor(tensor.to(mesh.device_type), mesh, parameter.placements)
+    return tensor
 
 
 def _put(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter) -> None:

@@ -66,6 +66,7 @@ class Stage:
         schedule: of the learning rate.
         warmup: of the learning rate.
         weight_decay: of tensors of rank 2 and more.
+        product_decay: of the product of factors, not of each.
         clip: largest norm of the gradient.
         batch_size: rows to a batch.
         accumulate: batches to a step.
@@ -92,6 +93,7 @@ class Stage:
     schedule: ScheduleLike | None = None
     warmup: float | None = None
     weight_decay: float | None = None
+    product_decay: bool | None = None
     clip: float | None = None
     batch_size: int | None = None
     accumulate: int | None = None

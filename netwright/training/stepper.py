@@ -17,6 +17,7 @@ from netwright.files import write_arrays
 from netwright.training.diagnose import first_not_finite
 from netwright.training.errors import TrainingError
 from netwright.training.processes import mean_over_processes
+from netwright.training.product_decay import ProductDecay
 from netwright.training.randomness import generator_states, set_generator_states
 from netwright.training.sharding import whole
 from netwright.training.zeros import KeptZeros
@@ -68,6 +69,7 @@ class Stepper:
         accelerator: of the run.
         options: of the run.
         zeros: what is to stay zero.
+        products: whose weight decay acts on them, and not on their factors.
     """
 
     objective: Objective
@@ -76,6 +78,7 @@ class Stepper:
     accelerator: Accelerator
     options: TrainOptions
     zeros: KeptZeros
+    products: ProductDecay
 
     def step(self, parts: tuple[Part, ...], number: int, factor: float, stop: StopRequest) -> StepResult:
         """Make one step.
@@ -103,6 +106,7 @@ class Stepper:
             raise self._not_finite(micros, number)
         self.zeros.still()
         self._clip(number)
+        self._decay_products()
         self.optimizer.step()
         self.zeros.restore()
         return StepResult(loss, dict(zip(names, own, strict=True)), any_asked > 0)
@@ -140,6 +144,13 @@ class Stepper:
             place=f"step {number}",
             remedy="Look for a square root or a division at zero in the loss or the model.",
         )
+
+    def _decay_products(self) -> None:
+        if not self.products.products:
+            return
+        if self.products.in_gradient and self.options.clip is None:
+            self.accelerator.unscale_gradients()  # of float16; clipping has done so
+        self.products.apply(self.optimizer.param_groups[0]["lr"])
 
     def _not_finite(self, micros: list[_Micro], number: int) -> TrainingError:
         failing = next((micro for micro in micros if not bool(torch.isfinite(micro.total))), None)

@@ -38,6 +38,7 @@ def train(
     schedule: ScheduleLike = "cosine",
     warmup: float = 0.05,
     weight_decay: float | None = None,
+    product_decay: bool = True,
     clip: float | None = 1.0,
     batch_size: int | None = None,
     accumulate: int = 1,
@@ -83,6 +84,7 @@ def train(
         schedule: `constant`, `linear`, `cosine`, or a function from (step, steps) to a factor.
         warmup: below 1 a share of the steps, else a number of steps.
         weight_decay: of tensors of rank 2 and more.
+        product_decay: of weights that are a product of factors, decay the product, not each factor.
         clip: largest norm of the whole gradient; None for any.
         batch_size: rows to a batch and process.
         accumulate: batches to a step.
@@ -128,6 +130,7 @@ def train(
         schedule=schedule,
         warmup=warmup,
         weight_decay=weight_decay,
+        product_decay=product_decay,
         clip=clip,
         batch_size=batch_size,
         accumulate=accumulate,

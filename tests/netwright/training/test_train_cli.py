@@ -56,7 +56,7 @@ def test_train_writes_the_model_and_its_history(command: Command, place: Path) -
     code, text, _ = command("train", place / "model.onnx", *arguments, "--metric", "accuracy", "--validation", place / "rows.npz", "--json")
     assert code == 0
     report = json.loads(text)
-    assert set(report) == {"model", "output", "steps", "losses", "parts", "scores", "best", "stopped_early"}
+    assert set(report) == {"model", "output", "steps", "losses", "parts", "scores", "best", "stopped_early", "decayed_products"}
     assert (report["steps"], len(report["scores"]), report["output"]) == (160, 21, str(place / "out.onnx"))
     assert accuracy(nw.load(place / "out.onnx"), ROWS) == pytest.approx(max(report["scores"]))
     assert max(report["scores"]) > 0.9
