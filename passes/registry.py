@@ -20,7 +20,9 @@ GROUP = "netwright.passes"
 BUILTIN: Mapping[str, str] = MappingProxyType(
     {
         "simplify": "netwright.passes.simplify:Simplify",
+        "merge": "netwright.passes.merge:Merge",
         "prune": "netwright.passes.prune:Prune",
+        "factorize": "netwright.passes.factorize:Factorize",
         "quantize": "netwright.passes.quantize:Quantize",
     }
 )

@@ -1,0 +1,179 @@
+"""Rule: linear operators one after the other become one (or fewer)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx_ir
+
+from netwright.ir.editor import Editor
+from netwright.ir.program import Program
+from netwright.passes.merge.building import Result, build, end_of, result_of
+from netwright.passes.merge.chains import Chain, chain_at, merged_form, merged_numbers
+from netwright.passes.merge.forms.base import sizes
+from netwright.passes.merge.links import Link
+from netwright.passes.merge.naming import mapped, product_name, put_weight
+from netwright.passes.merge.ownership import freed, owner_of, readers_of
+from netwright.passes.merge.partition import Partition, Segment, merged, partition, whole
+from netwright.passes.merge.policy import Measure, Policy, not_faster, not_smaller
+from netwright.passes.rewrite import Miss, Rewrite, site_of
+from netwright.passes.rules import Match
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """A segment of a chain, with what takes its place."""
+
+    segment: Segment
+    result: Result
+    name: str
+
+
+def multiply(policy: Policy) -> Match:
+    """The rule, under a policy; it looks at the last operator of a chain."""
+
+    def match(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | None:
+        chain = chain_at(node)
+        if chain is None:
+            return None
+        if len(chain.links) < 2:
+            return Miss(f"kept as factors: {chain.blocked}", site_of(node)) if chain.blocked else None
+        reason = policy.excluded([name for link in chain.links for name in link.names])
+        if reason:
+            return Miss(reason, site_of(node))
+        chains = same_products(chain)
+        counted = freed_by(chains)
+        found = _decide(policy, program, chain, counted)
+        if isinstance(found, str):
+            return Miss(found, site_of(node))
+        steps = steps_of(chain, found)
+        overflow = next((step.result.overflow for step in steps if step.result.overflow), "")
+        if overflow:
+            return Miss(f"kept as factors: {overflow}", site_of(node))
+        why = "; ".join(_why(chain, step) for step in steps)
+        return Rewrite.edit(site_of(node), why, lambda editor: carry_out(editor, chains, steps), anchor=node)
+
+    return match
+
+
+def same_products(chain: Chain) -> tuple[Chain, ...]:
+    """This chain and all others of the same weights: tied layers stay tied."""
+    found = {chain.last.node: chain}
+    owners = {owner_of(weight) for weight in chain.weights}
+    for reader in readers_of(chain.last.weight) if len(owners) == 1 else ():
+        other = None if reader is None or reader in found else chain_at(reader)
+        if other is not None and chain.same_weights(other):
+            found[other.last.node] = other
+    return tuple(found.values())
+
+
+def freed_by(chains: Sequence[Chain]) -> frozenset[onnx_ir.Value]:
+    """The weights that go if these chains do; one that stands in a chain twice stays, for part of the chain may."""
+    weights = chains[0].weights
+    once = [weight for weight in weights if weights.count(weight) == 1]
+    return freed(once, {node for chain in chains for node in chain.nodes})
+
+
+def _decide(policy: Policy, program: Program, chain: Chain, counted: frozenset[onnx_ir.Value]) -> Partition | str:
+    """How the chain is cut; or why it stays, as a sentence."""
+    smallest, fewest = (partition(chain, counted, smaller=smaller) for smaller in (True, False))
+    if not fewest.merges:
+        return _why_not(chain)
+    if policy.when == "always":
+        return fewest
+    if policy.when == "smaller":
+        return smallest if smallest.merges else _numbers(chain, fewest, counted)
+    tried: list[tuple[float, Partition]] = []
+    refusal = ""
+    for candidate in dict.fromkeys((fewest, smallest)):
+        if not candidate.merges:
+            continue
+        found = Measure(program, (chain.data,), chain.last.end, _change(candidate)).times(policy.timer)
+        if isinstance(found, str):
+            return f"kept as factors: {found}"
+        slower = not_faster(found, _sizes(chain))
+        refusal = refusal or slower
+        if not slower:
+            tried.append((found.after, candidate))
+    return min(tried, key=lambda one: one[0])[1] if tried else refusal
+
+
+def _why_not(chain: Chain) -> str:
+    reasons = (merged_form(chain.links[start : start + 2]) for start in range(len(chain.links) - 1))
+    reason = next(reason for reason in reasons if isinstance(reason, str))
+    return f"kept as factors: {_sizes(chain)}: {reason}"
+
+
+def _numbers(chain: Chain, fewest: Partition, counted: frozenset[onnx_ir.Value]) -> str:
+    shared = [link.name for link in chain.links if link.weight not in counted]
+    product = merged(chain, (0, len(chain.links)))
+    reason = not_smaller(whole(chain, counted), fewest.size if isinstance(product, str) else product, _sizes(chain))
+    beside = f" (%{', %'.join(dict.fromkeys(shared))} stays: others read it too)" if shared else ""
+    return f"{reason or f'kept as factors: {_sizes(chain)}'}{beside}"
+
+
+def _sizes(chain: Chain) -> str:
+    return sizes([link.form for link in chain.links])
+
+
+def _change(found: Partition):
+    def change(program: Program, node: onnx_ir.Node) -> None:
+        chain = chain_at(node)
+        assert chain is not None, "cut out with all its links"
+        with Editor(program, at=node) as editor:
+            carry_out(editor, (chain,), steps_of(chain, found))
+
+    return change
+
+
+def steps_of(chain: Chain, found: Partition) -> tuple[Step, ...]:
+    """The products of all segments that have several links."""
+    steps: list[Step] = []
+    for start, stop in found.segments:
+        if stop - start > 1:
+            links = segment_links(chain, (start, stop))
+            steps.append(Step((start, stop), product_of(links), product_name([link.name for link in links])))
+    return tuple(steps)
+
+
+def segment_links(chain: Chain, segment: Segment) -> tuple[Link, ...]:
+    """The links of a segment; the chain's last one with the bias behind it, where one from before goes into that."""
+    start, stop = segment
+    links = chain.links[start:stop]
+    return (*links[:-1], end_of(links, last=stop == len(chain.links)))
+
+
+def product_of(links: Sequence[Link]) -> Result:
+    """What takes the place of links that have a product."""
+    form = merged_form(links)
+    assert not isinstance(form, str), "decided on by its form"
+    numbers, bias = merged_numbers(links)
+    own = len(links[-1].nodes) > 1 or any(link.bias is not None for link in links[:-1])
+    return result_of(links, form, numbers, bias if own else None)
+
+
+def carry_out(editor: Editor, chains: Sequence[Chain], steps: Sequence[Step]) -> None:
+    """Put each segment's product in its place, in all chains of the same weights, which share it."""
+    made: dict[Segment, onnx_ir.Value] = {}
+    for chain in chains:
+        x = chain.data
+        done = 0
+        for step in steps:
+            start, stop = step.segment
+            links = segment_links(chain, step.segment)
+            x = x if start == done else chain.links[start - 1].end
+            end, done = links[-1], stop
+            editor.at(end.nodes[-1])
+            if step.segment not in made:
+                made[step.segment] = put_weight(editor, step.result.stored, step.result.dtype, step.name, owner_of(links[-1].weight))
+                editor.map(made[step.segment].name or "", mapped(links, turned=step.result.turned))
+            result = step.result if chain is chains[0] else product_of(links)
+            new = build(editor, result, x, made[step.segment], end)
+            editor.replace(end.end, new)
+            x = new
+
+
+def _why(chain: Chain, step: Step) -> str:
+    links = chain.links[slice(*step.segment)]
+    return f"{sizes([link.form for link in links])} multiplied into {step.result.form.describe()}, %{step.name}"
