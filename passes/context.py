@@ -52,10 +52,20 @@ class Gradients(Protocol):
 
 
 class Trainer(Protocol):
-    """Trains a program and returns the trained one."""
+    """Trains a program and returns the trained one, or a copy for a moment, to see how it does."""
 
     def train(self, program: Program, batches: Iterable[Feeds], *, loss: Loss, epochs: int, lr: float | None = None) -> Program:
         """A program of the same structure with trained weights."""
+        ...
+
+    def step_time(self, program: Program, batches: Iterable[Feeds], *, loss: Loss) -> float:
+        """Seconds of one optimizer step on these batches: the median of a few."""
+        ...
+
+    def trial(
+        self, program: Program, batches: Iterable[Feeds], *, loss: Loss, seconds: float, lr: float | None = None
+    ) -> tuple[float, int]:
+        """The mean loss of a copy that was trained for so many seconds, and the steps that took."""
         ...
 
 

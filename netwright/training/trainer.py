@@ -44,3 +44,20 @@ class TorchTrainer:
 
         objective = LabelledObjective(program, cast("LossLike", loss), train_norms=train_norms)
         return fit(objective, cast("DataLike", batches), options)
+
+    def step_time(self, program: Program, batches: Iterable[Feeds], *, loss: Loss) -> float:
+        """Seconds of one optimizer step; see `trials.step_time`."""
+        require_extra()
+        from netwright.training.trials import step_time
+
+        return step_time(program, batches, loss=cast("LossLike", loss), options=TrainOptions(seed=self.seed, threads=self.threads))
+
+    def trial(
+        self, program: Program, batches: Iterable[Feeds], *, loss: Loss, seconds: float, lr: float | None = None
+    ) -> tuple[float, int]:
+        """What a copy learns in a given time, as (mean loss, steps); see `trials.trial`."""
+        require_extra()
+        from netwright.training.trials import trial
+
+        options = TrainOptions(lr=lr, seed=self.seed, threads=self.threads)
+        return trial(program, batches, loss=cast("LossLike", loss), seconds=seconds, options=options)
