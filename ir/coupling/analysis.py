@@ -14,6 +14,7 @@ import onnx_ir
 
 from netwright.ir.cost.analysis import cost, sizes
 from netwright.ir.cost.bindings import default_bindings
+from netwright.ir.cost.params import parameter_elements
 from netwright.ir.coupling.axes import Tracked
 from netwright.ir.coupling.group import Coupling, Group, Kind, Role, Slice, ValueAxis
 from netwright.ir.coupling.units import Solved, components
@@ -173,7 +174,7 @@ def _partition(traced: Traced, mode: Mode, macs: Mapping[str, float]) -> Partiti
                 role = roles.of(value, reader, index, axis)
                 draft.slices.append(Slice(value.name or "", index, role, units, nodes))
                 draft.constant_places.append(((value, reader), index))
-                np.add.at(draft.params, units[units >= 0], tensor.size // len(units))
+                np.add.at(draft.params, units[units >= 0], (parameter_elements(value) or tensor.size) // len(units))
     for value, axes in found.values.items():
         for index, axis in enumerate(axes):
             if isinstance(axis, Tracked):

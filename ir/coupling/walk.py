@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.cost.analysis import module_of
+from netwright.ir.cost.params import parameter_elements
 from netwright.ir.coupling.axes import DYNAMIC, ONE, Axis, Fixed, Tracked
 from netwright.ir.coupling.group import Role
 from netwright.ir.coupling.units import Labels, Units
@@ -214,9 +215,7 @@ class Walk:
         for value in node.inputs:
             if value is not None and (value in self.values or constant(value) is not None):
                 self.freeze(self.axes(value, node), reason)
-        if node.op_type in _LAYERS and len(node.inputs) > 1 and node.inputs[1] is not None and self.is_weight(node.inputs[1]):
-            for axis in self.axes(node.inputs[1], node)[:1]:
-                self.make(axis, node)  # a group to be seen, with the reason, though nothing of it can go
+        self._show(node, reason)
         for value in node.outputs:
             self.set(value, self.fixed(value, reason))
         for _, body in subgraphs(node):
@@ -225,15 +224,36 @@ class Walk:
             for inner in body:
                 self.unknown(inner, f"it is inside {node.op_type} at %{site(node)}, where {why}")
 
+    def _show(self, node: onnx_ir.Node, reason: str) -> None:
+        """One group of the matrices that a node without a rule reads, to be seen with the reason, though nothing of it can go."""
+        found = [axis for value in dict.fromkeys(node.inputs) if value is not None and (axis := self._shown(value, node)) is not None]
+        if not found and _holds_weights(self.program.model.functions.get(node.op_identifier())):
+            found.append(Tracked(self.units.fresh(1)))
+        for axis in found:
+            self.freeze(axis, reason)
+            self.make(axis, node)
+            self.units.tie(axis.labels[:1], found[0].labels[:1])  # units that none can tell apart: one group
+
+    def _shown(self, value: onnx_ir.Value, node: onnx_ir.Node) -> Tracked | None:
+        """The axis along which a weight of two axes and more is shown; one of integers gets labels for it."""
+        if not self.is_weight(value) or len(shape_of(value) or ()) < 2:
+            return None
+        axes = self.axes(value, node)
+        tracked = next((axis for axis in axes if isinstance(axis, Tracked) and _is_range(axis.labels)), None)
+        tensor = constant(value)
+        if tracked is not None or tensor is None or not parameter_elements(value):
+            return tracked
+        sizes = tensor.shape.numpy()
+        place = next((index for index, axis in enumerate(axes) if axis is not ONE), 0)
+        fresh = Tracked(self.units.fresh(sizes[place]))
+        self.constants[constant_key(value, node)] = (*axes[:place], fresh, *axes[place + 1 :])
+        return fresh
+
     def _why(self, node: onnx_ir.Node) -> str:
-        """Why a node has no rule; what is inside a function is seen as one group that cannot go."""
-        if node.op_identifier() not in self.program.model.functions:
-            return "no rule is known for it"
-        reason = "a model-local function is looked into only once simplify has inlined it"
-        inside = Tracked(self.units.fresh(1))
-        self.freeze(inside, f"{node.op_type} at %{site(node)}: {reason}")
-        self.make(inside, node)
-        return reason
+        """Why a node has no rule."""
+        if node.op_identifier() in self.program.model.functions:
+            return "a model-local function is looked into only once simplify has inlined it"
+        return "no rule is known for it"
 
     def _note_derived(self, node: onnx_ir.Node) -> None:
         """Note what is computed from weights alone, and from numbers that follow from shapes (where to cut them, say)."""
@@ -244,7 +264,17 @@ class Walk:
             self.derived.update(node.outputs)
 
 
-_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN"})
+def _holds_weights(function: onnx_ir.Function | None) -> bool:
+    """True of functions with constants of two axes and more inside."""
+    if function is None:
+        return False
+    constants = (constant(node.outputs[0]) for node in function.all_nodes() if node.op_type == "Constant" and not node.domain)
+    return any(tensor is not None and len(tensor.shape) > 1 for tensor in constants)
+
+
+def _is_range(labels: Labels) -> bool:
+    """True of labels as they were given out, of which a node can be said to make them."""
+    return len(labels) > 0 and bool(np.all(np.diff(labels) == 1))
 
 
 def walk(program: Program, mode: Mode, banned: frozenset[tuple[str, int]] = frozenset()) -> Walk:

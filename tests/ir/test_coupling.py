@@ -9,7 +9,10 @@ import onnx_ir
 import pytest
 
 from netwright.ir import Program, shapes
+from netwright.ir.cost.params import parameter_elements
 from netwright.ir.coupling import Group, coupling
+from netwright.passes.context import Context
+from netwright.passes.prune import Prune
 
 _WEIGHTS: dict[str, tuple[int, ...]] = {
     "w": (5, 6),
@@ -88,6 +91,60 @@ def test_a_function_is_frozen_until_it_is_inlined() -> None:
     assert {"Twice at %b: a model-local function is looked into only once simplify has inlined it"} == {
         entry.frozen for entry in found.groups if entry.name in ("a", "b")
     }
+
+
+def test_weights_inside_a_function_are_one_group() -> None:
+    rest = (
+        '<domain: "local", opset_import: ["" : 23]>\nLayer (p) => (q) '
+        "{ w2 = Constant<value = float[2, 3] {1, 2, 3, 4, 5, 6}>()\nq = MatMul(p, w2) }"
+    )
+    found = group(program_of("a = MatMul(x, e)\ny = local.Layer(a)", rest=rest, domains=', "local" : 1'), "y")
+    assert found.frozen == "Layer at %y: a model-local function is looked into only once simplify has inlined it"
+
+
+WITHOUT_A_RULE: dict[str, tuple[str, set[str]]] = {
+    "packed attention": ("y = com.microsoft.Attention<num_heads=2>(x, p, c)", {"p"}),
+    "attention with a bias": ("a = MatMul(x, s)\ny = com.microsoft.MultiHeadAttention<num_heads=2>(a, a, a, c, z)", {"z"}),
+    "packed bits": ("y = com.microsoft.MatMulNBits<K=6, N=2, block_size=16>(x, i, f)", {"i"}),
+    "a product of integers": ("y = MatMulInteger(numbers8, j)", {"j"}),
+    "two weights": ("y = some.Thing(x, p, s)", {"p", "s"}),
+    "a weight that was turned": ("t = Transpose(s)\ny = some.Thing(x, t)", {"s"}),
+}
+"""A body whose last node has no rule, and the weights that only it reads."""
+
+
+@pytest.mark.parametrize("name", WITHOUT_A_RULE)
+def test_weights_that_no_rule_reads_are_a_frozen_group(name: str) -> None:
+    body, weights = WITHOUT_A_RULE[name]
+    rng = np.random.default_rng(0)
+    arrays = {
+        "p": rng.normal(size=(6, 18)).astype(np.float32),
+        "c": rng.normal(size=18).astype(np.float32),
+        "s": rng.normal(size=(6, 6)).astype(np.float32),
+        "z": rng.normal(size=(1, 3)).astype(np.float32),
+        "i": rng.integers(0, 255, (2, 1, 8)).astype(np.uint8),
+        "f": rng.normal(size=2).astype(np.float32),
+        "j": rng.integers(-9, 9, (6, 2)).astype(np.int8),
+    }
+    codes = {"float32": "float", "uint8": "uint8", "int8": "int8"}
+    used = {name: array for name, array in arrays.items() if re.search(rf"\b{name}\b", body)}
+    declared = "".join(f", {codes[array.dtype.name]}[{','.join(map(str, array.shape))}] {name}" for name, array in used.items())
+    model = onnx_ir.from_onnx_text(f"""<ir_version: 10, opset_import: ["" : 23, "some" : 1, "com.microsoft" : 1]>
+    g (float[N, T, 6] x, int8[N, 6] numbers8{declared}) => (y) {{ {body} }}""")
+    for value in list(model.graph.inputs):
+        if value.name in used:
+            model.graph.inputs.remove(value)
+            value.const_value = onnx_ir.Tensor(used[value.name], name=value.name)
+            model.graph.register_initializer(value)
+    program = Program(model)
+    shapes.infer(program)
+    found = group(program, "y")
+    assert found.frozen.partition(": ")[0].endswith("at %y")
+    assert weights <= {entry.weight for entry in found.slices}
+    assert not found.removable.any()
+    assert found.params.sum() == sum(parameter_elements(program.value(weight)) for weight in weights) > 0
+    plan = Prune(ratio=0.5).make_plan(program, Context())
+    assert [miss.reason for miss in plan.misses if miss.site == "y"] == [f"left whole: {found.frozen}"]
 
 
 def test_only_the_part_that_meets_an_input_is_fixed() -> None:
