@@ -10,11 +10,12 @@ import onnx_ir
 
 from netwright.ir.editor import Editor
 from netwright.ir.opinfo import float_attr
-from netwright.passes.merge.forms import Convolution, Form
+from netwright.passes.merge.forms import Convolution, Form, Lookup, Product
 from netwright.passes.merge.forms.product import as_product
 from netwright.passes.merge.links import Link, with_bias_behind
 from netwright.passes.merge.naming import take_name
 from netwright.passes.merge.ownership import freed
+from netwright.passes.simplify.match import split_constant
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,13 +55,19 @@ class Result:
 
 def result_of(links: Sequence[Link], form: Form, numbers: np.ndarray, bias: np.ndarray | None) -> Result:
     """What takes the place of links whose product is known."""
+    if isinstance(form, Lookup):
+        return Result(form, False, True, numbers, bias, _type(links[-1]))
     gemms = [link for link in links if link.node.op_type == "Gemm"]
-    dtype = links[-1].weight.dtype
-    assert dtype is not None, "a float constant"
     if isinstance(form, Convolution):
-        return Result(form, False, False, numbers, bias, dtype.numpy())
+        return Result(form, False, False, numbers, bias, _type(links[-1]))
     turned = gemms[-1].turned if gemms else not as_product(form).left
-    return Result(form, bool(gemms), turned, numbers, bias, dtype.numpy())
+    return Result(form, bool(gemms), turned, numbers, bias, _type(links[-1]))
+
+
+def _type(link: Link) -> np.dtype:
+    dtype = link.weight.dtype
+    assert dtype is not None, "a float constant"
+    return dtype.numpy()
 
 
 def end_of(links: Sequence[Link], *, last: bool) -> Link:
@@ -104,12 +111,19 @@ def build(editor: Editor, result: Result, x: onnx_ir.Value, weight: onnx_ir.Valu
 
 
 def _plain(editor: Editor, result: Result, x: onnx_ir.Value, weight: onnx_ir.Value, end: Link) -> onnx_ir.Value:
-    left = as_product(result.form).left
-    product = editor.op("MatMul", [weight, x] if left else [x, weight], like=end.end)
+    left = isinstance(result.form, Product) and result.form.left
+    if isinstance(result.form, Lookup):
+        product = editor.op("Gather", [weight, x], {"axis": 0}, like=end.end)
+    else:
+        product = editor.op("MatMul", [weight, x] if left else [x, weight], like=end.end)
     if result.bias is None:
         return product
     summand = result.bias.reshape(-1, 1) if left else result.bias
-    return editor.op("Add", [product, editor.constant(summand.astype(result.dtype), f"{end.name}.bias")], like=end.end)
+    bias = editor.constant(summand.astype(result.dtype), f"{end.name}.bias")
+    behind = [split[1] for node in end.nodes if node.op_type == "Add" and (split := split_constant(node)) is not None]
+    if behind and freed(behind[-1:], end.nodes):
+        take_name(editor, bias, behind[-1])
+    return editor.op("Add", [product, bias], like=end.end)
 
 
 def _given(*inputs: onnx_ir.Value | None) -> list[onnx_ir.Value | None]:

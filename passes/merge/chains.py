@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.dims import shape_of
-from netwright.passes.merge.forms import Convolution, Form
+from netwright.passes.merge.forms import Convolution, Form, Lookup
 from netwright.passes.merge.links import Link, following, link_ending, link_of, read_beside
 
 _MOST_LINKS = 64
@@ -24,10 +24,12 @@ class Chain:
     Attributes:
         links: them.
         blocked: why the chain does not begin earlier though another link stands there; empty where none does.
+        beside: the link that stands there.
     """
 
     links: tuple[Link, ...]
     blocked: str = ""
+    beside: Link | None = None
 
     @property
     def data(self) -> onnx_ir.Value:
@@ -81,7 +83,7 @@ def chain_to(last: Link) -> Chain:
             break
         shared = read_beside(before)
         if shared is not None:
-            return Chain(tuple(links), _shared(shared))
+            return Chain(tuple(links), _shared(shared), before)
         links.insert(0, before)
     return Chain(tuple(links))
 
@@ -116,6 +118,8 @@ def merged_form(links: Sequence[Link]) -> Form | str:
             return link.fixed
         biased = biased or (link.bias is not None and number < len(links) - 1)
         form = made
+    if isinstance(form, Lookup) and links[-1].fixed:
+        return links[-1].fixed
     return form
 
 

@@ -12,7 +12,7 @@ from netwright.ir.opinfo import float_attr, has_references, int_attr, is_float, 
 from netwright.ir.origin import origin_of
 from netwright.ir.program import array, constant
 from netwright.ir.shapes import rank
-from netwright.passes.merge.forms import Convolution, Form, Product
+from netwright.passes.merge.forms import Convolution, Form, Lookup, Product
 from netwright.passes.simplify.match import only_reader, producer, scalar, split_constant
 from netwright.passes.simplify.parameters import channel_numbers
 from netwright.passes.statistics.layers import constant_root, layer_of
@@ -28,8 +28,8 @@ class Link:
     """One linear operator of a chain: `scale · W x + bias` at every place.
 
     Attributes:
-        node: MatMul, Gemm, Conv or ConvTranspose.
-        data: what it reads.
+        node: MatMul, Gemm, Conv, ConvTranspose or Gather.
+        data: what it reads; of a Gather the indices.
         end: what it gives, constant factors and biases behind it included.
         weight: the constant.
         turned: whether the form's layout is the stored weight's transpose.
@@ -71,10 +71,12 @@ class Link:
 
 def link_of(node: onnx_ir.Node | None) -> Link | None:
     """The node as a link, without what stands behind it; None where it is no linear operator with a constant weight."""
-    if node is None or has_references(node) or not is_standard(node, "MatMul", "Gemm", "Conv", "ConvTranspose"):
+    if node is None or has_references(node) or not is_standard(node, "MatMul", "Gemm", "Conv", "ConvTranspose", "Gather"):
         return None
     if node.op_type in ("Conv", "ConvTranspose"):
         return _convolution(node)
+    if node.op_type == "Gather":
+        return _lookup(node)
     found = layer_of(node)
     if found is None:
         return None
@@ -92,6 +94,17 @@ def _convolution(node: onnx_ir.Node) -> Link | None:
     form = Convolution.of(node, tuple(tensor.shape.numpy()))
     bias, fixed = _bias(node, form)
     return Link(node, x, node.outputs[0], root, False, form, 1.0, bias, fixed, (node,))
+
+
+def _lookup(node: onnx_ir.Node) -> Link | None:
+    (root, turned), indices = constant_root(node.inputs[0]), node.inputs[1]
+    tensor = constant(root)
+    if root is None or tensor is None or indices is None or len(tensor.shape) != 2 or int_attr(node, "axis", 0) != 0:
+        return None
+    if constant(indices) is not None:
+        return None
+    entries, features = tuple(tensor.shape.numpy())[:: -1 if turned else 1]
+    return Link(node, indices, node.outputs[0], root, not turned, Lookup(features, entries), 1.0, None, "", (node,))
 
 
 def _bias(node: onnx_ir.Node, form: Form) -> tuple[np.ndarray | None, str]:

@@ -11,6 +11,8 @@ from netwright.ir.editor import Editor
 from netwright.ir.program import Program
 from netwright.passes.merge.building import Result, build, end_of, result_of
 from netwright.passes.merge.chains import Chain, chain_at, merged_form, merged_numbers
+from netwright.passes.merge.fans import fan_of
+from netwright.passes.merge.forms import Lookup
 from netwright.passes.merge.forms.base import sizes
 from netwright.passes.merge.links import Link
 from netwright.passes.merge.naming import mapped, product_name, put_weight
@@ -38,7 +40,8 @@ def multiply(policy: Policy) -> Match:
         if chain is None:
             return None
         if len(chain.links) < 2:
-            return Miss(f"kept as factors: {chain.blocked}", site_of(node)) if chain.blocked else None
+            alone = not chain.blocked or (chain.beside is not None and fan_of(chain.beside.node) is not None)
+            return None if alone else Miss(f"kept as factors: {chain.blocked}", site_of(node))
         reason = policy.excluded([name for link in chain.links for name in link.names])
         if reason:
             return Miss(reason, site_of(node))
@@ -89,7 +92,7 @@ def _decide(policy: Policy, program: Program, chain: Chain, counted: frozenset[o
     for candidate in dict.fromkeys((fewest, smallest)):
         if not candidate.merges:
             continue
-        found = Measure(program, (chain.data,), chain.last.end, _change(candidate)).times(policy.timer)
+        found = Measure(program, (chain.data,), (chain.last.end,), _change(candidate)).times(policy.timer)
         if isinstance(found, str):
             return f"kept as factors: {found}"
         slower = not_faster(found, _sizes(chain))
@@ -149,7 +152,7 @@ def product_of(links: Sequence[Link]) -> Result:
     form = merged_form(links)
     assert not isinstance(form, str), "decided on by its form"
     numbers, bias = merged_numbers(links)
-    own = len(links[-1].nodes) > 1 or any(link.bias is not None for link in links[:-1])
+    own = len(links[-1].nodes) > 1 or isinstance(form, Lookup) or any(link.bias is not None for link in links[:-1])
     return result_of(links, form, numbers, bias if own else None)
 
 

@@ -10,7 +10,7 @@ import onnx_ir
 
 from netwright.ir.editor import Editor
 from netwright.ir.maps import Affine, Gone, Mapped, Permute, Reshape, Same, ValueMap, join
-from netwright.passes.merge.forms import Product
+from netwright.passes.merge.forms import Lookup, Product
 from netwright.passes.merge.links import Link
 
 _FACTOR = re.compile(r"(.+)\.(u|v|\d+)")
@@ -68,7 +68,7 @@ def mapped(links: Sequence[Link], *, turned: bool) -> Mapped:
         links: in the order in which they are applied.
         turned: whether the product is stored as the transpose of its form's layout.
     """
-    if all(isinstance(link.form, Product) for link in links):
+    if all(isinstance(link.form, Product | Lookup) for link in links):
         return _product(links if turned else links[::-1], turned=turned)
     (found, names), form = _kernel(links[0]), links[0].form
     for link in links[1:]:

@@ -72,18 +72,18 @@ class Measure:
     Attributes:
         program: left as it is.
         given: what the place reads.
-        result: what it gives.
-        change: makes the change in a program that holds this place alone, at the node that gives the result.
+        results: what it gives.
+        change: makes the change in a program that holds this place alone, at the node that gives the first result.
     """
 
     program: Program
     given: Sequence[onnx_ir.Value]
-    result: onnx_ir.Value
+    results: Sequence[onnx_ir.Value]
     change: Change
 
     def times(self, timer: Timer | None) -> Times | str:
         """Milliseconds before and after the change; or why they cannot be had."""
-        return times_of(self.program, self.given, self.result, self.change, timer)
+        return times_of(self.program, self.given, self.results, self.change, timer)
 
 
 def not_smaller(factors: Size, product: Size, what: str) -> str:

@@ -2,6 +2,7 @@
 
 from netwright.passes.merge.forms.base import Form
 from netwright.passes.merge.forms.convolution import Convolution
+from netwright.passes.merge.forms.lookup import Lookup
 from netwright.passes.merge.forms.product import Product
 
-__all__ = ["Convolution", "Form", "Product"]
+__all__ = ["Convolution", "Form", "Lookup", "Product"]
