@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import ml_dtypes
 import numpy as np
 import onnx_ir
 
@@ -86,7 +85,8 @@ def _close_shares(program: Program, partition: Partition, gone: np.ndarray) -> N
         if x is None or not isinstance(axis, Tracked) or not gone[unit_of[axis.labels]].any():
             continue
         dtype = x.dtype.numpy() if x.dtype is not None else np.dtype(np.float32)
-        least = ml_dtypes.finfo(dtype).min / 2  # half of it, so that a score below zero does not make it infinite
+        range_of = np.finfo(np.float16 if dtype == np.float16 else np.float32)  # wider types, and bfloat16, reach as far as float32
+        least = float(range_of.min) / 2  # half of it, so that a score below zero does not make it infinite
         closed = np.where(gone[unit_of[axis.labels]], least, 0.0).astype(dtype)
         shape = [1] * len(axes)
         shape[place] = len(closed)
