@@ -77,8 +77,8 @@ def prune(program: Program, batches: Sequence[Feeds], folder: Path, *, approxima
     result = nw.compile(simple, PIPELINE, check=False, latency=False, threads=1)
     groups = simple.fact(coupling)
     missed = [miss for row in result.report.passes for miss in row.misses]
-    declined = {name for miss in missed if miss.reason.startswith(DECLINED) for name in (miss.site, f"{miss.site}:heads")}
-    removed = {name: units for name, units in read_decisions(result.plans[0], groups).items() if name not in declined}
+    declined = {miss.site for miss in missed if miss.reason.startswith(DECLINED)}
+    removed = {name: units for name, units in read_decisions(result.plans[0], groups).items() if groups.group(name).site not in declined}
     files = {label: folder / f"{label}.onnx" for label in ("original", "simplified", "masked", "pruned")}
     for path, one in zip(files.values(), (program, simple, masked(simple, removed), result.program), strict=True):
         nw.save(one, path)

@@ -80,11 +80,7 @@ def coupling(program: Program) -> Coupling:
     """The coupling groups of a program. Use as `program.fact(coupling)`; about 0.2 ms a node."""
     found = [*program.fact(partition_inner).groups.values(), *program.fact(partition_outer).groups.values()]
     order = {site(node): number for number, node in enumerate(program.nodes())}
-    return Coupling(tuple(sorted(found, key=lambda group: (order.get(_site(group.name), len(order)), group.name))))
-
-
-def _site(name: str) -> str:
-    return name.removesuffix(":heads").removesuffix(":experts")
+    return Coupling(tuple(sorted(found, key=lambda group: (order.get(group.site, len(order)), group.name))))
 
 
 def _macs_by_node(program: Program) -> dict[str, float]:

@@ -60,7 +60,7 @@ class Group:
     """All that changes when units are removed: units of one group are ranked among themselves, and any of them can go.
 
     Attributes:
-        name: the site of the first node that makes them; of heads, with `:heads` after it. Stable while the graph is.
+        name: the site of the first node that makes them, with `:heads` or `:experts` after it where they are. Stable while the graph is.
         module: the module path that the node came from, empty where unknown.
         kind: what the units are.
         size: how many there are.
@@ -86,6 +86,11 @@ class Group:
     parts: tuple[np.ndarray, ...]
     params: np.ndarray
     macs: np.ndarray
+
+    @property
+    def site(self) -> str:
+        """The site of the first node that makes the units: the name without what says of which kind they are."""
+        return self.name.removesuffix(f":{self.kind}") if self.kind in ("heads", "experts") else self.name
 
     @property
     def producing(self) -> tuple[Slice, ...]:

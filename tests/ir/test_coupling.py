@@ -182,6 +182,17 @@ def test_what_a_group_tells() -> None:
     assert found.kind == "hidden"
 
 
+def test_the_site_of_heads_is_that_of_their_channels() -> None:
+    """Of two heads of three features: the groups of heads and of features have names of their own, and one site."""
+    found = coupling(
+        program_of(
+            "s = Constant<value_ints=[1, -1, 2, 3]>()\na = MatMul(x, w)\nc = Reshape(a, s)\nt = Transpose<perm=[0, 2, 1, 3]>(c)\n"
+            "j = Transpose<perm=[0, 2, 3, 1]>(c)\np = MatMul(t, j)\ny = ReduceSum<keepdims=0>(p)"
+        )
+    )
+    assert {(found.name, found.site) for found in found.groups} == {("a", "a"), ("a:heads", "a")}
+
+
 def test_a_fourier_transform_is_not_pruned() -> None:
     model = onnx_ir.from_onnx_text("""<ir_version: 10, opset_import: ["" : 20]>
     g (float[N, 1, 400] x, float[66, 1, 64] w, float[2, 66, 1] v) => (float[N, 2, L] y) { a = Conv(x, w) y = Conv(a, v) }""")

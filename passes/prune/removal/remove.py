@@ -52,7 +52,7 @@ def remove(program: Program, removed: Mapping[str, Sequence[int]], *, approximat
         inner = program.fact(partition_inner)
         for name in rest:
             if name not in inner.groups:
-                yield Miss("went as a whole, with what held it", site_of(later.groups[name]))
+                yield Miss("went as a whole, with what held it", later.groups[name].site)
         yield from _phase(program, inner, rest, approximate)
 
 
@@ -81,23 +81,18 @@ def _phase(program: Program, partition: Partition, removed: Mapping[str, np.ndar
         if name not in removed:
             continue
         if group.inexact and not approximate:
-            yield Miss(f"not removed: {group.inexact}; approximate=True removes them all the same", site_of(group))
+            yield Miss(f"not removed: {group.inexact}; approximate=True removes them all the same", group.site)
             continue
         removal = _Removal(state, group, removed[name])
         reason = removal.obstacle
         if reason and not approximate:
-            yield Miss(f"not removed: {reason}; approximate=True removes them all the same", site_of(group))
+            yield Miss(f"not removed: {reason}; approximate=True removes them all the same", group.site)
             continue
         why = f"{len(removed[name])} of {group.size} {_NOUNS[group.kind]} go"
-        yield Rewrite.edit(site_of(group), why, removal.change, anchor=removal.anchor)
+        yield Rewrite.edit(group.site, why, removal.change, anchor=removal.anchor)
 
 
 _NOUNS = {"channels": "channels", "heads": "heads", "head_dim": "features of each head", "hidden": "hidden units", "experts": "experts"}
-
-
-def site_of(group: Group) -> str:
-    """The site of a group: the value that the first node makes."""
-    return group.name.removesuffix(":heads").removesuffix(":experts")
 
 
 class _Removal:
