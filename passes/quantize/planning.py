@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import reduce
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 
 from netwright.ir.origin import origin_of
+from netwright.passes.planning import first_match
 from netwright.passes.quantize.blockwise import fitting_block_size
 from netwright.passes.quantize.choice import BlockWise, Choice, Dynamic, Outliers
 from netwright.passes.quantize.outliers import BATCHES, Spread, outliers_for, spreads
@@ -81,9 +81,9 @@ def excluded(unit: Unit, patterns: Sequence[str]) -> str | None:
     """The reason, where a pattern matches a site's name or the module that it came from."""
     for site in unit.sites:
         names = (site.name, origin_of(site.node).module)
-        pattern = next((pattern for pattern in patterns if any(name and fnmatchcase(name, pattern) for name in names)), None)
+        pattern = first_match(patterns, names)
         if pattern is not None:
-            return f"left float: exclude names it ('{pattern}' matches {next(n for n in names if n and fnmatchcase(n, pattern))})"
+            return f"left float: exclude names it ('{pattern}' matches {next(name for name in names if first_match((pattern,), (name,)))})"
     return None
 
 

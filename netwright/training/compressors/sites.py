@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Literal
 
 import onnx_ir
@@ -16,6 +15,7 @@ from netwright.ir.ledger import Miss
 from netwright.ir.opinfo import DATA_MOVEMENT, ELEMENTWISE_BINARY, ELEMENTWISE_UNARY, int_attr, ints_attr, is_float, site
 from netwright.ir.origin import origin_of
 from netwright.ir.program import Program, constant
+from netwright.passes.planning import first_match
 
 Kind = Literal["linear", "conv", "table", "recurrent"]
 
@@ -290,19 +290,14 @@ _SEATS: Mapping[str, Callable[[onnx_ir.Node, int], Mapping[int, _Seat]]] = {
 # ---- what is left alone ---------------------------------------------------------------------------------------------
 
 
-def matches(patterns: Sequence[str], names: Sequence[str]) -> str | None:
-    """The first pattern that one of the names fits."""
-    return next((pattern for pattern in patterns if any(fnmatchcase(name, pattern) for name in names)), None)
-
-
 def _left_alone(
     found: WeightSite, tensor: onnx_ir.TensorProtocol, heads: frozenset[onnx_ir.Node], where: Sequence[str], exclude: Sequence[str]
 ) -> str | None:
     names = (found.name, *found.modules)
-    pattern = matches(exclude, names)
+    pattern = first_match(exclude, names)
     if pattern is not None:
         return f"left float: exclude names it ('{pattern}')"
-    if where and matches(where, names) is None:
+    if where and first_match(where, names) is None:
         return "left float: no pattern of where names it"
     if tensor.size < LEAST_ELEMENTS:
         return f"left float: it has {tensor.size} elements, under {LEAST_ELEMENTS}"
