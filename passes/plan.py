@@ -29,6 +29,7 @@ class Plan:
         decisions: by site.
         misses: the sites that were looked at and left alone, with reasons; not part of the JSON.
         note: what the report must say of the plan as a whole, such as a scheme chosen for want of data; not part of the JSON.
+        evidence: what the pass learnt from data while deciding, for its own use when it carries the plan out; not part of the JSON.
     """
 
     pass_name: str
@@ -36,6 +37,7 @@ class Plan:
     decisions: Mapping[str, Decision]
     misses: tuple[Miss, ...] = field(default=(), compare=False)
     note: str = field(default="", compare=False)
+    evidence: object = field(default=None, compare=False, repr=False)
 
     def check_fits(self, pass_name: str, fingerprint: str) -> None:
         """Refuse to carry out a plan of another pass, or for another program.

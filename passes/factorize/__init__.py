@@ -1,1 +1,5 @@
-"""`factorize`: operators with a weight become several thin ones."""
+"""`factorize`: operators that multiply with a weight become several thin ones."""
+
+from netwright.passes.factorize.factorize import Factorize
+
+__all__ = ["Factorize"]

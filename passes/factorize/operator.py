@@ -54,7 +54,7 @@ class Operator:
         return math.prod(self.kernel)
 
     def matrices(self, weight: np.ndarray | None = None) -> np.ndarray:
-        """The weight, or another of its layout, as [groups, outputs / groups, features]; of deconv [groups, outputs / groups · taps, channels]."""
+        """The weight, or another of its layout, as [groups, outputs / groups, features]; of deconv [groups, outputs · taps, channels]."""
         array = self.weight if weight is None else weight
         if self.kind == "deconv":
             grouped = array.reshape(self.groups, array.shape[0] // self.groups, -1)

@@ -1,1 +1,1 @@
-"""…"""
+"""From how much is to go to which sites are written how."""

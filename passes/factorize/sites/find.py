@@ -97,7 +97,7 @@ def _look(value: onnx_ir.Value, tensor: onnx_ir.TensorProtocol, order: Mapping[o
     return FactorSite(
         kind,
         (value,),
-        tuple(Reader(reader.node, reader.index, reader.data, rows, reader.kind) for reader in readers),
+        tuple(Reader(reader.node, reader.index, rows, reader.kind) for reader in readers),
         groups,
         known,
         modules,
@@ -133,13 +133,13 @@ def _reader(node: onnx_ir.Node, index: int, shape: tuple[int, ...], *, turned: b
     if turned:
         return "reads it behind a Transpose; run simplify first"
     if kind == "table":
-        return Reader(node, index, node.inputs[1], (0, 0), kind) if int_attr(node, "axis", 0) % 2 == 0 else "looks up along its second axis"
+        return Reader(node, index, (0, 0), kind) if int_attr(node, "axis", 0) % 2 == 0 else "looks up along its second axis"
     if constant(node.inputs[0]) is not None:
         return "has constant data; run simplify first"
     groups = int_attr(node, "group", 1)
     if kind in ("conv", "deconv") and groups > 1 and shape[1] == 1 and (kind == "conv" or shape[0] == groups):
         return f"is depthwise ({groups} groups of one channel): there is nothing to factorize"
-    return Reader(node, index, node.inputs[0], (0, 0), kind)
+    return Reader(node, index, (0, 0), kind)
 
 
 def _product(node: onnx_ir.Node, index: int) -> Reader | str:
@@ -148,7 +148,7 @@ def _product(node: onnx_ir.Node, index: int) -> Reader | str:
         return "multiplies it with another constant; run simplify first"
     if node.op_type == "Gemm" and float_attr(node, "alpha", 1.0) == 0.0:
         return "multiplies it by an alpha of 0"
-    return Reader(node, index, data, (0, 0), "linear")
+    return Reader(node, index, (0, 0), "linear")
 
 
 _SEATS: Mapping[tuple[str, int], tuple[Kind, int]] = {

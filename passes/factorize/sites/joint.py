@@ -35,7 +35,7 @@ def as_one(group: Sequence[FactorSite]) -> FactorSite:
     for site in group:
         rows[site.weights[0]] = (start, start + site.shape[0])
         start += site.shape[0]
-    readers = [Reader(old.node, old.index, old.data, rows[behind(old)[0]], old.kind) for site in group for old in site.readers]
+    readers = [Reader(old.node, old.index, rows[behind(old)[0]], old.kind) for site in group for old in site.readers]
     graph = readers[0].node.graph
     assert graph is not None, "readers stand in a graph"
     order = {node: number for number, node in enumerate(graph)}

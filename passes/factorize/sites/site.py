@@ -17,7 +17,6 @@ class Reader:
     Attributes:
         node: MatMul, Gemm, Conv, ConvTranspose, Gather, LSTM, GRU or RNN.
         index: which of its inputs the weight is.
-        data: the value that the weight is applied to (indices, of a table); None where it is left out.
         rows: the outputs of the site's operator that this node computes, as a range; all of them but where several weights are joined.
         kind: what the node is, which differs from the site's where a table is also the head (a table reader of a linear site reads the
             factors the other way round).
@@ -25,9 +24,14 @@ class Reader:
 
     node: onnx_ir.Node
     index: int
-    data: onnx_ir.Value | None
     rows: tuple[int, int]
     kind: Kind
+
+    @property
+    def data(self) -> onnx_ir.Value | None:
+        """What the weight is applied to now (indices, of a table): other rewrites may have changed it since the site was found."""
+        seat = 1 - self.index if self.kind in ("linear", "table") else 0
+        return self.node.inputs[seat]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

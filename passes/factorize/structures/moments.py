@@ -31,8 +31,7 @@ def column_moment(operator: Operator) -> np.ndarray | None:
     if operator.second is None:
         return None
     if operator.second.shape[-1] == channels and operator.taps > 1:
-        together: np.ndarray = np.kron(operator.second[0], np.eye(height))
-        return together
+        return np.einsum("ij,ab->iajb", operator.second[0], np.eye(height)).reshape(channels * height, -1)
     column = operator.second[0].reshape(channels * height, width, channels * height, width)
     return np.einsum("iwjw->ij", column) / width
 

@@ -1,0 +1,82 @@
+"""Carrying decisions out: a rewrite for each site."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from netwright.passes.factorize.structures.spectral import rescaled
+
+from netwright.ir.editor import Editor
+from netwright.passes.factorize.evidence import Studied
+from netwright.passes.factorize.lookup import key_of, sites_by_key
+from netwright.passes.factorize.lowering import lower
+from netwright.passes.factorize.operator import Operator
+from netwright.passes.factorize.planning.decisions import Chosen
+from netwright.passes.factorize.sites import weight_of
+from netwright.passes.factorize.structures import STRUCTURES
+from netwright.passes.factorize.structures.product import product
+from netwright.passes.rewrite import Miss, Rewrite
+
+if TYPE_CHECKING:
+    from netwright.ir.program import Program
+    from netwright.passes.factorize.evidence import Study
+
+
+def carry_out(decisions: Iterable[Chosen], studied: Study | None) -> Iterator[Rewrite | Miss]:
+    """A rewrite for each decision, in order.
+
+    Args:
+        decisions: what is done.
+        studied: how errors count, and means; where not given, factors are those of the weights alone.
+    """
+    for chosen in in_order(decisions):
+        own = None if studied is None else studied.sites.get(key_of(chosen.site))
+        yield _rewrite(chosen, own if own is not None else Studied(Operator(chosen.site.kind, weight_of(chosen.site), chosen.site.groups)))
+
+
+def in_order(decisions: Iterable[Chosen]) -> list[Chosen]:
+    """Weights of recurrent states last: what is done to them takes the layer apart."""
+    return sorted(decisions, key=lambda chosen: chosen.site.kind == "state")
+
+
+def _rewrite(chosen: Chosen, own: Studied) -> Rewrite | Miss:
+    site = chosen.site
+    refused = STRUCTURES[chosen.structure].refusal(own.operator)
+    if refused is not None:
+        return Miss(f"left whole: {refused}", site.name)
+    decomposition = own.decomposition(chosen.structure)
+    factors = decomposition.factors(chosen.ranks)
+    if chosen.init == "spectral":
+        factors = rescaled(factors, own.operator)
+    made = product(factors, own.operator)
+    lost = own.operator.energy(own.operator.weight - made)
+    shift = None if chosen.init == "spectral" else own.shift(made)
+    share = lost / own.energy if own.energy > 0 else 0.0
+    sizes = "×".join(str(rank) for rank in factors.ranks)
+    kept = "scaled to the weight's size" if chosen.init == "spectral" else f"{share:.2%} of the output's energy lost"
+    why = f"{chosen.structure} rank {sizes} by {chosen.method}: {factors.parameters:,} parameters instead of {site.parameters:,}, {kept}"
+
+    def change(editor: Editor) -> None:
+        lower(editor, site, factors, shift)
+
+    return Rewrite.edit(site.name, why, change, anchor=site.readers[0].node)
+
+
+def skeleton(program: Program, decisions: Iterable[Chosen], studied: Study) -> Program:
+    """A clone with factors of the right shapes and no meaning: for counting and timing.
+
+    Args:
+        program: left as it is.
+        decisions: with sites of it.
+        studied: knows the decompositions.
+    """
+    clone = program.clone()
+    sites = sites_by_key(clone)
+    for chosen in in_order(decisions):
+        own = studied.sites[key_of(chosen.site)]
+        site = sites[key_of(chosen.site)]
+        shapes = own.decomposition(chosen.structure).shapes(chosen.ranks)
+        with Editor(clone, at=site.readers[0].node) as editor:
+            lower(editor, site, shapes)
+    return clone

@@ -1,0 +1,163 @@
+"""What is known of each site, and its decompositions, each computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netwright.passes.factorize.evidence.gradients import squared_gradients
+from netwright.passes.factorize.evidence.observe import Seen, observe
+from netwright.passes.factorize.evidence.views import View, views_of
+from netwright.passes.factorize.lookup import Key, key_of
+from netwright.passes.factorize.methods import Weighing
+from netwright.passes.factorize.operator import Operator
+from netwright.passes.factorize.sites import FactorSite, weight_of
+from netwright.passes.factorize.structures import STRUCTURES, Decomposition
+
+if TYPE_CHECKING:
+    from netwright.ir.program import Program
+    from netwright.passes.context import Context
+
+_CENTRED = frozenset({"linear", "conv", "recurrent"})
+"""Kinds with a bias, which takes the mean's part of an error over."""
+
+
+@dataclass(slots=True, eq=False)
+class Studied:
+    """One site.
+
+    Attributes:
+        operator: the weight, and how errors count.
+        mean: E[x] of each group, [groups, features], where the bias is to make up for it.
+        rows: how many rows are behind the moments; 0 where there are none.
+    """
+
+    operator: Operator
+    mean: np.ndarray | None = None
+    rows: int = 0
+    _decompositions: dict[str, Decomposition] = field(default_factory=dict[str, Decomposition])
+    _energy: float | None = None
+
+    def decomposition(self, structure: str) -> Decomposition:
+        """The operator in a structure; the caller sees to it that it is not refused."""
+        found = self._decompositions.get(structure)
+        if found is None:
+            found = self._decompositions[structure] = STRUCTURES[structure](self.operator)
+        return found
+
+    @property
+    def seen(self) -> bool:
+        """True where something is known of how errors count."""
+        return self.operator.second is not None or self.operator.scales is not None
+
+    @property
+    def energy(self) -> float:
+        """E|y|², which errors are shares of."""
+        if self._energy is None:
+            self._energy = self.operator.energy()
+        return self._energy
+
+    def shift(self, product: np.ndarray) -> np.ndarray | None:
+        """What the bias takes over, (W − Ŵ) E[x], [outputs]; None where the mean is not known."""
+        if self.mean is None:
+            return None
+        lost = self.operator.matrices(self.operator.weight - product)
+        return np.einsum("gof,gf->go", lost, self.mean).reshape(-1)
+
+
+@dataclass(slots=True, eq=False)
+class Study:
+    """All sites of a program.
+
+    Attributes:
+        sites: by the names of their weights.
+    """
+
+    sites: dict[Key, Studied]
+
+    def of(self, site: FactorSite) -> Studied:
+        """What is known of a site."""
+        return self.sites[key_of(site)]
+
+
+def study(program: Program, sites: Sequence[FactorSite], weighing: Weighing, context: Context, *, centre: bool = True) -> Study:
+    """Look at sites: their weights, and on calibration data what they see. Sites that see the same share their moments.
+
+    Args:
+        program: left as it is.
+        sites: of it; overlapping ones (joined and apart) as well.
+        weighing: how errors count.
+        context: data, executor, gradients, seed, as the weighing needs them.
+        centre: leave the mean to biases: second moments are covariances.
+
+    Raises:
+        DataError: the data holds no batch.
+    """
+    seen = _seen(program, sites, weighing, context)
+    fisher = squared_gradients(program, sites, context) if weighing == "gradients" else {}
+    shared: dict[tuple[tuple[View, ...], bool], tuple[np.ndarray, np.ndarray | None]] = {}
+    found: dict[Key, Studied] = {}
+    for site in sites:
+        key, weight = key_of(site), weight_of(site)
+        if weighing == "gradients":
+            found[key] = Studied(Operator(site.kind, weight, site.groups, scales=fisher.get(key)))
+            continue
+        views = tuple(view for view in views_of(site) if view in seen)
+        if not views:
+            found[key] = Studied(Operator(site.kind, weight, site.groups))
+            continue
+        if seen[views[0]].counts is not None:
+            counts = np.sum([seen[view].counts for view in views], axis=0, dtype=np.float64)
+            scales = (counts / max(1.0, counts.sum()))[None]
+            found[key] = Studied(Operator(site.kind, weight, site.groups, scales=scales), rows=int(counts.sum()))
+            continue
+        rows = sum(seen[view].rows for view in views)
+        if weighing == "magnitudes":
+            total = np.sum([seen[view].magnitudes for view in views], axis=0)
+            found[key] = Studied(Operator(site.kind, weight, site.groups, scales=_per_tap(total / max(1, rows), weight, site)), rows=rows)
+            continue
+        whole = site.kind in _CENTRED and _features(seen[views[0]]) == int(np.prod(weight.shape[1:]))
+        centred = centre and whole
+        if (views, centred) not in shared:
+            shared[views, centred] = _moments([seen[view] for view in views], centred=centred)
+        second, mean = shared[views, centred]
+        found[key] = Studied(Operator(site.kind, weight, site.groups, second=second), mean=mean, rows=rows)
+    return Study(found)
+
+
+def _seen(program: Program, sites: Sequence[FactorSite], weighing: Weighing, context: Context) -> Mapping[View, Seen]:
+    if weighing not in ("moments", "magnitudes"):
+        return {}
+    assert context.calibration is not None, "checked before"
+    assert context.executor is not None, "checked before"
+    views = list(dict.fromkeys(view for site in sites for view in views_of(site)))
+    found = observe(program, views, context.calibration, context.executor, seed=context.seed)
+    return {view: seen for view, seen in found.items() if seen.counts is not None or (seen.rows and _finite(seen))}
+
+
+def _finite(seen: Seen) -> bool:
+    return all(np.isfinite(moments.second).all() for moments in seen.moments)
+
+
+def _features(seen: Seen) -> int:
+    return seen.moments[0].features
+
+
+def _moments(parts: Sequence[Seen], *, centred: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """Second moments [groups, features, features], and means [groups, features] where centred."""
+    count = max(1, sum(part.rows for part in parts))
+    groups = range(len(parts[0].moments))
+    second = np.stack([np.sum([part.moments[group].second for part in parts], axis=0) / count for group in groups])
+    if not centred:
+        return second, None
+    mean = np.stack([np.sum([part.moments[group].total for part in parts], axis=0) / count for group in groups])
+    return second - mean[:, :, None] * mean[:, None, :], mean
+
+
+def _per_tap(scales: np.ndarray, weight: np.ndarray, site: FactorSite) -> np.ndarray:
+    """Scales of channels alone, repeated for every tap."""
+    features = scales.shape[-1] if site.kind == "deconv" else int(np.prod(weight.shape[1:]))
+    return np.repeat(scales, features // scales.shape[-1], axis=-1)

@@ -1,0 +1,155 @@
+"""Which rows of a run an operator is applied to."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from netwright.passes.factorize.sites.site import FactorSite, Reader
+from netwright.passes.statistics import LinearLayer, Window, layer_of, places
+
+Found = Mapping[str, np.ndarray]
+"""Values of one run, by name."""
+
+WIDEST = 4096
+"""Most features (channels of a group, times taps) of which the whole second moment is taken; of wider convolutions that of channels."""
+
+
+@dataclass(frozen=True, slots=True)
+class View(ABC):
+    """Rows that an operator sees. Views that are equal see the same.
+
+    Attributes:
+        data: name of the value.
+        groups: of channels.
+    """
+
+    data: str
+    groups: int
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Names of the values that it reads."""
+        return (self.data,)
+
+    @abstractmethod
+    def rows(self, found: Found, most: int, seed: list[int]) -> np.ndarray:
+        """At most so many of them, drawn evenly, [groups, rows, features], in the order of `Operator.second`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channels(View):
+    """All positions, each with its channels.
+
+    Attributes:
+        axis: of the data, along which channels lie.
+    """
+
+    axis: int = -1
+
+    def rows(self, found: Found, most: int, seed: list[int]) -> np.ndarray:
+        """Channels, by group."""
+        x = np.moveaxis(found[self.data], self.axis, -1) if found[self.data].ndim > 1 else found[self.data]
+        flat = x.reshape(-1, x.shape[-1])
+        drawn = flat[places(len(flat), most, seed)]
+        return np.moveaxis(drawn.reshape(len(drawn), self.groups, -1), 1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Patches(View):
+    """What each output position of a convolution sees.
+
+    Attributes:
+        output: name of what the convolution makes.
+        window: its geometry.
+    """
+
+    output: str
+    window: Window
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The data, and the output for its shape."""
+        return (self.data, self.output)
+
+    def rows(self, found: Found, most: int, seed: list[int]) -> np.ndarray:
+        """Patches, taps of a channel side by side."""
+        x, y = found[self.data], found[self.output]
+        size = y.shape[2:]
+        chosen = places(y.shape[0] * int(np.prod(size)), most, seed)
+        patches = self.window.patches(x, size, chosen)  # [chosen, taps, channels]
+        grouped = patches.reshape(len(chosen), patches.shape[1], self.groups, -1)
+        return np.ascontiguousarray(grouped.transpose(2, 0, 3, 1)).reshape(self.groups, len(chosen), -1)
+
+
+@dataclass(frozen=True, slots=True)
+class States(View):
+    """The states that a recurrent layer goes on from, [sequence, directions, batch, hidden]: a group is a direction.
+
+    The first step's state, which is not among the outputs, is left out.
+    """
+
+    def rows(self, found: Found, most: int, seed: list[int]) -> np.ndarray:
+        """States but the last of each direction (of the backward one the first in time)."""
+        y = found[self.data]
+        parts = [(y[1:] if direction else y[:-1])[:, direction].reshape(-1, y.shape[-1]) for direction in range(y.shape[1])]
+        chosen = places(len(parts[0]), most, seed)
+        return np.stack([part[chosen] for part in parts])
+
+
+@dataclass(frozen=True, slots=True)
+class Entries(View):
+    """Rows of a table that are looked up; what is counted, not summed.
+
+    Attributes:
+        entries: how many there are.
+    """
+
+    entries: int = 0
+
+    def rows(self, found: Found, most: int, seed: list[int]) -> np.ndarray:
+        """One-hot rows would be too many: see `counts`."""
+        raise NotImplementedError
+
+    def counts(self, found: Found) -> np.ndarray:
+        """How often each entry is looked up, [entries]."""
+        indices = np.asarray(found[self.data]).reshape(-1).astype(np.int64)
+        return np.bincount(np.where(indices < 0, indices + self.entries, indices), minlength=self.entries)[: self.entries]
+
+
+def views_of(site: FactorSite) -> tuple[View, ...]:
+    """The distinct views of a site's readers; none where what they see is no value of its own.
+
+    A table that is also the head is seen as the head.
+    """
+    found = [_view(site, reader) for reader in site.readers if reader.kind == site.kind]
+    return tuple(dict.fromkeys(view for view in found if view is not None))
+
+
+def _view(site: FactorSite, reader: Reader) -> View | None:
+    node, data = reader.node, reader.data
+    if data is None or not data.name:
+        return None
+    if site.kind == "table":
+        return Entries(data.name, 1, site.shape[1])
+    if site.kind == "state":
+        states = node.outputs[0] if node.outputs else None
+        return States(states.name, site.groups) if states is not None and states.name else None
+    if site.kind == "deconv":
+        return Channels(data.name, site.groups, 1)
+    if site.kind == "recurrent":
+        return Channels(data.name, 1)
+    layer = layer_of(node)
+    if layer is None:
+        return None
+    return _patches(site, layer, data.name) if layer.window is not None else Channels(data.name, 1, layer.channel_axis)
+
+
+def _patches(site: FactorSite, layer: LinearLayer, data: str) -> View:
+    if layer.channels * layer.taps > WIDEST:
+        return Channels(data, site.groups, 1)
+    assert layer.window is not None, "asked of convolutions"
+    return Patches(data, site.groups, layer.output.name or "", layer.window)

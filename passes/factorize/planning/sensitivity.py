@@ -1,0 +1,78 @@
+"""How much of an error at one site arrives at the program's outputs: measured, one site at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netwright.ir.editor import Editor
+from netwright.ir.opinfo import is_float
+from netwright.passes.factorize.carrying import carry_out
+from netwright.passes.factorize.evidence import Study
+from netwright.passes.factorize.lookup import key_of, sites_by_key
+from netwright.passes.factorize.planning.choices import Candidate
+from netwright.passes.factorize.planning.decisions import Chosen
+from netwright.passes.rewrite import Rewrite
+from netwright.passes.statistics import pieces
+
+if TYPE_CHECKING:
+    from netwright.ir.program import Program
+    from netwright.passes.context import Context, Feeds
+
+SHARE = 0.5
+"""Of a site's parameters: the size at which it is tried."""
+
+ROWS, PIECES = 32, 4
+"""Data that sites are tried on: so many rows, in so many runs."""
+
+LEAST = 1e-6
+"""Relative errors below are rounding."""
+
+
+def sensitivities(program: Program, candidates: Sequence[Candidate], studied: Study, context: Context) -> dict[str, float]:
+    """For each site, the relative error of the outputs over the relative error of the site's own output.
+
+    Each site is factorized alone on a clone, and the clone run on a sample of the calibration data: one session and a few runs a site. The
+    errors of several sites add up, nearly, while they are small, so that the sum of weighed errors stands for that of the outputs.
+
+    Args:
+        program: left as it is.
+        candidates: sites of it.
+        studied: their decompositions.
+        context: calibration data and an executor.
+    """
+    assert context.calibration is not None, "asked for with data"
+    assert context.executor is not None, "asked for with data"
+    data = pieces(program, context.calibration, rows=ROWS, most=PIECES, seed=context.seed)
+    inputs = {value.name for value in program.inputs}
+    feeds = [{name: array for name, array in piece.items() if name in inputs} for piece in data]
+    wanted = [value.name or "" for value in program.graph.outputs if is_float(value.dtype)]
+    if not wanted:
+        return {}
+    goal = [context.executor.run(program, one, wanted) for one in feeds]
+    found: dict[str, float] = {}
+    for one in candidates:
+        tried = one.at_most(int(SHARE * one.whole.parameters)) or one.smallest()
+        if tried.error <= LEAST:
+            continue
+        clone = program.clone()
+        chosen = Chosen(sites_by_key(clone)[key_of(one.site)], tried.structure, tried.ranks, "", "weights")
+        for proposal in carry_out([chosen], studied):
+            if isinstance(proposal, Rewrite):
+                with Editor(clone, at=proposal.anchor) as editor:
+                    proposal.change(editor)
+        made = [context.executor.run(clone, one_feed, wanted) for one_feed in feeds]
+        found[one.site.name] = relative_error(goal, made) / tried.error
+    return found
+
+
+def relative_error(goal: Sequence[Feeds], made: Sequence[Feeds]) -> float:
+    """Mean over outputs of the squared error over what varies of each."""
+    shares: list[float] = []
+    for name in goal[0]:
+        lost = sum(float(np.square(np.asarray(b[name], np.float64) - a[name]).sum()) for a, b in zip(goal, made, strict=True))
+        whole = np.concatenate([np.asarray(a[name], np.float64).reshape(-1) for a in goal])
+        shares.append(lost / max(float(np.square(whole - whole.mean()).sum()), 1e-30))
+    return float(np.mean(shares)) if shares else 0.0

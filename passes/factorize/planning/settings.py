@@ -1,0 +1,84 @@
+"""Ways by a number for each site: a rank, a fraction, a share of energy; and larger products, for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from netwright.passes.factorize.planning.budget import Ways
+from netwright.passes.factorize.planning.choices import SHARES, Candidate, Choice
+from netwright.passes.planning import PerSite, setting_for
+from netwright.passes.rewrite import Miss
+
+
+def by_setting(
+    able: Sequence[Candidate], *, rank: PerSite | None = None, ratio: PerSite | None = None, energy: PerSite | None = None
+) -> tuple[Ways, list[Miss]]:
+    """Each site as its number says; misses with the numbers for those that would not pay, or that no pattern names.
+
+    Args:
+        able: the sites.
+        rank: inner size.
+        ratio: fraction of the parameters that goes.
+        energy: the least share of the output's energy that is kept.
+    """
+    setting = rank if rank is not None else ratio if ratio is not None else energy
+    assert setting is not None, "one is given"
+    ways: Ways = {}
+    misses: list[Miss] = []
+    for one in able:
+        number = setting_for(setting, one.site.names)
+        if number is None:
+            misses.append(Miss("left whole: no pattern names it", one.site.name))
+            continue
+        choice = _ranked(one, int(number)) if rank is not None else _smaller(one, number) if ratio is not None else _true(one, number)
+        if choice.structure and one.pays(choice):
+            ways[one.site.name] = choice
+        else:
+            misses.append(Miss(_why(one, choice, number, energy=energy is not None), one.site.name))
+    return ways, misses
+
+
+def expanded(able: Sequence[Candidate], inner: float, factors: int) -> tuple[Ways, list[Miss]]:
+    """Each site as an exact product with inner sizes that are a multiple of its full rank."""
+    ways: Ways = {}
+    for one in able:
+        decomposition = one.studied.decomposition("expanded")
+        size = max(decomposition.full[0], round(inner * decomposition.full[0]))
+        ways[one.site.name] = one.of("expanded", (size,) * (factors - 1))
+    return ways, []
+
+
+def _ranked(one: Candidate, rank: int) -> Choice:
+    """The given inner size for all inner sizes, at most the full ones."""
+    structure = one.structures[0]
+    full = one.studied.decomposition(structure).full
+    return one.of(structure, tuple(min(rank, size) for size in full))
+
+
+def _smaller(one: Candidate, ratio: float) -> Choice:
+    return one.at_most(int((1 - ratio) * one.whole.parameters)) or one.smallest()
+
+
+def _true(one: Candidate, energy: float) -> Choice:
+    """The smallest way that keeps the share: bisection over sizes, for errors fall with size."""
+    best = one.whole
+    low, high = 0, one.whole.parameters
+    for _ in range(max(12, len(SHARES) // 2)):
+        middle = (low + high) // 2
+        choice = one.at_most(middle)
+        if choice is not None and choice.error <= 1 - energy:
+            best, high = choice, choice.parameters
+        else:
+            low = middle
+        if high - low <= 1:
+            break
+    return best
+
+
+def _why(one: Candidate, choice: Choice, number: float, *, energy: bool) -> str:
+    if energy and not choice.structure:
+        return f"left whole: nothing smaller keeps {number:.1%} of its output's energy"
+    ranks = "×".join(str(rank) for rank in choice.ranks)
+    if choice.parameters >= one.whole.parameters:
+        return f"left whole: {choice.structure} of rank {ranks} has {choice.parameters:,} parameters, the weight {one.whole.parameters:,}"
+    return f"left whole: {choice.structure} of rank {ranks} takes {choice.macs:,.0f} multiply-accumulates, the weight {one.whole.macs:,.0f}"

@@ -1,0 +1,338 @@
+"""The pass `factorize`: options, plans, how much, what is left whole, fitting to data."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from netwright.backends.onnxruntime import OrtExecutor
+from netwright.ir.errors import ContractError, PipelineError, PlanError
+from netwright.ir.program import Program, array
+from netwright.passes import Context, Outcome, Pipeline, Plan, run
+from netwright.passes.context import Feeds
+from netwright.passes.factorize import Factorize
+from netwright.passes.planning import Meter
+from netwright.passes.values import errors
+from tests.models.registry import SMALL_MODELS, traced
+from tests.passes.programs import PROGRAMS, attention, embedding, feeds_for, program_of
+
+EXECUTOR = OrtExecutor(threads=1)
+
+
+def factorized(program: Program, text: str, context: Context | None = None) -> Outcome:
+    return run(program, Pipeline.parse(text), context or Context(), verify_each=True)
+
+
+def with_data(batches: list[Feeds], **more: object) -> Context:
+    return Context(calibration=batches, executor=EXECUTOR, **more)  # pyright: ignore[reportArgumentType]
+
+
+def size_of(program: Program, weight: str) -> tuple[int, ...]:
+    data = array(program.value(weight))
+    assert data is not None
+    return data.shape
+
+
+def reasons(outcome: Outcome) -> str:
+    return "\n".join(f"{miss.site}: {miss.reason}" for miss in outcome.rows[-1].misses)
+
+
+def skewed(rows: int = 256, width: int = 64, seed: int = 0) -> np.ndarray:
+    """Inputs some of whose directions hardly vary, not centred."""
+    rng = np.random.default_rng(seed)
+    mixing = rng.normal(size=(width, width)) * np.geomspace(3, 0.01, width)
+    return (rng.normal(size=(rows, width)) @ mixing.T + rng.normal(size=width)).astype(np.float32)
+
+
+def dense() -> Program:
+    """Two products with biases, and a head too small to be factorized."""
+    rng = np.random.default_rng(0)
+    weights = {"w1": rng.normal(size=(64, 96)), "b1": rng.normal(size=96), "w2": rng.normal(size=(96, 64)), "b2": rng.normal(size=64)}
+    weights["head"] = rng.normal(size=(64, 2))
+    return program_of(
+        """<ir_version: 10, opset_import: ["" : 20]>
+        dense (float[N, 64] x, WEIGHTS) => (float[N, 2] y)
+        {
+            a0 = MatMul (x, w1)
+            a = Add (a0, b1)
+            r = Relu (a)
+            c = Gemm (r, w2, b2)
+            y = MatMul (c, head)
+        }""",
+        {name: (data / np.sqrt(64)).astype(np.float32) for name, data in weights.items()},
+    )
+
+
+# ---- options ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("factorize(rank=8, ratio=0.5)", "rank and ratio are different ways of saying how much"),
+        ("factorize(ratio=1.0)", "ratio is 1.0; it must be from 0 and below 1"),
+        ("factorize(rank=0)", "rank is 0; it must be from 1"),
+        ("factorize(energy=1.5)", "energy is 1.5"),
+        ("factorize(ratio='half')", "ratio is a number, not 'half'"),
+        ("factorize(ratio=0.5, method='magic')", "There is no method 'magic'.*whitened"),
+        ("factorize(ratio=0.5, allocation='fair')", "There is no allocation 'fair'"),
+        ("factorize(ratio={'a': 0.5}, allocation='global')", "takes one ratio"),
+        ("factorize(ratio=0.5, init='zeros')", "There is no init 'zeros'"),
+        ("factorize(ranks='measured')", "There is no ranks 'measured'"),
+        ("factorize(ratio=0.5, factors=4)", "factors is 2 or 3"),
+        ("factorize(ratio=0.5, factors=3, method='tt')", "has a number of its own"),
+        ("factorize(ratio=0.5, inner=2.0)", "inner is for expand=True"),
+        ("factorize(expand=True, inner=0.5)", "inner is a multiple of the full rank"),
+        ("factorize(expand=True, method='svd')", "keeps the product as it is"),
+        ("factorize(expand=True, ratio=0.5)", "ratio and expand are different"),
+        ("factorize(budget={'flops': 0.5})", "no quantity flops"),
+        ("factorize(ratio=0.5, round_to=0)", "round_to is a number from 1"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(text: str, message: str):
+    with pytest.raises(PipelineError, match=message):
+        Pipeline.parse(text)
+
+
+def test_what_is_missing_is_said_before_anything_runs():
+    with pytest.raises(ContractError, match="needs budget"):
+        factorized(dense(), "factorize")
+    with pytest.raises(ContractError, match="needs calibration"):
+        factorized(dense(), "factorize(ratio=0.5, method='whitened')")
+    with pytest.raises(ContractError, match="needs gradients|needs training"):
+        factorized(dense(), "factorize(ratio=0.5, method='fisher')")
+    with pytest.raises(ContractError, match="needs timer"):
+        factorized(dense(), "factorize(budget={'latency_ms': 0.5})")
+
+
+# ---- how much --------------------------------------------------------------------------------------------------------
+
+
+def test_a_ratio_makes_two_thin_products_of_each_that_pays_and_names_the_rest():
+    outcome = factorized(dense(), "factorize(ratio=0.5)")
+    done = outcome.program
+    assert [size_of(done, name) for name in ("w1.u", "w1.v", "w2.u", "w2.v")] == [(64, 16), (16, 96), (96, 16), (16, 64)]
+    assert size_of(done, "head") == (64, 2)
+    assert "head: left whole" in reasons(outcome)
+    assert "2 of" in outcome.rows[-1].note
+    assert "6,144" in outcome.program.ledger.actions[0].why
+
+
+def test_patterns_say_how_much_by_site_and_strangers_are_told():
+    outcome = factorized(dense(), "factorize(rank={'w1': 8, 'elsewhere*': 4})")
+    assert size_of(outcome.program, "w1.u") == (64, 8)
+    assert "w2: left whole: no pattern names it" in reasons(outcome)
+    assert "rank names no site with 'elsewhere*'" in reasons(outcome)
+
+
+def test_excluded_sites_stay_whole_and_unknown_patterns_are_told():
+    outcome = factorized(dense(), "factorize(ratio=0.5, exclude=('w1', 'typo*'))")
+    assert size_of(outcome.program, "w1") == (64, 96)
+    assert "w1: left whole: exclude names it ('w1')" in reasons(outcome)
+    assert "exclude names no weight or module with 'typo*'" in reasons(outcome)
+
+
+def test_a_rank_that_would_be_larger_is_a_miss_with_the_numbers():
+    outcome = factorized(dense(), "factorize(rank=48)")
+    assert outcome.rows[-1].actions == 0
+    assert "w1: left whole: low_rank of rank 48 has 7,680 parameters, the weight 6,144" in reasons(outcome)
+
+
+def test_energy_takes_the_smallest_factors_that_keep_it():
+    outcome = factorized(dense(), "factorize(energy=0.7, round_to=1)")
+    told = [re.search(r"([0-9.]+)% of the output's energy lost", action.why) for action in outcome.program.ledger.actions]
+    assert len(told) == 2
+    assert all(found is not None and float(found[1]) <= 30.0 for found in told)
+    weight = array(dense().value("w1"))
+    assert weight is not None
+    values = np.linalg.svd(weight, compute_uv=False) ** 2
+    rank = size_of(outcome.program, "w1.u")[1]
+    assert values[:rank].sum() / values.sum() >= 0.7 > values[: rank - 1].sum() / values.sum()
+
+
+@pytest.mark.parametrize("allocation", ["global", "uniform"])
+@pytest.mark.parametrize("quantity", ["params", "macs", "bytes"])
+def test_a_budget_is_kept_with_the_least_that_fits(quantity: str, allocation: str):
+    program = traced("encoder_separate_qkv")
+    text = f"simplify, factorize(budget={{'{quantity}': 0.7}}, allocation='{allocation}', round_to=1)"
+    outcome = run(program, Pipeline.parse(text), Context(original=program))
+    shown = re.search(rf"{quantity} ([0-9,]+) of at most ([0-9,]+)", outcome.rows[-1].note)
+    assert shown is not None
+    reached, limit = (float(number.replace(",", "")) for number in shown.groups())
+    meter = Meter(Context())
+    assert meter.measure(outcome.program, quantity) == pytest.approx(reached, rel=0.01)
+    assert limit == pytest.approx(0.7 * meter.measure(program, quantity), rel=1e-4)
+    assert 0.9 * limit <= reached <= limit
+
+
+def test_a_budget_out_of_reach_is_an_error_with_what_can_be_reached():
+    with pytest.raises(PlanError, match="out of reach.*params"):
+        factorized(dense(), "factorize(budget={'params': 0.001})")
+
+
+# ---- exactness -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["resnet", "encoder_separate_qkv", "lstm", "gru", "unet", "audio_encoder", "grouped_conv", "decoder"])
+def test_expanding_changes_nothing_and_merge_brings_the_model_back(name: str):
+    program = run(traced(name), Pipeline.parse("simplify"), Context()).program
+    feeds = SMALL_MODELS[name].feeds()
+    expected = EXECUTOR.run(program, feeds)
+    outcome = factorized(program, "factorize(expand=True, inner=1.25)")
+    assert outcome.rows[-1].actions > 0
+    assert errors(expected, EXECUTOR.run(outcome.program, feeds)).rel < 1e-4
+    merged = factorized(outcome.program, "merge")
+    assert errors(expected, EXECUTOR.run(merged.program, feeds)).rel < 1e-4
+    assert {value.name: size_of(program, value.name or "") for value in program.initializers() if value.const_value is not None} == {
+        value.name: size_of(merged.program, value.name or "") for value in merged.program.initializers() if value.const_value is not None
+    }
+
+
+@pytest.mark.parametrize("method", ["svd", "tucker2", "spatial", "tt", "kronecker", "auto"])
+@pytest.mark.parametrize("name", ["resnet", "unet", "encoder_fused_qkv", "bi_lstm", "gru", "convnext", "squeeze_excite", "experts_stacked"])
+def test_any_model_stays_valid_by_any_method(name: str, method: str):
+    program = run(traced(name), Pipeline.parse("simplify"), Context()).program
+    outcome = factorized(program, f"factorize(ratio=0.4, method='{method}', round_to=1)")
+    if method in ("svd", "auto"):
+        assert outcome.rows[-1].actions > 0, reasons(outcome)
+    for batch, length in ((1, 4), (3, 7)):
+        feeds = SMALL_MODELS[name].feeds(batch, length)
+        expected, made = EXECUTOR.run(program, feeds), EXECUTOR.run(outcome.program, feeds)
+        assert {key: value.shape for key, value in expected.items()} == {key: value.shape for key, value in made.items()}
+        assert all(np.isfinite(value).all() for value in made.values())
+
+
+# ---- data ------------------------------------------------------------------------------------------------------------
+
+
+def lost(program: Program, done: Program, value: str, feeds: Feeds) -> float:
+    """Share of what varies of a value that is lost."""
+    was, now = (EXECUTOR.run(one, feeds, [value])[value].astype(np.float64) for one in (program, done))
+    return float(np.square(now - was).sum() / np.square(was - was.mean(axis=0)).sum())
+
+
+def test_whitened_factors_lose_what_was_predicted_and_less_than_plain_ones():
+    program, x = dense(), skewed()
+    context = with_data([{"x": x}])
+    found: dict[str, float] = {}
+    for method in ("svd", "asvd", "whitened"):
+        outcome = factorized(program, f"factorize(rank={{'w1': 12}}, method='{method}', recalibrate=False)", context)
+        found[method] = lost(program, outcome.program, "a", {"x": x})
+        if method == "whitened":
+            told = re.search(r"([0-9.]+)% of the output's energy lost", outcome.program.ledger.actions[0].why)
+            assert told is not None
+            assert found[method] == pytest.approx(float(told[1]) / 100, rel=0.01)
+    assert found["whitened"] < min(found["asvd"], found["svd"])
+
+
+def test_the_mean_of_what_is_lost_goes_into_the_bias():
+    program, x = dense(), skewed()
+    shifted = {"x": x + 5}
+    outcome = factorized(program, "factorize(rank={'w1': 12}, recalibrate=False)", with_data([shifted]))
+    was, now = (EXECUTOR.run(one, shifted, ["a"])["a"] for one in (program, outcome.program))
+    assert np.abs((now - was).mean(axis=0)).max() < 1e-4 * np.abs(was).max()
+    without = factorized(program, "factorize(rank={'w1': 12}, recalibrate=False, correct_bias=False)", with_data([shifted]))
+    assert np.array_equal(array(without.program.value("b1")), array(program.value("b1")))
+
+
+def test_last_factors_solved_anew_lose_less_at_the_outputs():
+    program = attention()
+    rng = np.random.default_rng(0)
+    batches = [{"x": rng.normal(size=(4, 12, 64)).astype(np.float32)} for _ in range(10)]
+    plain, anew = (
+        factorized(program, f"factorize(ratio=0.6, joint=False, recalibrate={again}, round_to=1)", with_data(batches)).program
+        for again in (False, True)
+    )
+    held = {"x": rng.normal(size=(16, 12, 64)).astype(np.float32)}
+    assert lost(program, anew, "y", held) < 0.99 * lost(program, plain, "y", held)
+
+
+def test_weights_that_see_the_same_data_share_their_right_factor():
+    program = attention()
+    outcome = factorized(program, "factorize(ratio=0.5, joint=True)")
+    decisions = outcome.plans[0].decisions
+    assert decisions["wk"]["with"] == ["wv"]
+    assert "with" not in decisions["wq"]  # it sees an Identity of the data
+    assert len([node for node in outcome.program.nodes("MatMul") if (node.inputs[1] and node.inputs[1].name or "").startswith("wk.")]) == 2
+    apart = factorized(program, "factorize(ratio=0.5, joint=False)")
+    assert all("with" not in one for one in apart.plans[0].decisions.values())
+
+
+def test_a_table_is_weighed_by_how_often_its_entries_are_looked_up():
+    program = embedding()
+    feeds = feeds_for(program)
+    outcome = factorized(program, "factorize(ratio=0.5, round_to=1)", with_data([feeds]))
+    assert any(decision["kind"] == "table" for decision in outcome.plans[0].decisions.values()) or "left whole" in reasons(outcome)
+
+
+# ---- plans -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_is_carried_out_the_same_way_again_with_the_data(tmp_path: Path):
+    program, context = dense(), with_data([{"x": skewed()}])
+    first = factorized(program, "factorize(ratio=0.5)", context)
+    path = tmp_path / "plan.json"
+    path.write_text(first.plans[0].to_json())
+    again = factorized(program, f"factorize(plan='{path}')", context)
+    feeds = {"x": skewed(8, seed=3)}
+    assert errors(EXECUTOR.run(first.program, feeds), EXECUTOR.run(again.program, feeds)).rel < 1e-5
+
+
+def test_a_whitened_plan_without_data_says_what_to_do(tmp_path: Path):
+    path = tmp_path / "plan.json"
+    path.write_text(factorized(dense(), "factorize(ratio=0.5)", with_data([{"x": skewed()}])).plans[0].to_json())
+    with pytest.raises(ContractError, match="by whitened, which needs calibration"):
+        factorized(dense(), f"factorize(plan='{path}')")
+    text = json.loads(path.read_text())
+    for decision in text["decisions"].values():
+        decision["method"] = "svd"
+    path.write_text(json.dumps(text))
+    assert factorized(dense(), f"factorize(plan='{path}')").rows[0].actions == 2
+
+
+@pytest.mark.parametrize(
+    ("decision", "message"),
+    [
+        ({"structure": "low_rank", "ranks": []}, "ranks"),
+        ({"structure": "low_rank", "ranks": [0]}, "needs a structure"),
+        ({"structure": "origami", "ranks": [4]}, "needs a structure"),
+        ({"structure": "low_rank", "ranks": [4], "method": "magic"}, "has method 'magic'"),
+        ({"structure": "low_rank", "ranks": [4], "with": ["w2"]}, "no site of this program"),
+        ({"structure": "low_rank", "ranks": [9999]}, "ranks"),
+    ],
+)
+def test_a_plan_that_cannot_be_carried_out_is_refused(decision: dict[str, object], message: str):
+    program = dense()
+    good = factorized(program, "factorize(ratio=0.5)").plans[0]
+    plan = Plan(pass_name="factorize", fingerprint=good.fingerprint, decisions={"w1": decision})  # pyright: ignore[reportArgumentType]
+    with pytest.raises((PlanError, PipelineError), match=message):
+        run(program, [Factorize(ratio=0.5)], Context(plans={"factorize": plan}))
+
+
+# ---- together with other passes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["factorize(ratio=0.5), quantize", "prune(ratio=0.3), factorize(ratio=0.4)", "factorize(ratio=0.5), prune(ratio=0.3), quantize"],
+)
+@pytest.mark.parametrize("name", ["encoder_separate_qkv", "resnet", "lstm"])
+def test_it_composes_with_pruning_and_quantizing(name: str, text: str):
+    program = run(traced(name), Pipeline.parse("simplify"), Context()).program
+    outcome = factorized(program, text)
+    feeds = SMALL_MODELS[name].feeds(2, 5)
+    made = EXECUTOR.run(outcome.program, feeds)
+    assert all(np.isfinite(value).all() for value in made.values())
+    assert sum(row.actions for row in outcome.rows) > 1
+
+
+def test_every_program_of_the_collection_survives():
+    for name, make in PROGRAMS.items():
+        program = make()
+        outcome = factorized(program, "factorize(ratio=0.3, round_to=1)")
+        EXECUTOR.run(outcome.program, feeds_for(program))
+        assert outcome.rows[0].actions or outcome.rows[0].misses or name
