@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -32,7 +33,7 @@ def low_rank(outputs: int, inputs: int, rank: int, groups: int = 1) -> Factors:
 def three(outputs: int, inputs: int, ranks: tuple[int, int]) -> Factors:
     """Three dense stages."""
     sizes = [inputs, *ranks, outputs]
-    stages = tuple(Stage(drawn(number, size, before)) for number, (before, size) in enumerate(zip(sizes, sizes[1:], strict=False)))
+    stages = tuple(Stage(drawn(number, size, before)) for number, (before, size) in enumerate(itertools.pairwise(sizes)))
     return Factors("three", ranks, stages)
 
 

@@ -170,12 +170,14 @@ SHIFTS: Mapping[str, tuple[str, str, tuple[int, int], tuple[int, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("chain", ["two", "train"])
-@pytest.mark.parametrize("reader", SHIFTS)
+_REFUSED = {(reader, "train") for reader in SHIFTS if "left" in reader}
+
+
+@pytest.mark.parametrize(
+    ("reader", "chain"), [(reader, chain) for reader in SHIFTS for chain in ("two", "train") if (reader, chain) not in _REFUSED]
+)
 def test_shifts_go_into_the_bias(reader: str, chain: str) -> None:
     inputs, body, shape, data = SHIFTS[reader]
-    if "left" in reader and chain == "train":
-        pytest.skip("refused: no folded channels on the left")
     shift = drawn(7, OUT, 1)[:, 0]
 
     def add(program: Program, shift: np.ndarray) -> None:
@@ -207,7 +209,7 @@ def test_a_weight_with_several_readers_is_stored_once() -> None:
     assert [node.op_type for node in program.graph] == ["MatMul", "Gemm", "MatMul", "MatMul", "MatMul"]
 
 
-@pytest.mark.parametrize("head", ["MatMul (h, turned)", "Gemm <transB: int = 1> (g, w)"])
+@pytest.mark.parametrize("head", ["t = Transpose (w)\n z = MatMul (h, t)", "z = Gemm <transB: int = 1> (g, w)"])
 def test_tied_tables_are_read_the_other_way_round(head: str) -> None:
     text = f"""{HEAD}
     tied (int64[B, S] ids, WEIGHTS) => (z)
@@ -215,8 +217,7 @@ def test_tied_tables_are_read_the_other_way_round(head: str) -> None:
         e = Gather <axis: int = 0> (w, ids)
         h = Relu (e)
         g = Reshape (h, rows)
-        turned = Transpose <perm: ints = [1, 0]> (w)
-        z = {head}
+        {head}
     }}"""
     ids = np.random.default_rng(0).integers(-OUT, OUT, (2, 5))
     for chain in ("two", "three"):
@@ -240,7 +241,7 @@ def test_a_table_that_is_multiplied_from_the_other_side_keeps_its_orientation() 
 def test_tables_look_up_in_the_thin_factor(shape: tuple[int, ...], chain: str) -> None:
     """The operator's inputs are entries, its outputs features."""
     dims = ", ".join("AB"[: len(shape)])
-    text = f"{HEAD}\ntable (int64[{dims}] ids, WEIGHTS) => (y)\n{{ y = Gather (w, ids) }}"
+    text = f"{HEAD}\ntable (int64{f'[{dims}]' if dims else ''} ids, WEIGHTS) => (y)\n{{ y = Gather (w, ids) }}"
     ids = np.random.default_rng(0).integers(-IN, IN, shape)
     shift = drawn(7, OUT, 1)[:, 0]
 
@@ -316,9 +317,10 @@ def test_nothing_is_left_of_a_change_that_fails() -> None:
     arrays = {"w": drawn(0, *shape).astype(np.float32), **biases(body)}
     program = program_of(program_text(inputs, body), arrays)
     before, said = run(program, feed(data)), dump(program)
-    with pytest.raises(RuntimeError), program.edit(by="x") as editor:
-        lower(editor, site_of(program), CHAINS["train"], np.ones(OUT))
-        raise RuntimeError
+    editor = program.edit(by="x")
+    lower(editor, site_of(program), CHAINS["train"], np.ones(OUT))
+    assert dump(program) != said
+    editor.rollback()
     assert dump(program) == said
     np.testing.assert_array_equal(run(program, feed(data))["z"], before["z"])
 
