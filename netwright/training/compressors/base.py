@@ -64,10 +64,7 @@ class Compression(nn.Module, ABC):
 
     Attributes:
         plan: what was decided.
-        rewires: whether the product holds something else in a tensor's place (factors), so that no later compressor can take it.
     """
-
-    rewires: ClassVar[bool] = False
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()

@@ -88,8 +88,6 @@ class PassCompressor(Compressor):
 class CarriedOut(Compression):
     """Weights as a pass leaves them; gradients go straight through."""
 
-    rewires: ClassVar[bool] = True
-
     found_at: Tensor
 
     def __init__(self, options: PassCompressor, plan: Plan, inner: Plan | None, program: Program, context: Context) -> None:

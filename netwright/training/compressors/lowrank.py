@@ -91,8 +91,6 @@ class LowRankWeights(Compressor):
 class FactorizedWeights(Compression):
     """Weights projected onto their leading singular vectors, which are kept from one decomposition to the next."""
 
-    rewires: ClassVar[bool] = True
-
     found_at: Tensor
 
     def __init__(self, options: LowRankWeights, plan: Plan, shapes: dict[str, tuple[int, ...]]) -> None:

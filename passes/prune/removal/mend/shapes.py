@@ -9,7 +9,6 @@ import onnx_ir
 
 from netwright.ir.dims import Dim
 from netwright.ir.opinfo import site
-from netwright.ir.program import array
 from netwright.ir.shape_context import contents
 from netwright.passes.prune.removal.mend.table import Change, mend
 
@@ -91,9 +90,3 @@ def split(change: Change, node: onnx_ir.Node) -> None:
         change.editor.resize_inputs(node, 2)
     change.editor.set_attribute(node, "num_outputs", None)
     change.editor.set_input(node, 1, change.editor.constant(np.array(integers, dtype=np.int64), f"{site(node)}.sizes"))
-
-
-def constant_like(value: onnx_ir.Value | None, fallback: type[np.integer] = np.int64) -> np.dtype:
-    """The integer type of an index input."""
-    found = array(value) if value is not None else None
-    return found.dtype if found is not None else np.dtype(fallback)
