@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ast
 import difflib
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast, get_args
 
 from netwright.training.errors import TrainingError
 
@@ -32,6 +33,10 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Where the settings of each optimizer live, by its name."""
+
+
+Base: TypeAlias = Literal["adamw", "momentum", "sgd"]
+"""The step towards less loss, in optimizers that make zeros beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +72,50 @@ class OptimizerSettings(ABC):
             if option.default is MISSING or getattr(self, option.name) != option.default
         ]
         return f"{self.name}({', '.join(given)})" if given else self.name
+
+
+def check_base(base: str, momentum: float, betas: tuple[float, float]) -> None:
+    """Refuse a base step that there is not, and its factors out of range.
+
+    Raises:
+        TrainingError: one is.
+    """
+    if base not in get_args(Base):
+        raise out_of_range("base", base, f"one of {', '.join(get_args(Base))}")
+    for name, value in (("momentum", momentum), ("betas", betas[0]), ("betas", betas[1])):
+        check_number(name, value, least=0, below=1)
+
+
+def check_choices(settings: OptimizerSettings, choices: Mapping[str, Sequence[str]]) -> None:
+    """Refuse options that are none of their choices.
+
+    Args:
+        settings: whose options.
+        choices: by option.
+
+    Raises:
+        TrainingError: one is.
+    """
+    for name, known in choices.items():
+        if getattr(settings, name) not in known:
+            raise out_of_range(name, getattr(settings, name), f"one of {', '.join(known)}")
+
+
+def check_number(name: str, value: object, *, above: float = -math.inf, least: float = -math.inf, below: float = math.inf) -> None:
+    """Refuse what is no number of a range.
+
+    Raises:
+        TrainingError: it is none.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and above < value < below and value >= least:
+        return
+    low = f"above {above:g}" if above > -math.inf else f"from {least:g}"
+    raise out_of_range(name, value, f"a number {low}" + (f" and below {below:g}" if below < math.inf else ""))
+
+
+def out_of_range(name: str, value: object, expected: str) -> TrainingError:
+    """The error that says what an option may be."""
+    return TrainingError(f"{name} is {value!r}.", place=name, remedy=f"Give {expected}.")
 
 
 def settings_of(optimizer: object, *, penalty: float | None, sparsity: float | None) -> OptimizerSettings | None:

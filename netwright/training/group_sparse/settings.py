@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
 
 from netwright.training.errors import TrainingError
-from netwright.training.optimizer_settings import OptimizerSettings
+from netwright.training.optimizer_settings import Base, OptimizerSettings, check_base, check_choices, check_number, out_of_range
 
 if TYPE_CHECKING:
     import torch
 
     from netwright.training.optimizers import OptimizerTask
 
-Base: TypeAlias = Literal["adamw", "momentum", "sgd"]
 UnitScope: TypeAlias = Literal["channels", "heads", "hidden", "experts", "all"]
-
-_CHOICES = {"base": ("adamw", "momentum", "sgd"), "scope": ("channels", "heads", "hidden", "experts", "all")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +51,10 @@ class GroupSparseSettings(OptimizerSettings):
         Raises:
             TrainingError: one is out of range.
         """
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise out_of_range(name, getattr(self, name), f"one of {', '.join(choices)}")
+        check_choices(self, {"scope": get_args(UnitScope)})
+        check_base(self.base, self.momentum, self.betas)
         if self.sparsity is not None:
             check_number("sparsity", self.sparsity, above=0, below=1)
-        for name, value in (("momentum", self.momentum), ("betas", self.betas[0]), ("betas", self.betas[1])):
-            check_number(name, value, least=0, below=1)
         for name in ("begin", "settle"):
             check_number(name, getattr(self, name), least=0, below=1)
         if self.begin + self.settle >= 1:
@@ -170,20 +163,3 @@ class HessoSettings(GroupSparseSettings):
         super().__post_init__()
         if self.periods < 1:
             raise out_of_range("periods", self.periods, "a whole number from 1")
-
-
-def check_number(name: str, value: object, *, above: float = -math.inf, least: float = -math.inf, below: float = math.inf) -> None:
-    """Refuse what is no number of a range.
-
-    Raises:
-        TrainingError: it is none.
-    """
-    if isinstance(value, int | float) and not isinstance(value, bool) and above < value < below and value >= least:
-        return
-    low = f"above {above:g}" if above > -math.inf else f"from {least:g}"
-    raise out_of_range(name, value, f"a number {low}" + (f" and below {below:g}" if below < math.inf else ""))
-
-
-def out_of_range(name: str, value: object, expected: str) -> TrainingError:
-    """The error that says what an option may be."""
-    return TrainingError(f"{name} is {value!r}.", place=name, remedy=f"Give {expected}.")

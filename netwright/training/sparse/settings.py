@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from netwright.training.errors import TrainingError
-from netwright.training.optimizer_settings import OptimizerSettings
+from netwright.training.optimizer_settings import Base, OptimizerSettings, check_base, check_choices, check_number, out_of_range
 
 if TYPE_CHECKING:
     import torch
@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from netwright.training.optimizers import OptimizerTask
 
 Method: TypeAlias = Literal["cumulative", "proximal", "hard"]
-Base: TypeAlias = Literal["adamw", "momentum", "sgd"]
 
-_CHOICES = {"method": ("cumulative", "proximal", "hard"), "base": ("adamw", "momentum", "sgd"), "tensors": ("matrices", "all")}
+_CHOICES = {"method": ("cumulative", "proximal", "hard"), "tensors": ("matrices", "all")}
 _SHARES = ("begin", "ramp", "settle")
 
 
@@ -64,22 +63,18 @@ class SparseSettings(OptimizerSettings):
         Raises:
             TrainingError: one is out of range.
         """
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise _bad(name, getattr(self, name), f"one of {', '.join(choices)}")
-        if self.penalty is not None and not _is_number(self.penalty, above=0):
-            raise _bad("penalty", self.penalty, "a number above 0")
-        if self.sparsity is not None and not (_is_number(self.sparsity, above=0) and self.sparsity < 1):
-            raise _bad("sparsity", self.sparsity, "a share above 0 and below 1")
+        check_choices(self, _CHOICES)
+        check_base(self.base, self.momentum, self.betas)
+        if self.penalty is not None:
+            check_number("penalty", self.penalty, above=0)
+        if self.sparsity is not None:
+            check_number("sparsity", self.sparsity, above=0, below=1)
         for name in _SHARES:
             share: object = getattr(self, name)
             if not (isinstance(share, int | float) and 0 <= share <= 1):
-                raise _bad(name, share, "a share of the steps, from 0 to 1")
+                raise out_of_range(name, share, "a share of the steps, from 0 to 1")
         if self.begin + self.ramp + self.settle > 1 + 1e-9:
-            raise _bad("begin + ramp + settle", self.begin + self.ramp + self.settle, "shares of the steps, together 1 at the most")
-        for name, value in (("momentum", self.momentum), ("betas", self.betas[0]), ("betas", self.betas[1])):
-            if not 0 <= value < 1:
-                raise _bad(name, value, "a number from 0 to below 1")
+            raise out_of_range("begin + ramp + settle", self.begin + self.ramp + self.settle, "shares of the steps, together 1 at the most")
 
     def complete(self) -> None:
         """A penalty or a share of zeros, and not both.
@@ -100,11 +95,3 @@ class SparseSettings(OptimizerSettings):
         from netwright.training.sparse.building import build_sparse
 
         return build_sparse(self, task)
-
-
-def _is_number(value: object, *, above: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > above
-
-
-def _bad(name: str, value: object, expected: str) -> TrainingError:
-    return TrainingError(f"{name} is {value!r}.", place=name, remedy=f"Give {expected}.")
