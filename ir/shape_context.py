@@ -31,17 +31,19 @@ WITH_CONTENTS: frozenset[DataType] = INTEGERS | {DataType.BOOL}
 class Names:
     """Names for dimensions that have none: `_d0`, `_d1` …, never one that is taken."""
 
-    __slots__ = ("_next", "joints", "taken")
+    __slots__ = ("_next", "declared", "joints", "taken")
 
     def __init__(self) -> None:
         self._next = 0
         self.taken: set[str] = set()
         self.joints: dict[tuple[str, ...], SymbolicDim] = {}
+        self.declared: dict[str, SymbolicDim] = {}
+        """Names that outputs declare, with the dimension that was inferred there."""
 
     def copy(self) -> Names:
         """Names that are given out on their own from here."""
         twin = Names()
-        twin._next, twin.taken, twin.joints = self._next, set(self.taken), dict(self.joints)
+        twin._next, twin.taken, twin.joints, twin.declared = self._next, set(self.taken), dict(self.joints), dict(self.declared)
         return twin
 
     def fresh(self) -> SymbolicDim:
@@ -56,6 +58,11 @@ class Names:
         if key not in self.joints:
             self.joints[key] = self.fresh()
         return self.joints[key]
+
+
+def is_generated(name: str) -> bool:
+    """True of names that shape inference makes up (`_d0`)."""
+    return name.startswith("_d") and name[2:].isdigit()
 
 
 class Context(ShapeInferenceContext):

@@ -157,11 +157,17 @@ def specialised(program: Program, node: onnx_ir.Node) -> onnx_ir.Graph | None:
 
 
 def generated_joints(program: Program) -> dict[str, tuple[str, ...]]:
-    """For the names of dimensions that come of broadcasting differing ones: the dimensions that they were joined from."""
+    """For names that the program's inputs do not have, the dimensions that they come from.
+
+    Of a name that inference made up, those that were broadcast; of one that only an output declares, what was inferred there.
+    """
     names = program.resources.get(_NAMES)
     if not isinstance(names, Names):
         return {}
-    return {dim.value: key[1:] for key, dim in names.joints.items() if dim.value and key[0] == "broadcast"}
+    found = {dim.value: key[1:] for key, dim in names.joints.items() if dim.value and key[0] == "broadcast"}
+    known = {name for value in program.inputs for name in names_in(shape_of(value) or ())} | found.keys()
+    found |= {name: (dim.value,) for name, dim in names.declared.items() if dim.value and names_in((dim,)) <= known}
+    return found
 
 
 @dataclass(slots=True)
@@ -271,7 +277,19 @@ class _Walk:
             if isinstance(found, int) and isinstance(declared, int) and found != declared:
                 self.misses.append(Miss(f"a dimension is declared as {declared}, but {found} is inferred", value.name or "", "shapes"))
             merged.append(found if isinstance(found, int) or not is_known(declared) else declared)
+            self._note_declared(found, declared)
         value.shape = Shape(merged)
+
+    def _note_declared(self, found: Dim, declared: Dim) -> None:
+        """Remember what a name stands for that no input has."""
+        name = None if isinstance(declared, int) else declared.value
+        if isinstance(found, int) or found.value is None or name is None or not name.isidentifier():
+            return
+        found = self.names.declared.get(found.value, found)
+        if names_in((found,)) & {name, *self.names.declared}:
+            return  # so that none stands for itself
+        if all(name not in names_in(shape_of(value) or ()) for value in self.program.inputs):
+            self.names.declared[name] = found
 
     def _name_dims(self, value: onnx_ir.Value) -> None:
         dims = shape_of(value)

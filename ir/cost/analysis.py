@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import onnx_ir
 
-from netwright.ir.cost.bindings import default_bindings, is_generated
+from netwright.ir.cost.bindings import default_bindings
 from netwright.ir.cost.macs import macs
 from netwright.ir.cost.params import parameters
 from netwright.ir.cost.quantity import ONE, UNKNOWN, ZERO, Quantity
@@ -16,7 +16,7 @@ from netwright.ir.dims import Dim, evaluate, names_in, shape_of
 from netwright.ir.opinfo import bits_of, int_attr, ints_attr, site, subgraphs
 from netwright.ir.origin import MODULE
 from netwright.ir.program import Program
-from netwright.ir.shape_context import contents
+from netwright.ir.shape_context import contents, is_generated
 from netwright.ir.shapes import generated_joints, specialised
 
 _VIEWS = frozenset({"Constant", "Flatten", "Identity", "Reshape", "Shape", "Size", "Squeeze", "Unsqueeze"})
@@ -91,7 +91,7 @@ class Cost:
         nodes: every node's share, in graph order; of an If, only the branch that costs more.
         unread: parameters that no node reads.
         notes: what could only be guessed, as sentences: loops of unknown length, operators that nothing is known of.
-        guesses: for dimensions that inference named, the names that they are as large as the largest of.
+        guesses: for dimensions that inference or only an output named, the dimensions that they are as large as the largest of.
     """
 
     nodes: tuple[NodeCost, ...]
@@ -290,7 +290,7 @@ _ARTIFICIAL = re.compile(r"(Constant|Cast|Unsqueeze|Shape)(_\d+)?")
 def sizes(bindings: Mapping[str, int], guesses: Mapping[str, tuple[str, ...]]) -> Callable[[Dim], int | None]:
     """A function that gives dimensions their values, each worked out once.
 
-    A generated name that nothing binds is as large as the largest of the names that it was joined from, or 1.
+    A generated name that nothing binds, or one that only an output declares, is as large as the largest of what it comes from, or 1.
     """
     known: dict[Dim, int | None] = {}
 
@@ -299,7 +299,7 @@ def sizes(bindings: Mapping[str, int], guesses: Mapping[str, tuple[str, ...]]) -
             return dim
         if dim not in known:
             names = names_in((dim,))
-            missing = [name for name in names if is_generated(name) and name not in bindings]
+            missing = [name for name in names if (is_generated(name) or name in guesses) and name not in bindings]
             size = evaluate(dim, {**bindings, **{name: guess(name) for name in missing}} if missing else bindings)
             known[dim] = None if size is None else max(size, 0)
         return known[dim]

@@ -9,6 +9,8 @@ import onnx_ir
 from netwright.ir.dims import names_in, shape_of
 from netwright.ir.opinfo import is_float
 from netwright.ir.program import Program
+from netwright.ir.shape_context import is_generated
+from netwright.ir.shapes import generated_joints
 
 BATCH, LENGTH, PIXELS, CHANNELS, SAMPLES = 1, 128, 224, 3, 16_000
 
@@ -19,23 +21,19 @@ def default_bindings(program: Program) -> dict[str, int]:
     By name first: `batch…` is 1, `height` and `width` 224, `channels` 3. Then by the first input in which the name occurs:
     the first axis is 1; of a 4-dimensional float input the second is 3 and the others 224; the second axis of the only
     input, if it is float and 2-dimensional (a waveform), is 16,000. Everything else is 128. Names that inference made up
-    for inner values are left out: `Cost` guesses those itself.
+    for inner values, and names that only an output declares of which inference knows more, are left out: `Cost` works those out itself.
     """
     sizes: dict[str, int] = {}
+    joints = generated_joints(program)
     for value, axis, name in _occurrences(program):
         if name not in sizes:
             sizes[name] = _by_name(name) or _by_place(program, value, axis)
     for graph in program.graphs():
         for value in graph.outputs:
             for name in sorted(names_in(shape_of(value) or ())):
-                if name not in sizes and not is_generated(name):
+                if name not in sizes and name not in joints and not is_generated(name):
                     sizes[name] = _by_name(name) or LENGTH
     return sizes
-
-
-def is_generated(name: str) -> bool:
-    """True of names that shape inference makes up (`_d0`)."""
-    return name.startswith("_d") and name[2:].isdigit()
 
 
 def _occurrences(program: Program) -> Iterator[tuple[onnx_ir.Value, int, str]]:

@@ -212,6 +212,31 @@ def test_a_broadcast_dimension_is_guessed_as_the_larger_of_its_parts() -> None:
     assert cost(found).totals({"a": 3, "b": 5}).macs == 5 * 16
 
 
+def test_a_name_that_only_an_output_declares_counts_what_was_inferred_there() -> None:
+    """As exporters name the axes of outputs: `Gemm86_dim_0` for the batch."""
+    found = program(
+        "g (float[batch, t, 8] x, float w, float v) => (float[Gemm86_dim_0, Gemm86_dim_1] y) "
+        "{ s = Constant<value_ints=[-1, 8]>()\n r = Reshape(x, s)\n a = MatMul(r, w)\n b = Relu(a)\n y = Gemm(b, v) }",
+        weights={"w": ("FLOAT", (8, 16)), "v": ("FLOAT", (16, 4))},
+    )
+    assert default_bindings(found) == {"batch": 1, "t": 128}
+    assert cost(found).totals(default_bindings(found)).macs == 128 * (8 * 16 + 16 * 4)
+    assert cost(found).totals({"batch": 2, "t": 3}).macs == 6 * (8 * 16 + 16 * 4)
+    assert cost(found.clone()).totals({"batch": 2, "t": 3}).macs == 6 * (8 * 16 + 16 * 4)
+    assert cost(found).totals({"batch": 2, "t": 3, "Gemm86_dim_0": 5}).macs == 6 * 8 * 16 + 5 * 16 * 4
+
+
+def test_names_of_outputs_that_stand_for_one_another_end_somewhere() -> None:
+    found = program("g (float[n, 8] x) => (float[A, 8] a, float[B, 8] b, float[A, 8] c) { a = Neg(x)\n b = Neg(a)\n c = Neg(b) }")
+    assert default_bindings(found) == {"n": 1}
+    assert cost(found).totals({"n": 3}).bytes_written == 3 * 3 * 8 * 4
+
+
+def test_a_name_of_an_output_of_which_nothing_is_inferred_has_the_usual_size() -> None:
+    found = program("g (float[batch] x) => (int64[1, found_places] y) { y = NonZero(x) }")
+    assert default_bindings(found) == {"batch": 1, "found_places": 128}
+
+
 def test_a_dimension_whose_name_is_no_expression_counts_what_it_is_bound_to() -> None:
     odd = onnx_ir.SymbolicDim("Gather::1_dim_0")
     macs = Quantity.of(odd, 8)
