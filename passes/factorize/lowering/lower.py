@@ -9,6 +9,7 @@ import numpy as np
 from netwright.ir.editor import Editor
 from netwright.ir.errors import PlanError
 from netwright.passes.factorize.factors import Factors
+from netwright.passes.factorize.lowering.absorb import absorbed
 from netwright.passes.factorize.lowering.convolution import conv_refusal, lower_conv
 from netwright.passes.factorize.lowering.product import lower_product, product_refusal
 from netwright.passes.factorize.lowering.recurrent import lower_recurrent, recurrent_refusal
@@ -26,7 +27,7 @@ def unlowerable(site: FactorSite, factors: Factors) -> str | None:
     """
     if not factors.stages:
         return "the chain has no stages"
-    return _REFUSALS[site.kind](site, factors)
+    return _REFUSALS[site.kind](site, absorbed(factors))
 
 
 def lower(editor: Editor, site: FactorSite, factors: Factors, shift: Shift = None) -> None:
@@ -51,7 +52,7 @@ def lower(editor: Editor, site: FactorSite, factors: Factors, shift: Shift = Non
     reason = unlowerable(site, factors)
     if reason is not None:
         raise PlanError(f"{site.name} cannot become {factors.structure}: {reason}.", place=site.name, remedy="Choose another structure.")
-    _LOWERINGS[site.kind](editor, site, factors, shift if shift is not None and shift.any() else None)
+    _LOWERINGS[site.kind](editor, site, absorbed(factors), shift if shift is not None and shift.any() else None)
     for weight in site.weights:
         if weight.graph is not None and not weight.uses() and not weight.is_graph_output():
             editor.remove_initializer(weight)

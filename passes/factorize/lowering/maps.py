@@ -13,6 +13,9 @@ from netwright.ir.maps.numbers import svd_factors
 TURN = Permute((1, 0))
 """A matrix transposed."""
 
+_RIDGE = 1e-10
+"""What is added to the diagonal of normal equations, relative to its mean: weights may have less than full rank."""
+
 _NEAR = 1e-3
 """What a projection may miss of a factor, relative to the factor's norm."""
 
@@ -95,7 +98,8 @@ def _right(weight: np.ndarray, u: np.ndarray) -> np.ndarray:
     """R: [n, rank] with W R = U where there is one; by normal equations of the shorter side."""
     wide = weight.shape[0] <= weight.shape[1]
     gram = weight @ weight.T if wide else weight.T @ weight
-    solved: np.ndarray = np.linalg.lstsq(gram, u if wide else weight.T @ u, rcond=None)[0]
+    ridge = _RIDGE * max(float(np.trace(gram)) / len(gram), np.finfo(np.float64).tiny)
+    solved = np.linalg.solve(gram + ridge * np.eye(len(gram)), u if wide else weight.T @ u)
     return weight.T @ solved if wide else solved
 
 

@@ -10,6 +10,7 @@ import onnx_ir
 
 from netwright.ir.editor import Editor
 from netwright.ir.maps import Reshape
+from netwright.ir.opinfo import site as site_name
 from netwright.ir.program import array, constant
 from netwright.passes.factorize.factors import Factors
 from netwright.passes.factorize.lowering.folded import Folding, folding_refusal
@@ -43,10 +44,11 @@ def lower_recurrent(editor: Editor, site: FactorSite, factors: Factors, shift: n
     stored = keep(editor, inside.apply(last), dtype, f"{site.name}.{names[-1]}", lineage.mapped(names[-1], inside))
     made: dict[onnx_ir.Value | None, onnx_ir.Value] = {}
     for reader in site.readers:
-        node, data = editor.at(reader.node) and reader.node, reader.node.inputs[0]
+        node, data = reader.node, reader.node.inputs[0]
+        editor.at(node)
         if data not in made:
             assert data is not None, "a recurrent layer has its data"
-            result = node.outputs[0].name or node.op_type
+            result = site_name(node)
             folding = Folding(editor, data, 2, f"{site.name}@{result}" if folds(factors) else "", f"{result}.{names[0]}")
             for stage, matrix in zip(factors.stages[:-1], inner, strict=True):
                 folding.multiply(stage, matrix)
@@ -94,7 +96,7 @@ def shift_bias(editor: Editor, node: onnx_ir.Node, shift: np.ndarray, dtype: np.
         return
     if len(node.inputs) < 4:
         editor.resize_inputs(node, 4)
-    hint = f"{node.outputs[0].name}.bias" if value is None else value.name or "bias"
+    hint = f"{site_name(node)}.bias" if value is None else value.name or "bias"
     editor.set_input(node, 3, editor.constant(data, hint))
 
 

@@ -13,6 +13,7 @@ import onnx_ir
 from netwright.ir.editor import AttributeValue, Editor
 from netwright.ir.maps import Mapped, Reshape, Split, ValueMap
 from netwright.ir.opinfo import attribute, int_attr, str_attr, strs_attr
+from netwright.ir.opinfo import site as site_name
 from netwright.ir.program import array, constant
 from netwright.ir.shapes import shape_of
 from netwright.passes.factorize.factors import Factors, Stage
@@ -20,7 +21,7 @@ from netwright.passes.factorize.lowering.cells import Cell, Factor, Gates, body_
 from netwright.passes.factorize.lowering.integers import integers
 from netwright.passes.factorize.lowering.maps import TURN, gone, lineage_of
 from netwright.passes.factorize.lowering.store import dtype_of, is_low_rank, keep, suffixes
-from netwright.passes.factorize.sites.site import FactorSite, Reader
+from netwright.passes.factorize.sites.site import FactorSite
 from netwright.passes.factorize.sites.weights import weight_of
 
 _GATES: Mapping[str, int] = {"GRU": 3, "LSTM": 4, "RNN": 1}
@@ -43,7 +44,9 @@ def state_refusal(site: FactorSite, factors: Factors) -> str | None:
         return f"the chain gives {channels} channels, the weight {outputs // directions}"
     if len({_cell(reader.node) for reader in site.readers}) > 1:
         return "layers of different kinds share it"
-    return next((f"{reader.node.op_type} %{_name(reader)} {reason}" for reader in site.readers if (reason := _refusal(reader.node))), None)
+    return next(
+        (f"{reader.node.op_type} %{site_name(reader.node)} {reason}" for reader in site.readers if (reason := _refusal(reader.node))), None
+    )
 
 
 def _refusal(node: onnx_ir.Node) -> str | None:
@@ -84,7 +87,8 @@ class _Layer:
         self._directions, self._hidden = site.groups, site.shape[1]
         self._gates = _GATES[node.op_type] * self._hidden
         self._shift = shift
-        self._name = next(output.name for output in node.outputs if output.name) or node.op_type
+        self._name = site_name(node)
+        self._zeros: onnx_ir.Value | None = None
 
     def lower(self, stored: Sequence[Sequence[Factor]]) -> None:
         cell, reverse = _cell(self._node), str_attr(self._node, "direction", "forward")
@@ -153,15 +157,21 @@ class _Layer:
         if given is not None:
             number = editor.constant(np.array(direction, np.int64), f"{name}.direction")
             return editor.op("Gather", [given, number], {"axis": 0}, name=f"{name}.start")
+        if self._zeros is None:
+            self._zeros = self._nothing(f"{name}.start")
+        return self._zeros
+
+    def _nothing(self, name: str) -> onnx_ir.Value:
+        editor = self._editor
         data = self._node.inputs[0]
         shape = shape_of(data)
         if shape is not None and isinstance(shape[1], int):
-            return editor.constant(np.zeros((shape[1], self._hidden), self._dtype), f"{name}.start")
+            return editor.constant(np.zeros((shape[1], self._hidden), self._dtype), name)
         whole = editor.op("Shape", [data], name=f"{name}.shape")
         batch = editor.op("Gather", [whole, integers(editor, [1], f"{name}.batch")], {"axis": 0}, name=f"{name}.batch")
         sizes = editor.op("Concat", [batch, integers(editor, [self._hidden], f"{name}.hidden")], {"axis": 0}, name=f"{name}.sizes")
         zero = onnx_ir.Tensor(np.zeros(1, self._dtype), name="zero")
-        return editor.op("ConstantOfShape", [sizes], {"value": onnx_ir.AttrTensor("value", zero)}, name=f"{name}.start")
+        return editor.op("ConstantOfShape", [sizes], {"value": onnx_ir.AttrTensor("value", zero)}, name=name)
 
     def _outputs(self, every: Sequence[Sequence[onnx_ir.Value]], states: Sequence[str]) -> None:
         """Y: [steps, directions, batch, hidden] and the final states, [directions, batch, hidden] each."""
@@ -228,10 +238,6 @@ def _cell(node: onnx_ir.Node) -> Cell:
 
 def _input(node: onnx_ir.Node, index: int) -> onnx_ir.Value | None:
     return node.inputs[index] if index < len(node.inputs) else None
-
-
-def _name(reader: Reader) -> str:
-    return next((output.name for output in reader.node.outputs if output.name), reader.node.name or "")
 
 
 def _unsqueezed(editor: Editor, value: onnx_ir.Value, axis: int, name: str) -> onnx_ir.Value:

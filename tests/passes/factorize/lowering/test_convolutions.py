@@ -180,7 +180,7 @@ def test_convolutions_of_one_weight_keep_their_own_geometry() -> None:
 
 
 REFUSED: Mapping[str, tuple[str, str, Factors, str]] = {
-    "folded": ("Conv", "", Factors("x", (), (Stage(drawn(0, 12, 6), dims=(6,), perm=(0,)),)), "convolutions have no folded channels"),
+    "folded": ("Conv", "", Factors("x", (), (Stage(drawn(0, 6, 3), dims=(2, 3), perm=(0, 1)),)), "convolutions have no folded channels"),
     "channels": ("Conv", "", kernel_first(12, 7, (3, 2), 5), "stage 0 takes 7 channels in 1 groups, there are 6"),
     "outputs": ("Conv", "", kernel_first(13, 6, (3, 2), 5), "the chain gives 13 channels, the weight 12"),
     "rank": ("Conv", "", Factors("x", (), (Stage(drawn(0, 12, 6, 3), 1, (0,)),)), "stage 0 has 3 axes, neither 2 nor 4"),

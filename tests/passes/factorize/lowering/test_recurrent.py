@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from netwright.ir import Program
+from netwright.ir.dump import dump
 from netwright.ir.maps import Gone
+from netwright.ir.maps.numbers import svd_factors
 from netwright.passes.factorize.factors import Factors, Stage
-from netwright.passes.factorize.lowering import CHAIN, unlowerable
+from netwright.passes.factorize.lowering import CHAIN, lower, unlowerable
 from tests.passes.factorize.lowering.chains import check, drawn, kronecker, low_rank, lowered, product, run, site_of, three
 from tests.passes.programs import program_of
 
@@ -92,6 +94,43 @@ def test_folded_stages_go_before_the_layer_but_for_the_last() -> None:
     site = site_of(program_of(layer("LSTM"), weights("LSTM", "forward", "w", "r")))
     folded = Factors("kronecker", (), (Stage(drawn(0, 8, 8), dims=(3, 8), perm=(0, 1)), Stage(drawn(0, 8, 3), dims=(3, 8), perm=(1, 0))))
     assert unlowerable(site, folded) == "the last stage folds its channels, which a recurrent layer does not"
+
+
+def test_a_train_whose_outputs_are_the_last_cores_ends_inside_the_layer() -> None:
+    """Its last stage multiplies all channels: the permutations around it go into the weight."""
+    first = Stage(drawn(1, 5, 4), dims=(4, 6), perm=(1, 0))
+    last = Stage(drawn(2, 4 * H, 30), dims=(6, 5), perm=(1, 0))
+    factors = Factors("tt", (5,), (first, last), dims=(H, 4), perm=(1, 0))
+    program, _ = check(layer("LSTM"), (1, 4 * H, N), factors, feeds("LSTM", "forward"), weights=weights("LSTM", "forward", "r"))
+    assert [node.op_type for node in program.graph] == ["Reshape", "Transpose", "MatMul", "Reshape", "LSTM"]
+
+
+def test_nothing_is_left_of_a_change_that_fails() -> None:
+    held = weights("LSTM", "forward", "w", "r", "b")
+    for name in ("w", "r"):
+        program = program_of(layer("LSTM", inputs="b"), held)
+        before, said = run(program, feeds("LSTM", "forward")), sorted(dump(program).splitlines())
+        factors = low_rank(4 * H, N, 5) if name == "w" else state_chain("LSTM", "forward", 5)
+        editor = program.edit(by="x")
+        lower(editor, site_of(program, name), factors, np.ones(4 * H))
+        assert sorted(dump(program).splitlines()) != said
+        editor.rollback()
+        assert sorted(dump(program).splitlines()) == said
+        for output, expected in run(program, feeds("LSTM", "forward")).items():
+            np.testing.assert_array_equal(expected, before[output])
+
+
+def test_layers_without_their_first_output_are_named_by_another() -> None:
+    held = weights("GRU", "forward", "w", "r")
+    for name in ("w", "r"):
+        program = program_of(layer("GRU").replace("=> (y, yh)", "=> (yh)"), held)
+        next(node for node in program.graph if node.op_type == "GRU").outputs[0].name = ""
+        before = run(program, feeds("GRU", "forward"))["yh"]
+        rank = {"w": N, "r": H}[name]
+        u, v = svd_factors(held[name][0], rank)
+        lowered(program, site_of(program, name), Factors("low_rank", (rank,), (Stage(v), Stage(u))), np.zeros(3 * H) + 1e-9)
+        assert all(value.name and not value.name.startswith("None") for node in program.graph for value in node.outputs if value.uses())
+        np.testing.assert_allclose(run(program, feeds("GRU", "forward"))["yh"], before, atol=1e-4)
 
 
 @pytest.mark.parametrize("bias", ["own", "shared", "computed", "none"])
