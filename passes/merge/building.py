@@ -41,7 +41,7 @@ class Result:
     @property
     def stored(self) -> np.ndarray:
         """The weight as it is stored."""
-        return self.numbers.T if self.turned else self.numbers
+        return (self.numbers.T if self.turned else self.numbers).astype(self.dtype)
 
     @property
     def overflow(self) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.dims import shape_of
-from netwright.passes.merge.forms import Convolution, Form, Lookup
+from netwright.passes.merge.forms import Convolution, Form, Lookup, Product
 from netwright.passes.merge.links import Link, following, link_ending, link_of, read_beside
 
 _MOST_LINKS = 64
@@ -57,6 +57,18 @@ class Chain:
             return False
         pairs = zip(self.links, other.links, strict=True)
         return all(_same(a, b) for a, b in pairs)
+
+    def mirrors(self, other: Chain) -> bool:
+        """Whether the other computes the transposed product: a table that is the head's weight too."""
+        if len(self.links) != len(other.links):
+            return False
+        pairs = zip(self.links, reversed(other.links), strict=True)
+        return all(a.weight is b.weight and a.turned != b.turned and a.scale == b.scale and _matrix(a) and _matrix(b) for a, b in pairs)
+
+
+def _matrix(link: Link) -> bool:
+    """Whether it multiplies from the right, or looks up."""
+    return isinstance(link.form, Lookup) or (isinstance(link.form, Product) and not (link.form.left or link.form.turned))
 
 
 def _same(one: Link, other: Link) -> bool:

@@ -55,6 +55,11 @@ def same_products(fan: Fan) -> tuple[Fan, ...]:
     return tuple(found.values())
 
 
+def freed_by(fans: Sequence[Fan]) -> frozenset[onnx_ir.Value]:
+    """The weights that go if these fans do."""
+    return freed([link.weight for link in fans[0].links], {node for fan in fans for link in fan.links for node in link.nodes})
+
+
 def _alike(one: Fan, other: Fan) -> bool:
     if len(one.links) != len(other.links):
         return False
@@ -66,8 +71,7 @@ def _pairs(fan: Fan) -> list[tuple[Link, Link]]:
 
 
 def _refusal(policy: Policy, program: Program, fan: Fan) -> str:
-    nodes = {node for one in same_products(fan) for link in one.links for node in link.nodes}
-    counted = freed([link.weight for link in fan.links], nodes)
+    counted = freed_by(same_products(fan))
     factors, product = size_of(fan.links, counted), 0
     macs, product_macs = 0.0, 0.0
     for link in fan.readers:
@@ -87,12 +91,14 @@ def _refusal(policy: Policy, program: Program, fan: Fan) -> str:
 def carry_out(editor: Editor, fans: Sequence[Fan], products: Sequence[Result]) -> None:
     """Put the products in the place of the readers; the shared operator dies with the last."""
     made: dict[int, onnx_ir.Value] = {}
+    going = freed_by(fans)
     for fan in fans:
         for number, links in enumerate(_pairs(fan)):
             end, result = links[-1], products[number] if fan is fans[0] else product_of(links)
             editor.at(end.nodes[-1])
             if number not in made:
                 name = product_name([link.name for link in links], shared=(fan.source.name,))
-                made[number] = put_weight(editor, result.stored, result.dtype, name, owner_of(end.weight))
-                editor.map(made[number].name or "", mapped(links, turned=result.turned))
+                origin = mapped(links, turned=result.turned)
+                made[number] = put_weight(editor, result.stored, name, owner_of(end.weight), going)
+                editor.map(made[number].name or "", origin)
             editor.replace(end.end, build(editor, result, fan.source.data, made[number], end))

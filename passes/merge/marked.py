@@ -96,7 +96,7 @@ def unfold(policy: Policy) -> Match:
             return Miss(f"kept as factors: the product does not fit {dtype.numpy().name}", site_of(node))
 
         def change(editor: Editor) -> None:
-            made = put_weight(editor, weight, weight.dtype, found.name, owner_of(found.weights[0]))
+            made = put_weight(editor, weight, found.name, owner_of(found.weights[0]), counted)
             editor.map(made.name or "", Mapped(Gone(f"{len(found.weights)} factors multiplied"), ()))
             for chain in chains:
                 product = editor.at(chain.nodes[-1]).op("MatMul", [chain.data, made], like=chain.result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir
 
@@ -12,7 +12,7 @@ from netwright.ir.program import Program
 from netwright.passes.merge.building import Result, build, end_of, result_of
 from netwright.passes.merge.chains import Chain, chain_at, merged_form, merged_numbers
 from netwright.passes.merge.fans import fan_of
-from netwright.passes.merge.forms import Lookup
+from netwright.passes.merge.forms import Lookup, Product
 from netwright.passes.merge.forms.base import sizes
 from netwright.passes.merge.links import Link
 from netwright.passes.merge.naming import mapped, product_name, put_weight
@@ -45,41 +45,58 @@ def multiply(policy: Policy) -> Match:
         reason = policy.excluded([name for link in chain.links for name in link.names])
         if reason:
             return Miss(reason, site_of(node))
-        chains = same_products(chain)
-        counted = freed_by(chains)
-        found = _decide(policy, program, chain, counted)
+        group = group_of(chain)
+        found = _decide(policy, program, group)
         if isinstance(found, str):
             return Miss(found, site_of(node))
-        steps = steps_of(chain, found)
+        steps = steps_of(group.chain, found)
         overflow = next((step.result.overflow for step in steps if step.result.overflow), "")
         if overflow:
             return Miss(f"kept as factors: {overflow}", site_of(node))
-        why = "; ".join(_why(chain, step) for step in steps)
-        return Rewrite.edit(site_of(node), why, lambda editor: carry_out(editor, chains, steps), anchor=node)
+        why = "; ".join(_why(group.chain, step) for step in steps)
+        return Rewrite.edit(site_of(node), why, lambda editor: carry_out(editor, group, steps), anchor=node)
 
     return match
 
 
-def same_products(chain: Chain) -> tuple[Chain, ...]:
-    """This chain and all others of the same weights: tied layers stay tied."""
-    found = {chain.last.node: chain}
-    owners = {owner_of(weight) for weight in chain.weights}
-    for reader in readers_of(chain.last.weight) if len(owners) == 1 else ():
-        other = None if reader is None or reader in found else chain_at(reader)
-        if other is not None and chain.same_weights(other):
-            found[other.last.node] = other
-    return tuple(found.values())
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Chains of the same weights, so that tied layers stay tied.
+
+    Attributes:
+        chain: the one that is decided on; one that multiplies, where there is one, rather than looks up.
+        same: all that compute the same product, that one among them.
+        mirrored: those that compute the transposed product.
+    """
+
+    chain: Chain
+    same: tuple[Chain, ...]
+    mirrored: tuple[Chain, ...]
+
+    @property
+    def freed(self) -> frozenset[onnx_ir.Value]:
+        """The weights that go if these chains do; one that stands in a chain twice stays, for part of the chain may."""
+        weights = self.chain.weights
+        once = [weight for weight in weights if weights.count(weight) == 1]
+        return freed(once, {node for chain in (*self.same, *self.mirrored) for node in chain.nodes})
 
 
-def freed_by(chains: Sequence[Chain]) -> frozenset[onnx_ir.Value]:
-    """The weights that go if these chains do; one that stands in a chain twice stays, for part of the chain may."""
-    weights = chains[0].weights
-    once = [weight for weight in weights if weights.count(weight) == 1]
-    return freed(once, {node for chain in chains for node in chain.nodes})
+def group_of(chain: Chain) -> Group:
+    """A chain with all others of its weights."""
+    if len({owner_of(weight) for weight in chain.weights}) > 1 or len(set(chain.weights)) < len(chain.weights):
+        return Group(chain, (chain,), ())
+    ends = dict.fromkeys(reader for weight in (chain.links[0].weight, chain.last.weight) for reader in readers_of(weight))
+    others = [found for node in ends if node is not None and node is not chain.last.node and (found := chain_at(node)) is not None]
+    same, mirrored = [chain], [other for other in others if chain.mirrors(other)]
+    same += [other for other in others if chain.same_weights(other)]
+    if isinstance(chain.links[0].form, Lookup) and mirrored:
+        return Group(mirrored[0], tuple(mirrored), tuple(same))
+    return Group(chain, tuple(same), tuple(mirrored))
 
 
-def _decide(policy: Policy, program: Program, chain: Chain, counted: frozenset[onnx_ir.Value]) -> Partition | str:
+def _decide(policy: Policy, program: Program, group: Group) -> Partition | str:
     """How the chain is cut; or why it stays, as a sentence."""
+    chain, counted = group.chain, group.freed
     smallest, fewest = (partition(chain, counted, smaller=smaller) for smaller in (True, False))
     if not fewest.merges:
         return _why_not(chain)
@@ -125,7 +142,7 @@ def _change(found: Partition):
         chain = chain_at(node)
         assert chain is not None, "cut out with all its links"
         with Editor(program, at=node) as editor:
-            carry_out(editor, (chain,), steps_of(chain, found))
+            carry_out(editor, Group(chain, (chain,), ()), steps_of(chain, found))
 
     return change
 
@@ -156,25 +173,43 @@ def product_of(links: Sequence[Link]) -> Result:
     return result_of(links, form, numbers, bias if own else None)
 
 
-def carry_out(editor: Editor, chains: Sequence[Chain], steps: Sequence[Step]) -> None:
+def carry_out(editor: Editor, group: Group, steps: Sequence[Step]) -> None:
     """Put each segment's product in its place, in all chains of the same weights, which share it."""
-    made: dict[Segment, onnx_ir.Value] = {}
-    for chain in chains:
-        x = chain.data
-        done = 0
+    going, made, count = group.freed, dict[Segment, onnx_ir.Value](), len(group.chain.links)
+    for step in steps:
+        links = segment_links(group.chain, step.segment)
+        origin = mapped(links, turned=step.result.turned)
+        weight = put_weight(editor.at(group.chain.last.node), step.result.stored, step.name, owner_of(links[-1].weight), going)
+        editor.map(weight.name or "", origin)
+        made[step.segment] = weight
+    for chain in group.same:
         for step in steps:
-            start, stop = step.segment
             links = segment_links(chain, step.segment)
-            x = x if start == done else chain.links[start - 1].end
-            end, done = links[-1], stop
-            editor.at(end.nodes[-1])
-            if step.segment not in made:
-                made[step.segment] = put_weight(editor, step.result.stored, step.result.dtype, step.name, owner_of(links[-1].weight))
-                editor.map(made[step.segment].name or "", mapped(links, turned=step.result.turned))
-            result = step.result if chain is chains[0] else product_of(links)
-            new = build(editor, result, x, made[step.segment], end)
-            editor.replace(end.end, new)
-            x = new
+            result = step.result if chain is group.chain else product_of(links)
+            _replace(editor, chain, step.segment, result, made[step.segment])
+    for chain in group.mirrored:
+        for step in reversed(steps):
+            segment = (count - step.segment[1], count - step.segment[0])
+            result = product_of(segment_links(chain, segment))
+            weight = made[step.segment]
+            if result.gemm:
+                result = replace(result, turned=not step.result.turned)
+            elif result.turned == step.result.turned:
+                weight = editor.at(chain.links[0].node).op("Transpose", [weight], {"perm": [1, 0]}, name=f"{weight.name}.turned")
+            _replace(editor, chain, segment, result, weight)
+
+
+def _replace(editor: Editor, chain: Chain, segment: Segment, result: Result, weight: onnx_ir.Value) -> None:
+    end = segment_links(chain, segment)[-1]
+    x = chain.links[segment[0]].node.inputs[_data_index(chain.links[segment[0]])]
+    assert x is not None, "a link reads something"
+    editor.at(end.nodes[-1])
+    editor.replace(end.end, build(editor, result, x, weight, end))
+
+
+def _data_index(link: Link) -> int:
+    """Which input of the node is its data: read anew, since another segment's product may have taken its place."""
+    return 1 if isinstance(link.form, Lookup) or (isinstance(link.form, Product) and link.form.left) else 0
 
 
 def _why(chain: Chain, step: Step) -> str:

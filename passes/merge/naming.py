@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import onnx_ir
@@ -35,9 +35,15 @@ def product_name(names: Sequence[str], shared: Sequence[str] = ()) -> str:
     return whole if whole is not None else f"{names[-1]}.merged"
 
 
-def put_weight(editor: Editor, numbers: np.ndarray, dtype: np.dtype, name: str, graph: onnx_ir.Graph | None) -> onnx_ir.Value:
-    """Make a weight, under this very name where no value has it any more."""
-    made = editor.constant(np.ascontiguousarray(numbers.astype(dtype)), name, graph=graph)
+def put_weight(
+    editor: Editor, numbers: np.ndarray, name: str, graph: onnx_ir.Graph | None, going: Iterable[onnx_ir.Value]
+) -> onnx_ir.Value:
+    """Make a weight, under this very name where no value has it any more, or only one of those that go."""
+    made = editor.constant(np.ascontiguousarray(numbers), name, graph=graph)
+    old = next((value for value in going if value.name == name), None)
+    if old is not None:
+        take_name(editor, made, old)
+        return made
     if made.name != name and made.is_initializer() and not _exists(editor, name):
         editor.rename(made, name)
     return made

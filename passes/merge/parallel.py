@@ -17,7 +17,7 @@ from netwright.passes.merge.chains import Chain, chain_to, merged_form, merged_n
 from netwright.passes.merge.forms import Convolution, Form, Lookup, Product
 from netwright.passes.merge.forms.base import sizes
 from netwright.passes.merge.links import link_ending, read_beside
-from netwright.passes.merge.naming import product_name, put_weight, take_name
+from netwright.passes.merge.naming import product_name, put_weight
 from netwright.passes.merge.ownership import freed, owner_of
 from netwright.passes.merge.partition import size_of, whole
 from netwright.passes.merge.policy import Measure, Policy, Size
@@ -126,10 +126,8 @@ def _carry_out(editor: Editor, node: onnx_ir.Node, found: Branches, result: Resu
     nodes = {node, *found.base.nodes, *found.other.nodes}
     editor.at(node)
     name = last.name if alone else product_name([link.name for link in found.base.links])
-    weight = put_weight(editor, result.stored, result.dtype, name, owner_of(last.weight))
-    source = last.name
-    if alone and freed((last.weight,), nodes):
-        take_name(editor, weight, last.weight)
+    source, going = last.name, freed([link.weight for link in (*found.base.links, *found.other.links)], nodes)
+    weight = put_weight(editor, result.stored, name, owner_of(last.weight), going)
     delta = result.numbers - last.numbers if alone else result.numbers
     if alone and last.turned == result.turned and delta.size <= _MAPPED_ELEMENTS:
         shift = (delta.T if result.turned else delta).astype(result.dtype)

@@ -126,8 +126,10 @@ def _carry_out(editor: Editor, found: Gates) -> None:
     assert dtype is not None, "a float constant"
     editor.at(node)
     name = product_name([before.name, found.weight.name or "weight"])
-    weight = put_weight(editor, found.product(), dtype.numpy(), name, owner_of(found.weight))
-    editor.map(weight.name or "", Mapped(gate_map(before, found.shape), (found.weight.name or "", before.name)))
+    going = freed((before.weight, found.weight), {*before.nodes, node})
+    sources = (found.weight.name or "", before.name)
+    weight = put_weight(editor, found.product().astype(dtype.numpy()), name, owner_of(found.weight), going)
+    editor.map(weight.name or "", Mapped(gate_map(before, found.shape), sources))
     if before.bias is not None:
         bias = editor.constant(found.summand().astype(dtype.numpy()), f"{name}.bias")
         if found.bias is not None and freed((found.bias,), (node,)):
