@@ -37,7 +37,7 @@ class Folding:
         """See the channels as an array of these sizes."""
         if (self._dims or dims[:1]) == dims:
             return
-        self.value = self._op("Reshape", [self.value, integers(self._editor, [*[0] * self._lead, *dims])])
+        self.value = self._op("Reshape", [self.value, integers(self._editor, [*[0] * self._lead, *dims], f"{self._hint}.shape")])
         self._dims = dims
 
     def permute(self, perm: tuple[int, ...]) -> None:

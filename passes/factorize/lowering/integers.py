@@ -10,6 +10,6 @@ import onnx_ir
 from netwright.ir.editor import Editor
 
 
-def integers(editor: Editor, numbers: Sequence[int], name: str = "shape") -> onnx_ir.Value:
+def integers(editor: Editor, numbers: Sequence[int], name: str) -> onnx_ir.Value:
     """A new constant vector of int64."""
     return editor.constant(np.array(numbers, np.int64), name)

@@ -87,8 +87,10 @@ class _Layer:
         self._directions, self._hidden = site.groups, site.shape[1]
         self._gates = _GATES[node.op_type] * self._hidden
         self._shift = shift
+        self._biased = shift is not None or _input(node, 3) is not None
         self._name = site_name(node)
         self._zeros: onnx_ir.Value | None = None
+        self._axes: dict[int, onnx_ir.Value] = {}
 
     def lower(self, stored: Sequence[Sequence[Factor]]) -> None:
         cell, reverse = _cell(self._node), str_attr(self._node, "direction", "forward")
@@ -96,7 +98,7 @@ class _Layer:
         products = self._products(biases if cell.whole_bias else biases[:, : self._gates])
         every: list[Sequence[onnx_ir.Value]] = []
         for direction in range(self._directions):
-            state_bias = None if cell.whole_bias else biases[direction, self._gates :]
+            state_bias = None if cell.whole_bias or not self._biased else biases[direction, self._gates :]
             backwards = reverse == "reverse" or direction == 1
             every.append(self._scan(cell, products[direction], stored[direction], state_bias, direction, backwards=backwards))
         self._outputs(every, cell.states)
@@ -124,9 +126,10 @@ class _Layer:
         mapped = Mapped(Reshape(whole.shape, data.shape).then(TURN), (weight.name or "",))
         matrix = keep(editor, whole.T, data.dtype, f"{weight.name}.steps", mapped)
         total = biases.reshape(self._directions, -1, self._gates).sum(axis=1).reshape(-1)
-        bias = editor.constant(total.astype(self._dtype), f"{name}.bias")
         value = editor.op("MatMul", [node.inputs[0], matrix], name=f"{name}.steps")
-        value = editor.op("Add", [value, bias], name=f"{name}.steps")
+        if self._biased:
+            bias = editor.constant(total.astype(self._dtype), f"{name}.bias")
+            value = editor.op("Add", [value, bias], name=f"{name}.steps")
         if self._directions == 1:
             return [value]
         return editor.ops("Split", [value], split_attributes(editor, 2, 2), names=[f"{name}.forward", f"{name}.backward"])
@@ -180,11 +183,18 @@ class _Layer:
             if not output.uses() and not output.is_graph_output():
                 continue
             axis = 1 if number == 0 else 0
-            parts = [_unsqueezed(self._editor, made[source], axis, f"{output.name}.part") for made in every]
+            parts = [self._unsqueezed(made[source], axis, f"{output.name}.part") for made in every]
             whole = (
                 parts[0] if len(parts) == 1 else self._editor.op("Concat", parts, {"axis": axis}, name=f"{output.name}.whole", like=output)
             )
             self._editor.replace(output, whole)
+
+    def _unsqueezed(self, value: onnx_ir.Value, axis: int, name: str) -> onnx_ir.Value:
+        if self._editor.program.opset < 13:
+            return self._editor.op("Unsqueeze", [value], {"axes": [axis]}, name=name)
+        if axis not in self._axes:
+            self._axes[axis] = integers(self._editor, [axis], f"{self._name}.axis")
+        return self._editor.op("Unsqueeze", [value, self._axes[axis]], name=name)
 
 
 # ---- factors --------------------------------------------------------------------------------------------------------
@@ -238,9 +248,3 @@ def _cell(node: onnx_ir.Node) -> Cell:
 
 def _input(node: onnx_ir.Node, index: int) -> onnx_ir.Value | None:
     return node.inputs[index] if index < len(node.inputs) else None
-
-
-def _unsqueezed(editor: Editor, value: onnx_ir.Value, axis: int, name: str) -> onnx_ir.Value:
-    if editor.program.opset < 13:
-        return editor.op("Unsqueeze", [value], {"axes": [axis]}, name=name)
-    return editor.op("Unsqueeze", [value, integers(editor, [axis], "axes")], name=name)

@@ -122,6 +122,8 @@ def _reader(node: onnx_ir.Node, index: int, shape: tuple[int, ...], *, turned: b
     """The node as a reader of a weight of this shape, or why it is none, as a predicate."""
     kinds = _SEATS.get((node.op_type, index)) if is_standard(node) and not has_references(node) else None
     if kinds is None:
+        if is_standard(node, "DynamicQuantizeLinear", "QuantizeLinear"):
+            return "quantizes it; factorize before quantize"
         if is_standard(node, "GRU", "LSTM", "RNN"):
             return "reads it as a bias or a state"
         return "reads it as a bias" if is_standard(node, "Gemm", "Conv", "ConvTranspose") and index == 2 else _STRANGE

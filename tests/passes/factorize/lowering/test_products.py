@@ -143,9 +143,10 @@ def test_whitened_factors_are_projections_of_the_weight() -> None:
     assert not any(isinstance(mapped.map, Gone) for mapped in maps.values())
 
 
-def test_factors_that_are_no_projections_say_so() -> None:
+@pytest.mark.parametrize("scale", [0, 1])
+def test_factors_that_are_no_projections_say_so(scale: int) -> None:
     inputs, body, shape, _ = READERS["matmul"]
-    program = program_of(program_text(inputs, body), {"w": drawn(3, *shape).astype(np.float32)})
+    program = program_of(program_text(inputs, body), {"w": (scale * drawn(3, *shape)).astype(np.float32)})
     maps = lowered(program, site_of(program), low_rank(OUT, IN, 4))
     assert {mapped.describe() for mapped in maps.values()} == {"w gone: a factor that is no projection of the weight"}
 

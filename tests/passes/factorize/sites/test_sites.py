@@ -17,7 +17,7 @@ HEAD = '<ir_version: 10, opset_import: ["" : 20]>'
 
 def program_with(inputs: str, body: str, outputs: str = "y", **shapes: tuple[int, ...]) -> Program:
     rng = np.random.default_rng(0)
-    weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    weights = {name: np.array(rng.normal(size=shape), np.float32) for name, shape in shapes.items()}
     return program_of(f"{HEAD}\nnet ({inputs}, WEIGHTS) => ({outputs})\n{{\n{body}\n}}", weights)
 
 
@@ -146,6 +146,12 @@ MISSES: Mapping[str, tuple[str, str, dict[str, tuple[int, ...]], str]] = {
         "y = MatMul (x, w)\nz = Exp (w)",
         {"w": (16, 24)},
         "Exp %z reads it, which is no layer with weights",
+    ),
+    "quantized": (
+        "float[B, 16] x",
+        "q = QuantizeLinear (w, s)\nd = DequantizeLinear (q, s)\ny = MatMul (x, d)",
+        {"w": (16, 24), "s": ()},
+        "QuantizeLinear %q quantizes it; factorize before quantize",
     ),
     "bias": ("float[B, 16] x, float[16, 24] v", "y = Gemm (x, v, w)", {"w": (16, 24)}, "Gemm %y reads it as a bias"),
     "state": (
