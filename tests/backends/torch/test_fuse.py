@@ -462,12 +462,35 @@ def test_no_product_with_a_weight_is_left_in_a_traced_model(name: str) -> None:
     assert targets.count("fused_linear") == len(find_linear(traced(name), NONE)) > 0
 
 
-@pytest.mark.parametrize(("shape", "transposed"), [((4, 6), False), ((6, 4), True)])
+@pytest.mark.parametrize(
+    ("shape", "transposed"), [((4, 6), False), ((6, 4), True), ((2, 9), False), ((9, 2), False), ((9, 2), True), ((2, 9), True)]
+)
 def test_gradients_of_a_linear_layer(shape: tuple[int, int], transposed: bool) -> None:
     generator = torch.Generator().manual_seed(0)
-    leaves = [torch.randn(size, dtype=torch.float64, generator=generator).requires_grad_() for size in ((2, 3, 4), shape, (6,))]
+    inputs, outputs = reversed(shape) if transposed else shape
+    leaves = [torch.randn(size, dtype=torch.float64, generator=generator).requires_grad_() for size in ((2, 3, inputs), shape, (outputs,))]
 
     def run(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return fused_linear(x, w, b, transposed=transposed)
 
     assert torch.autograd.gradcheck(run, leaves, fast_mode=True)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("inputs", "outputs"), [(32, 8), (8, 32), (16, 8)])
+def test_thin_weights_are_trained_with_their_longer_side_in_rows(
+    inputs: int, outputs: int, transposed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        seen.append(weight.stride())
+        return x @ weight.t()
+
+    monkeypatch.setattr(F, "linear", linear)
+    weight = torch.randn((outputs, inputs) if transposed else (inputs, outputs), requires_grad=True)
+    fused_linear(torch.randn(3, inputs), weight, transposed=transposed)
+    with torch.no_grad():
+        fused_linear(torch.randn(3, inputs), weight, transposed=transposed)
+    stored = (inputs, 1) if transposed else (1, outputs)
+    assert seen == [{(32, 8): (32, 1), (8, 32): (1, 32)}.get((inputs, outputs), stored), stored]
