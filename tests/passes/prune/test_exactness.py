@@ -13,7 +13,7 @@ from netwright.passes.prune.masked import masked
 from tests.passes.prune.graphs import Graph
 from tests.passes.prune.test_removal import assert_equal, without
 
-_HEAD = '<ir_version: 10, opset_import: ["" : 23, "some" : 1]>\n'
+_HEAD = '<ir_version: 10, opset_import: ["" : 23, "some" : 1, "com.microsoft" : 1]>\n'
 
 
 def _row(body: str) -> str:
@@ -71,6 +71,20 @@ REFUSED: dict[str, tuple[Graph, str, str]] = {
         ),
         "a",
         "zero has become 0.5 before RMSNormalization at %n",
+    ),
+    "features of queries and keys, as ONNX Runtime writes it": (
+        Graph(
+            _sequence(
+                "m = ReduceSum<keepdims=1>(x, last)\nq = MatMul(x, wq)\nqm = Add(q, m)\nk = MatMul(x, wk)\nkm = Add(k, m)\n"
+                "v = MatMul(x, wv)\no = com.microsoft.MultiHeadAttention<num_heads=2>(qm, km, v)\ny = MatMul(o, wo)"
+            ),
+            {"wq": (5, 8), "wk": (5, 8), "wv": (5, 8), "wo": (8, 5)},
+            _SEQUENCES,
+            {},
+            {"last": (-1,)},
+        ),
+        "q",
+        "what MultiHeadAttention at %o sums over is not zero where its units are",
     ),
     "a constant into a unit vector": (
         Graph(_row("a = MatMul(x, w)\ns = Sigmoid(a)\nn = LpNormalization(s)\ny = MatMul(n, u)"), {"w": (5, 6), "u": (6, 2)}, _ROWS, {}),
@@ -183,6 +197,13 @@ def test_what_equals_the_masked_model_goes(name: str) -> None:
     smaller, misses = without(program, {group: [unit]})
     assert not misses
     assert_equal(masked(program, {group: [unit]}), smaller, graph.inputs())
+
+
+def test_an_rms_norm_as_onnx_runtime_writes_it() -> None:
+    body = "a = MatMul(x, w)\ns = Sigmoid(a)\nn = SimplifiedLayerNormalization(s, g)\ny = MatMul(n, u)"
+    program = Graph(_row(body), {"w": (5, 6), "g": (6,), "u": (6, 2)}, _ROWS, {}).program()
+    _, misses = without(program, {"a": [1]})
+    assert "zero has become 0.5 before SimplifiedLayerNormalization at %n" in misses[0].reason
 
 
 def test_an_operator_that_takes_units_in_and_gives_none_must_get_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
