@@ -17,7 +17,7 @@ from netwright.passes.factorize.lowering.maps import TURN, Lineage, gone, lineag
 from netwright.passes.factorize.lowering.store import dtype_of, folds, is_low_rank, keep, suffixes
 from netwright.passes.factorize.lowering.windows import Geometry
 from netwright.passes.factorize.sites.site import FactorSite, Reader
-from netwright.passes.factorize.sites.weights import weight_of
+from netwright.passes.factorize.sites.weights import data_of, weight_of
 
 
 def conv_refusal(site: FactorSite, factors: Factors) -> str | None:
@@ -82,14 +82,13 @@ def _replace(editor: Editor, site: FactorSite, reader: Reader, stored: Sequence[
     behind = shift is not None and bias is not None and array(bias) is None
     if shift is not None and not behind:
         bias = shifted_input(editor, node, 2, shift, dtype)
-    value = reader.data
+    value = data_of(reader)
     for number, part in enumerate(stored):
         last = number == len(stored) - 1
         attributes = geometry.attributes(part.stage.spatial, part.kernel, part.stage.groups)
         inputs = [value, part.value, *([bias] if last and bias is not None else [])]
         op_type = "ConvTranspose" if part.transposed else "Conv"
         value = editor.op(op_type, inputs, attributes, name=f"{result.name}.{part.suffix}", like=result if last else None)
-    assert value is not None, "a chain has stages"
     if behind and shift is not None:
         value = add_behind(editor, value, shift, -1 - len(geometry.kernel), dtype, result.name or "sum")
     editor.replace(result, value)

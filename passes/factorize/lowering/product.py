@@ -17,7 +17,7 @@ from netwright.passes.factorize.lowering.bias import add_behind, is_shiftable, s
 from netwright.passes.factorize.lowering.folded import Folding, folding_refusal, marked
 from netwright.passes.factorize.lowering.store import Matrices, dtype_of, folds
 from netwright.passes.factorize.sites.site import FactorSite, Reader
-from netwright.passes.factorize.sites.weights import data_turned, is_left, operand_turned, reads_as_stored
+from netwright.passes.factorize.sites.weights import data_of, data_turned, is_left, operand_turned, reads_as_stored
 from netwright.passes.refit.bias import bias_place
 from netwright.passes.statistics import layer_of
 
@@ -42,8 +42,8 @@ def product_refusal(site: FactorSite, factors: Factors) -> str | None:
             return f"{reader.node.op_type} %{name} looks up entries, which folded channels do not have"
         if is_left(reader):
             return f"{reader.node.op_type} %{name} has the weight on the left, where channels are not the last axis"
-        if (rank(reader.data) or 0) < 1:
-            return f"the number of axes of %{reader.data.name if reader.data is not None else ''} is not known"
+        if (rank(data_of(reader)) or 0) < 1:
+            return f"the number of axes of %{data_of(reader).name} is not known"
     return None
 
 
@@ -70,7 +70,7 @@ def _stored_into(site: FactorSite) -> bool:
     return operand_turned(site.readers[0]) == is_left(site.readers[0])
 
 
-_Seen = tuple[onnx_ir.Value | None, bool, bool]
+_Seen = tuple[onnx_ir.Value, bool, bool]
 """Data, whether the node transposes it, and whether the weight is on the left of it."""
 
 
@@ -98,7 +98,7 @@ class _Chain:
         entries_first = not any(reads_as_stored(other) for other in self.site.readers if other.kind == "linear")
         order = numbers if entries_first else numbers[::-1]
         table = self.matrices.laid(order[0], reader.rows, into=entries_first)
-        value = self.editor.op("Gather", [table, reader.node.inputs[1]], {"axis": 0}, name=self._hint(result, order[0]))
+        value = self.editor.op("Gather", [table, data_of(reader)], {"axis": 0}, name=self._hint(result, order[0]))
         for number in order[1:]:
             matrix = self.matrices.laid(number, reader.rows, into=entries_first)
             value = self.editor.op("MatMul", [value, matrix], name=self._hint(result, number))
@@ -117,7 +117,7 @@ class _Chain:
         else:
             value = self._dense(reader, None if behind is shift else shift)
         if behind is not None:
-            axis = -2 if is_left(reader) and (rank(reader.data) or 2) > 1 else -1
+            axis = -2 if is_left(reader) and (rank(data_of(reader)) or 2) > 1 else -1
             value = add_behind(self.editor, value, behind, axis, dtype_of(self.site), result.name or "sum")
         self.editor.replace(result, value)
 
@@ -141,13 +141,12 @@ class _Chain:
 
     def _dense(self, reader: Reader, shift: np.ndarray | None) -> onnx_ir.Value:
         node, result, left = reader.node, reader.node.outputs[0], is_left(reader)
-        key = (reader.data, data_turned(reader), left)
+        key = (data_of(reader), data_turned(reader), left)
         last = len(self.matrices) - 1
-        inner = self.inner.get(key, reader.data)
+        inner = self.inner.get(key, data_of(reader))
         if key not in self.inner:
             for number in range(last):
                 inner = self._apply(reader, inner, number, {})
-            assert inner is not None, "a product has its data"
             self.inner[key] = inner
         if node.op_type != "Gemm":
             return self._apply(reader, inner, last, {}, like=result)
@@ -157,7 +156,7 @@ class _Chain:
     def _apply(
         self,
         reader: Reader,
-        data: onnx_ir.Value | None,
+        data: onnx_ir.Value,
         number: int,
         attributes: dict[str, AttributeValue],
         *,
@@ -166,7 +165,7 @@ class _Chain:
     ) -> onnx_ir.Value:
         """One dense stage: a Gemm where something is transposed, scaled or added that MatMul leaves as it is."""
         left, turned = is_left(reader), number == 0 and data_turned(reader)
-        as_gemm = reader.node.op_type == "Gemm" or (rank(reader.data) == 2 and self.editor.program.opset >= BIAS_OPTIONAL)
+        as_gemm = reader.node.op_type == "Gemm" or (rank(data_of(reader)) == 2 and self.editor.program.opset >= BIAS_OPTIONAL)
         name = self._hint(reader.node.outputs[0], number)
         wanted = not left  # how MatMul takes the matrix: [inputs, outputs] on the right
         whole = self.matrices.into == wanted
@@ -189,7 +188,7 @@ class _Chain:
         """Folded stages by Reshape, Transpose and MatMul; a Gemm's gain and bias are nodes of their own."""
         node, result, last = reader.node, reader.node.outputs[0], len(self.matrices) - 1
         hint, mark = result.name or node.op_type, f"{self.site.name}@{result.name}"
-        key = (reader.data, data_turned(reader), False)
+        key = (data_of(reader), data_turned(reader), False)
         if key not in self.folded:
             self.folded[key] = self._start(reader, hint, mark)
             for number, stage in enumerate(self.factors.stages[:-1]):
@@ -203,11 +202,10 @@ class _Chain:
         return folding.value if node.op_type != "Gemm" else self._gained(reader, folding.value, shift)
 
     def _start(self, reader: Reader, hint: str, mark: str) -> Folding:
-        assert reader.data is not None, "a product has its data"
-        value = reader.data
+        value = data_of(reader)
         if data_turned(reader):
             value = marked(self.editor.op("Transpose", [value], {"perm": [1, 0]}, name=f"{hint}.turned"), mark)
-        return Folding(self.editor, value, (rank(reader.data) or 1) - 1, mark, hint)
+        return Folding(self.editor, value, (rank(data_of(reader)) or 1) - 1, mark, hint)
 
     def _gained(self, reader: Reader, value: onnx_ir.Value, shift: np.ndarray | None) -> onnx_ir.Value:
         """`alpha · value + beta · C`."""

@@ -68,6 +68,14 @@ def data_turned(reader: Reader) -> bool:
     return reader.node.op_type == "Gemm" and bool(int_attr(reader.node, "transB" if reader.index == 0 else "transA", 0))
 
 
+def data_of(reader: Reader) -> onnx_ir.Value:
+    """What the weight is applied to now: the lowering of an earlier layer may have put another value in the place of `reader.data`."""
+    index = 1 - reader.index if reader.kind in ("linear", "table") else 0
+    value = reader.node.inputs[index]
+    assert value is not None, "a reader has its data"
+    return value
+
+
 def behind(reader: Reader) -> tuple[onnx_ir.Value, bool]:
     """The initializer that a reader's weight comes from, and whether an odd number of Transposes lies between."""
     value, turned = reader.node.inputs[reader.index], False

@@ -16,11 +16,12 @@ from netwright.ir.maps import Factor, Gone
 from netwright.ir.maps.numbers import svd_factors
 from netwright.passes.factorize.factors import Factors, Stage
 from netwright.passes.factorize.lowering import CHAIN, lower, unlowerable
-from netwright.passes.factorize.sites import weight_of
+from netwright.passes.factorize.sites import FactorSite, find_factor_sites, weight_of
 from tests.passes.factorize.lowering.chains import (
     check,
     drawn,
     group_of,
+    kernel,
     kronecker,
     low_rank,
     lowered,
@@ -303,6 +304,35 @@ def test_joined_weights_need_a_last_stage_with_rows() -> None:
     weights = {"wq": np.zeros((24, 16)), "wk": np.zeros((24, 12)), "wv": np.zeros((12, 24)), "bq": np.zeros(16)}
     site = group_of(program_of(JOINED, {name: array.astype(np.float32) for name, array in weights.items()}))
     assert unlowerable(site, train(2)) == "joined weights are told apart by the rows of the last stage, which folds its channels"
+
+
+def test_sites_found_together_are_lowered_one_after_the_other() -> None:
+    """The data of a later layer is what an earlier one made; it has been replaced by then."""
+    text = f"""{HEAD}
+    net (int64[B, 5] ids, WEIGHTS) => (float[B, 40] y)
+    {{
+        e = Gather (table, ids)
+        c = Conv (e, kernel)
+        m = ReduceMax <keepdims: int = 0> (c, axes)
+        a = MatMul (m, first)
+        y = Gemm (a, second)
+    }}"""
+    ranks = {
+        "table": low_rank(24, 30, 3),
+        "kernel": Factors("x", (), (Stage(drawn(1, 4, 5, 1), 1, ()), Stage(drawn(2, 24, 4, 3), 1, (0,)))),
+    }
+    ranks |= {"first": low_rank(24, 24, 5), "second": train(2)}
+    rng = np.random.default_rng(0)
+    arrays = {"table": product(ranks["table"], 30).T, "kernel": kernel(ranks["kernel"], 1, 1, transposed=False)}
+    arrays |= {"first": product(ranks["first"], 24).T, "second": product(ranks["second"], 24).T}
+    held = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()} | {"axes": np.array([2], np.int64)}
+    original, program = program_of(text, held), program_of(text, held)
+    feeds = {"ids": rng.integers(0, 30, (2, 5))}
+    sites = [entry for entry in find_factor_sites(program) if isinstance(entry, FactorSite)]
+    assert sorted(site.name for site in sites) == sorted(ranks)
+    for name in ranks:
+        lowered(program, next(site for site in sites if site.name == name), ranks[name])
+    np.testing.assert_allclose(run(program, feeds)["y"], run(original, feeds)["y"], atol=1e-4)
 
 
 def test_types_stay() -> None:
