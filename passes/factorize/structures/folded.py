@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
 from netwright.passes.factorize.factors import Factors, Stage
 from netwright.passes.factorize.operator import Operator
+from netwright.passes.factorize.structures.folded_fit import fitted
 from netwright.passes.factorize.structures.low_rank import LowRank
 from netwright.passes.factorize.structures.moments import mode_moments
 from netwright.passes.factorize.structures.roots import root
@@ -20,7 +22,7 @@ class Folding:
 
     W[(i₁…i_d), (j₁…j_d)] = Σ G₁[1, i₁, j₁, :] … G_d[:, i_d, j_d, 1]. Cores come of successive truncated decompositions (TT-SVD, Oseledets,
     2011) of the weight whose inputs are multiplied by C₁^½ ⊗ … ⊗ C_d^½, the nearest moments that keep the inputs' axes apart: a root of
-    the whole moment would mix them.
+    the whole moment would mix them. All that is known of the inputs is then used in `fitted`.
 
     Attributes:
         outputs, inputs: the sizes m_k and n_k.
@@ -63,6 +65,7 @@ class Folding:
             before = core.shape[1]
             columns = remaining.shape[1] // self.sizes[index + 1]
             rest = LowRank(Operator("linear", remaining.reshape(before * self.sizes[index + 1], columns)))
+        found = fitted(_balanced(found), self._paired(), self._rest)
         back = [np.einsum("amnb,nk->amkb", core, inverse) for core, (_, inverse) in zip(found, self._roots, strict=True)]
         return _balanced(back)
 
@@ -75,10 +78,27 @@ class Folding:
     def _paired(self) -> np.ndarray:
         """The weighed weight with axes m₁, n₁, m₂, n₂ and so on."""
         count = len(self.outputs)
-        array = self._operator.weight.reshape(*self.outputs, *self.inputs)
-        for axis, (straight, _) in enumerate(self._roots):
-            array = np.moveaxis(np.tensordot(array, straight, axes=((count + axis,), (0,))), -1, count + axis)
+        array = self._modes(self._operator.weight, [straight for straight, _ in self._roots]).reshape(*self.outputs, *self.inputs)
         return array.transpose([axis for core in range(count) for axis in (core, count + core)])
+
+    def _modes(self, rows: np.ndarray, sides: Sequence[np.ndarray]) -> np.ndarray:
+        """Rows [·, n] with a symmetric matrix multiplied to each axis of the folded inputs."""
+        array = rows.reshape(-1, *self.inputs)
+        for axis, side in enumerate(sides, start=1):
+            array = np.moveaxis(np.tensordot(array, side, axes=((axis,), (0,))), -1, axis)
+        return array.reshape(rows.shape)
+
+    @cached_property
+    def _rest(self) -> np.ndarray | None:
+        """What is left of the inputs' moment once the separate ones are taken out, [n, n]; None where nothing is known."""
+        known = self._operator
+        if known.second is None and known.scales is None:
+            return None
+        moment = np.diag(known.scales[0]) if known.second is None and known.scales is not None else known.second
+        assert moment is not None
+        back = [inverse for _, inverse in self._roots]
+        half = self._modes(moment.reshape(moment.shape[-2:]), back)
+        return self._modes(np.ascontiguousarray(half.T), back)
 
 
 def chain(structure: str, ranks: Sizes, cores: Sequence[np.ndarray]) -> Factors:

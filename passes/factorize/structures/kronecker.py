@@ -10,7 +10,6 @@ from netwright.passes.factorize.operator import Operator
 from netwright.passes.factorize.structures.base import Ranks
 from netwright.passes.factorize.structures.divisors import splits
 from netwright.passes.factorize.structures.folded import Folding, chain
-from netwright.passes.factorize.structures.last import last_solved
 from netwright.passes.factorize.structures.measured import Measured
 from netwright.passes.factorize.structures.sizes import blank, require_ranks, rounded
 
@@ -21,7 +20,7 @@ class Kronecker(Measured):
     """W ≈ Σ_k A_k ⊗ B_k, A_k: [m₁, n₁], B_k: [m₂, n₂], k = 1 … R (Van Loan and Pitsianis, 1993: an SVD of the weight put in another order).
 
     Ranks are (R, m₁, n₁). Of all splits of m and n the four with the most even A and B are tried. First all A_k contract n₁, and then all
-    B_k (n₂, k); the B_k are solved for under all that is known of the inputs, the A_k given.
+    B_k (n₂, k); both are then fitted in turn under all that is known of the inputs.
     """
 
     structure = "kronecker"
@@ -75,7 +74,7 @@ class Kronecker(Measured):
         rank, left, right = ranks
         folding = self._folding(left, right)
         require_ranks(self.structure, (rank,), folding.full)
-        return last_solved(chain(self.structure, ranks, folding.cores((rank,))), self.operator)
+        return chain(self.structure, ranks, folding.cores((rank,)))
 
     @property
     def _tried(self) -> list[tuple[int, int]]:

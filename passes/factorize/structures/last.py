@@ -16,7 +16,7 @@ _WORK = 1e11
 
 
 def last_solved(factors: Factors, operator: Operator) -> Factors:
-    """The chain whose last stage loses least of E|W x|², the others given; of one group, and without an order of channels at the end.
+    """The chain whose last stage loses least of E|W x|², the others given; of one group, and without folded channels.
 
     A correction is solved for, so that an exact product stays exact. The chain comes back as it is where nothing is known of the inputs
     (all structures' first solution is then the plain one), or where solving would take more than 10¹¹ multiply-accumulates.
@@ -25,15 +25,13 @@ def last_solved(factors: Factors, operator: Operator) -> Factors:
         return factors
     last = factors.stages[-1]
     width = last.array[0].size
-    places = operator.weight.shape[0] // last.array.shape[0]
     inputs = operator.weight[0].size
-    if float(places) * width * inputs * (width + inputs) > _WORK or float(width) ** 3 * 9 > _WORK:
+    if float(width) * inputs * (width + inputs) > _WORK:
         return factors
     unit = np.eye(width).reshape(width, *last.array.shape[1:])
-    outputs = Operator(operator.kind, np.broadcast_to(0.0, (places * width, *operator.weight.shape[1:])))
-    reads = product(replace(factors, stages=(*factors.stages[:-1], replace(last, array=unit))), outputs).reshape(1, places * width, inputs)
-    weighed = operator.weighed(reads)[0].reshape(places, width, inputs)
-    moment = np.tensordot(weighed, reads.reshape(places, width, inputs), axes=((0, 2), (0, 2)))
-    rest = (operator.weight - product(factors, operator)).reshape(places, -1, inputs)
-    more = solved(np.tensordot(rest, weighed, axes=((0, 2), (0, 2))), (moment + moment.T) / 2)
+    outputs = Operator(operator.kind, np.broadcast_to(0.0, (width, *operator.weight.shape[1:])))
+    reads = product(replace(factors, stages=(*factors.stages[:-1], replace(last, array=unit))), outputs).reshape(width, inputs)
+    weighed = operator.weighed(reads[None])[0]
+    rest = (operator.weight - product(factors, operator)).reshape(-1, inputs)
+    more = solved(rest @ weighed.T, weighed @ reads.T)
     return replace(factors, stages=(*factors.stages[:-1], replace(last, array=last.array + more.reshape(last.array.shape))))

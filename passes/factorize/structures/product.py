@@ -8,6 +8,7 @@ import numpy as np
 
 from netwright.passes.factorize.factors import Factors, Stage
 from netwright.passes.factorize.operator import Operator
+from netwright.passes.factorize.structures.folds import folded_product
 
 
 def product(factors: Factors, operator: Operator) -> np.ndarray:
@@ -20,6 +21,8 @@ def product(factors: Factors, operator: Operator) -> np.ndarray:
     Raises:
         ValueError: two stages have several taps along the same axis: their product is larger than the kernel.
     """
+    if all(stage.dims for stage in factors.stages) and (folded := folded_product(factors)) is not None:
+        return folded.reshape(operator.weight.shape)
     flow: np.ndarray | None = None
     for stage in factors.stages:
         flow = _through(stage, flow, operator)
@@ -74,6 +77,6 @@ def _unit(channels: int, operator: Operator) -> np.ndarray:
 
 def _folded(stage: Stage, flow: np.ndarray) -> np.ndarray:
     """A stage on folded channels, [1, channels, entries] → [1, channels', entries]."""
-    entries, (outputs, inputs) = flow.shape[2], stage.array.shape
+    entries, inputs = flow.shape[2], stage.array.shape[1]
     ordered = flow.reshape(*stage.dims, entries).transpose(*stage.perm, len(stage.dims)).reshape(-1, inputs, entries)
-    return (stage.array @ ordered).reshape(1, -1, entries) if outputs else ordered
+    return (stage.array @ ordered).reshape(1, -1, entries)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from netwright.passes.statistics.positive import solve_positive
+
 _FLOOR = 1e-9
 """Of the largest eigenvalue: directions with less are taken to have that much, so that a root has an inverse."""
 
@@ -24,8 +26,12 @@ def root(moment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def solved(targets: np.ndarray, moment: np.ndarray) -> np.ndarray:
-    """Targets · moment⁺, the pseudo-inverse of a symmetric matrix leaving out what is noise."""
-    values, vectors = descending(moment)
-    seen = values > values[0] * 1e-12
-    kept = vectors[:, seen]
-    return (targets @ kept / values[seen]) @ kept.T
+    """Targets · moment⁻¹ of a symmetric matrix, with a ridge of 10⁻¹² of its mean diagonal; by eigenvectors where that is not enough."""
+    size = len(moment)
+    ridge = float(np.trace(moment)) / size * 1e-12
+    try:
+        return solve_positive(moment + ridge * np.eye(size), targets.T).T
+    except np.linalg.LinAlgError:
+        values, vectors = descending(moment)
+        seen = values > values[0] * 1e-12
+        return (targets @ vectors[:, seen] / values[seen]) @ vectors[:, seen].T

@@ -9,7 +9,6 @@ from netwright.passes.factorize.operator import Operator
 from netwright.passes.factorize.structures.base import Ranks
 from netwright.passes.factorize.structures.divisors import even_split
 from netwright.passes.factorize.structures.folded import Folding, chain
-from netwright.passes.factorize.structures.last import last_solved
 from netwright.passes.factorize.structures.measured import Measured
 from netwright.passes.factorize.structures.sizes import blank, require_ranks, rounded
 
@@ -20,7 +19,7 @@ class TT(Measured):
     """W as a train of two cores, or of three from 2²⁰ elements on; sizes m and n are split evenly, one ascending and one descending.
 
     Ranks for a size come of δ-truncation (Oseledets, 2011): each cut keeps as few components as lose at most δ², for the least δ that fits.
-    The last core is solved for under all that is known of the inputs, the others given.
+    The cores are then fitted in turn under all that is known of the inputs.
     """
 
     structure = "tt"
@@ -71,7 +70,7 @@ class TT(Measured):
     def decomposed(self, ranks: Ranks) -> Factors:
         """One stage for each core."""
         require_ranks(self.structure, ranks, self.full)
-        return last_solved(chain(self.structure, ranks, self._folding.cores(ranks)), self.operator)
+        return chain(self.structure, ranks, self._folding.cores(ranks))
 
     @cached_property
     def _folding(self) -> Folding:

@@ -14,7 +14,6 @@ from netwright.passes.factorize.structures.moments import channel_moment
 from netwright.passes.factorize.structures.roots import descending, root, solved
 from netwright.passes.factorize.structures.sizes import blank, require_ranks, rounded
 
-_SWEEPS = 2
 _TRIED = 32
 _MEASURED = 2
 
@@ -22,9 +21,9 @@ _MEASURED = 2
 class Tucker2(Measured):
     """W ≈ U · core · V: V: [r_i, I] and U: [O, r_o] are 1×1 convolutions, the core is [r_o, r_i, *k] (Kim et al., ICLR 2016).
 
-    U spans the leading eigenvectors of W C Wᵀ, V the leading directions of the kernel's input side weighted by the channels' moment; two
-    sweeps of alternating projection (HOOI, De Lathauwer et al., 2000) fit each to the other, and the core is the least-squares one under
-    C. Each rank costs a few products with C.
+    V spans the leading directions of the kernel's input side weighted by the channels' moment, U the leading eigenvectors of E[ŷ ŷᵀ], ŷ
+    being what V leaves of the output; V is then found anew given U (a sweep of HOOI, De Lathauwer et al., 2000; more of them change
+    little), and the core is the least-squares one under C. Each pair of ranks costs a few products with C.
     """
 
     structure = "tucker2"
@@ -60,11 +59,9 @@ class Tucker2(Measured):
     def decomposed(self, ranks: Ranks) -> Factors:
         """V, the core, U."""
         require_ranks(self.structure, ranks, self.full)
-        left = self._outputs[1][:, : ranks[0]]
         right = self._inputs[1][: ranks[1]]
-        for _ in range(_SWEEPS):
-            left = descending(self._seen_through(right))[1][:, : ranks[0]]
-            right = self._input_side(np.tensordot(left.T, self._kernel, axes=1))[1][: ranks[1]]
+        left = descending(self._seen_through(right))[1][:, : ranks[0]]
+        right = self._input_side(np.tensordot(left.T, self._kernel, axes=1))[1][: ranks[1]]
         core = self._core(left, right)
         share = np.linalg.norm(core) ** (1 / 3) or 1.0  # the three train, and quantize, alike
         each = [share / (np.linalg.norm(part) or 1.0) for part in (right, left)]
@@ -127,12 +124,27 @@ class Tucker2(Measured):
 
     def _seen_through(self, right: np.ndarray) -> np.ndarray:
         """E[ŷ ŷᵀ] of the best prediction of the output from the thin channels, [O, O]."""
-        rows = self._expanded(right)
-        reads = self._weighted @ rows.T
-        return solved(reads, self._patches(rows)) @ reads.T
+        reads = self._read(self._weighted, right)
+        return self._fitted(reads, right) @ reads.T
 
-    def _patches(self, rows: np.ndarray) -> np.ndarray:
-        return self.operator.weighed(rows[None])[0] @ rows.T
+    def _read(self, rows: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Rows [·, I · taps] · (V ⊗ 1)ᵀ, [·, r_i · taps]."""
+        return np.einsum("oct,sc->ost", rows.reshape(len(rows), right.shape[1], -1), right, optimize=True).reshape(len(rows), -1)
+
+    def _fitted(self, reads: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Rows [·, r_i · taps] times the inverse of the thin patches' moment."""
+        operator, inputs = self.operator, right.shape[1]
+        if operator.second is None and operator.scales is None:
+            return reads  # V is orthonormal
+        if operator.second is not None and operator.second.shape[-1] == inputs:
+            apart = np.moveaxis(reads.reshape(len(reads), len(right), -1), 1, 2)
+            found = solved(apart.reshape(-1, len(right)), right @ operator.second[0] @ right.T)
+            return np.moveaxis(found.reshape(apart.shape), 1, 2).reshape(reads.shape)
+        if operator.second is not None:
+            half = self._read(operator.second[0], right)  # [I · taps, r_i · taps]
+            return solved(reads, self._read(half.T, right))
+        rows = self._expanded(right)
+        return solved(reads, operator.weighed(rows[None])[0] @ rows.T)
 
     @cached_property
     def _weighted(self) -> np.ndarray:
@@ -142,6 +154,5 @@ class Tucker2(Measured):
         """The core that loses least, given both sides: the projected one plus what is left over, solved for."""
         core = np.einsum("ro,oct,sc->rst", left.T, self._kernel, right, optimize=True)
         rest = left.T @ self._kernel.reshape(len(left), -1) - np.einsum("rst,sc->rct", core, right).reshape(left.shape[1], -1)
-        rows = self._expanded(right)
-        more = solved(self.operator.weighed(rest[None])[0] @ rows.T, self._patches(rows))
+        more = self._fitted(self._read(self.operator.weighed(rest[None])[0], right), right)
         return core + more.reshape(core.shape)
