@@ -76,8 +76,8 @@ def gone(sources: Sequence[str], why: str) -> Lineage:
 
 def _factors(weight: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[ValueMap, ValueMap] | None:
     rank = u.shape[1]
-    if not weight.any():
-        return None
+    if not (u.any() and v.any() and weight.any()):
+        return None  # nothing, or shapes alone, which are lowered to be timed
     if _is_plain(weight, u, v):
         return Factor("u", rank), Factor("v", rank)
     left = np.linalg.pinv(u).astype(np.float32)

@@ -372,3 +372,22 @@ def test_chains_that_do_not_fit_are_refused() -> None:
         program.edit() as editor,
     ):
         lower(editor, site, low_rank(OUT + 1, IN, 2))
+
+
+def test_a_gemm_of_old_needs_its_bias() -> None:
+    inputs, body, shape, _ = READERS["gemm with a bias"]
+    text = program_text(inputs, body).replace(": 20]", ": 9]")
+    site = site_of(program_of(text, {"w": np.zeros(shape, np.float32), **biases(body)}))
+    assert unlowerable(site, CHAINS["two"]) == "Gemm of opset 9 is not without a bias; raise the opset to 11 first"
+
+
+def test_folding_needs_the_number_of_axes_and_dense_stages_do_not() -> None:
+    text = f"{HEAD}\nany (float[B, 24] x, int64[R] shape, WEIGHTS) => (y)\n{{ r = Reshape (x, shape)\ny = MatMul (r, w) }}"
+    arrays = {"w": product(CHAINS["two"], IN).T.astype(np.float32)}
+    original, program = program_of(text, arrays), program_of(text, arrays)
+    site = site_of(program)
+    assert unlowerable(site, train(2)) == "the number of axes of %r is not known"
+    with program.edit() as editor:
+        lower(editor, site, CHAINS["two"])
+    feeds = {**feed((6, IN)), "shape": np.array([2, 3, IN])}
+    np.testing.assert_allclose(run(program, feeds)["y"], run(original, feeds)["y"], atol=1e-5)
