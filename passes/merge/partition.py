@@ -1,7 +1,7 @@
 """Where a chain is cut: links between two cuts become one.
 
 All ways of cutting are compared on the whole chain's numbers (a dynamic programme over the places of the last cut, quadratic in the links),
-for pairs that look bad each by themselves can be good together: 384→48→384→48→384 is best cut into one matrix or into none.
+so that what becomes of a pair does not depend on which pair is looked at first: 384→48→384→48→384 is best cut behind the first 48.
 """
 
 from __future__ import annotations

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -91,7 +95,7 @@ def test_a_chain_is_cut_by_its_whole_numbers():
     assert "16×4 and 4×12 are 112 parameters, the product 192" in found.reasons
 
 
-def test_pairs_that_each_look_bad_are_good_together():
+def test_a_wide_chain_becomes_one():
     body = "h = MatMul(x, a) i = MatMul(h, b) j = MatMul(i, c) y = MatMul(j, d)"
     sizes: Weights = {"a": (16, 10), "b": (10, 16), "c": (16, 10), "d": (10, 16)}
     found = merge(X3, "float[N, S, 16] y", body, sizes)
@@ -154,3 +158,19 @@ def test_a_product_that_does_not_fit_its_type_stays():
     found = merge("float16[N, 4] x", "float16[N, 4] y", "h = MatMul(x, u) y = MatMul(h, v)", weights)
     assert found.ops == ["MatMul", "MatMul"]
     assert "does not fit float16: its largest element is 3.6e+05" in found.reasons
+
+
+def test_the_best_cut_has_the_fewest_parameters():
+    """Of all 32 cuts of six links, by counting them."""
+    sizes = [7, 3, 11, 5, 4, 13, 9]
+    names = "abcdef"
+    weights: Weights = {name: (sizes[i], sizes[i + 1]) for i, name in enumerate(names)}
+    body = " ".join(
+        f"{'y' if name == 'f' else name + 'o'} = MatMul({'x' if i == 0 else names[i - 1] + 'o'}, {name})" for i, name in enumerate(names)
+    )
+    found = merge("float[N, 7] x", "float[N, 9] y", body, weights)
+    left = sum(math.prod(shape) for shape in found.weights.values())
+    inner = range(1, 6)
+    cuts = [cut for count in range(6) for cut in itertools.combinations(inner, count)]
+    least = min(sum(a * b for a, b in pairwise([7, *(sizes[i] for i in cut), 9])) for cut in cuts)
+    assert left == least
