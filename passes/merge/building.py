@@ -94,7 +94,8 @@ def build(editor: Editor, result: Result, x: onnx_ir.Value, weight: onnx_ir.Valu
         return _plain(editor, result, x, weight, end)
     bias = kept
     if result.bias is not None:
-        bias = editor.constant(result.bias.astype(result.dtype), name)
+        along = result.bias.reshape(-1, 1) if isinstance(result.form, Product) and result.form.left else result.bias
+        bias = editor.constant(along.astype(result.dtype), name)
         if kept is not None and freed((kept,), end.nodes):
             take_name(editor, bias, kept)
     if isinstance(result.form, Convolution):
@@ -102,12 +103,13 @@ def build(editor: Editor, result: Result, x: onnx_ir.Value, weight: onnx_ir.Valu
         return editor.op(op, _given(x, weight, bias), result.form.attributes(), like=end.end)
     form = as_product(result.form)
     beta = float_attr(node, "beta", 1.0) if bias is kept and kept is not None and node.op_type == "Gemm" else 1.0
+    data, matrix = ("transB", "transA") if form.left else ("transA", "transB")
     attributes = {
-        "transA": 1 if form.turned else None,
-        "transB": None if result.turned else 1,
+        data: 1 if form.turned else None,
+        matrix: 1 if result.turned == form.left else None,
         "beta": None if beta == 1.0 else beta,
     }
-    return editor.op("Gemm", _given(x, weight, bias), attributes, like=end.end)
+    return editor.op("Gemm", _given(*((weight, x) if form.left else (x, weight)), bias), attributes, like=end.end)
 
 
 def _plain(editor: Editor, result: Result, x: onnx_ir.Value, weight: onnx_ir.Value, end: Link) -> onnx_ir.Value:

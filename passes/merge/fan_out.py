@@ -15,7 +15,7 @@ from netwright.passes.merge.forms.base import sizes
 from netwright.passes.merge.links import Link
 from netwright.passes.merge.multiply import product_of
 from netwright.passes.merge.naming import mapped, product_name, put_weight
-from netwright.passes.merge.ownership import freed, owner_of, readers_of
+from netwright.passes.merge.ownership import freed, in_one_graph, owner_of, readers_of
 from netwright.passes.merge.partition import size_of
 from netwright.passes.merge.policy import Measure, Policy, Size
 from netwright.passes.merge.timing import change_by
@@ -47,8 +47,7 @@ def fan_out(policy: Policy) -> Match:
 def same_products(fan: Fan) -> tuple[Fan, ...]:
     """This fan and all others of the same weights."""
     found = {fan.source.node: fan}
-    owners = {owner_of(link.weight) for link in fan.links}
-    for reader in readers_of(fan.source.weight) if len(owners) == 1 else ():
+    for reader in readers_of(fan.source.weight) if in_one_graph([link.weight for link in fan.links]) else ():
         other = None if reader is None or reader in found else fan_of(reader)
         if other is not None and _alike(fan, other):
             found[other.source.node] = other

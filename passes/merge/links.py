@@ -79,11 +79,24 @@ def link_of(node: onnx_ir.Node | None) -> Link | None:
         return _lookup(node)
     found = layer_of(node)
     if found is None:
-        return None
+        return _gemm_from_the_left(node) if node.op_type == "Gemm" else None
     turned = node.op_type == "Gemm" and bool(int_attr(node, "transA", 0))
     form = Product(found.outputs, found.channels, found.left, turned)
     bias, fixed = _bias(node, form) if node.op_type == "Gemm" else (None, "")
     return Link(node, found.data, node.outputs[0], found.weight, found.in_axis == 0, form, found.scale, bias, fixed, (node,))
+
+
+def _gemm_from_the_left(node: onnx_ir.Node) -> Link | None:
+    """Alpha · W x + beta · C, places along the last axis."""
+    (root, behind), data, alpha = constant_root(node.inputs[0]), node.inputs[1], float_attr(node, "alpha", 1.0)
+    tensor = constant(root)
+    if root is None or tensor is None or data is None or constant_root(data)[0] is not None or alpha == 0.0:
+        return None
+    turned = behind != bool(int_attr(node, "transA", 0))
+    outputs, inputs = tuple(tensor.shape.numpy())[:: -1 if turned else 1]
+    form = Product(outputs, inputs, left=True, turned=bool(int_attr(node, "transB", 0)))
+    bias, fixed = _bias(node, form)
+    return Link(node, data, node.outputs[0], root, turned, form, alpha, bias, fixed, (node,))
 
 
 def _convolution(node: onnx_ir.Node) -> Link | None:
@@ -112,7 +125,8 @@ def _bias(node: onnx_ir.Node, form: Form) -> tuple[np.ndarray | None, str]:
     beta = float_attr(node, "beta", 1.0) if node.op_type == "Gemm" else 1.0
     if given is None or beta == 0.0:
         return None, ""
-    numbers = channel_numbers(given, form.outputs, 1 if node.op_type == "Gemm" else 0, 2 if node.op_type == "Gemm" else 1)
+    axis, count = (form.channel_axis % 2, 2) if isinstance(form, Product) else (0, 1)
+    numbers = channel_numbers(given, form.outputs, axis, count)
     if numbers is None:
         return None, f"the bias %{given.name} is not one constant number per channel"
     return beta * numbers, ""

@@ -21,7 +21,7 @@ from netwright.ir.origin import origin_of
 from netwright.ir.program import Program, array, constant
 from netwright.ir.shapes import rank
 from netwright.passes.merge.naming import put_weight
-from netwright.passes.merge.ownership import freed, owner_of, readers_of
+from netwright.passes.merge.ownership import freed, in_one_graph, owner_of, readers_of
 from netwright.passes.merge.policy import Measure, Policy, Size
 from netwright.passes.merge.timing import change_by
 from netwright.passes.rewrite import Miss, Rewrite, site_of
@@ -139,7 +139,7 @@ def _folded(node: onnx_ir.Node) -> Folded | Miss | None:
 def _same_products(found: Folded) -> tuple[Folded, ...]:
     """This chain and all others that compute the same from the same weights: tied layers stay tied."""
     chains = {found.nodes[-1]: found}
-    for reader in readers_of(found.weights[-1]) if len({owner_of(weight) for weight in found.weights}) == 1 else ():
+    for reader in readers_of(found.weights[-1]) if in_one_graph(found.weights) else ():
         last = reader
         while last is not None and (after := only_reader(last.outputs[0])) is not None:
             if after.metadata_props.get(CHAIN) != last.metadata_props.get(CHAIN):

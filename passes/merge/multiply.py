@@ -16,7 +16,7 @@ from netwright.passes.merge.forms import Lookup, Product
 from netwright.passes.merge.forms.base import sizes
 from netwright.passes.merge.links import Link
 from netwright.passes.merge.naming import mapped, product_name, put_weight
-from netwright.passes.merge.ownership import freed, owner_of, readers_of
+from netwright.passes.merge.ownership import freed, in_one_graph, owner_of, readers_of
 from netwright.passes.merge.partition import Partition, Segment, merged, partition, whole
 from netwright.passes.merge.policy import Measure, Policy, not_faster, not_smaller
 from netwright.passes.rewrite import Miss, Rewrite, site_of
@@ -83,7 +83,7 @@ class Group:
 
 def group_of(chain: Chain) -> Group:
     """A chain with all others of its weights."""
-    if len({owner_of(weight) for weight in chain.weights}) > 1 or len(set(chain.weights)) < len(chain.weights):
+    if not in_one_graph(chain.weights) or len(set(chain.weights)) < len(chain.weights):
         return Group(chain, (chain,), ())
     ends = dict.fromkeys(reader for weight in (chain.links[0].weight, chain.last.weight) for reader in readers_of(weight))
     others = [found for node in ends if node is not None and node is not chain.last.node and (found := chain_at(node)) is not None]

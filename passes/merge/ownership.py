@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import onnx_ir
 
@@ -23,6 +23,11 @@ def readers_of(weight: onnx_ir.Value) -> Iterator[onnx_ir.Node | None]:
 def freed(weights: Iterable[onnx_ir.Value], nodes: Collection[onnx_ir.Node]) -> frozenset[onnx_ir.Value]:
     """Those weights that nobody reads any more once these nodes are gone."""
     return frozenset(weight for weight in dict.fromkeys(weights) if all(reader in nodes for reader in readers_of(weight)))
+
+
+def in_one_graph(weights: Sequence[onnx_ir.Value]) -> bool:
+    """Whether weights are initializers of one graph, so that one that takes their place can be read wherever they are."""
+    return all(weight.is_initializer() for weight in weights) and len({owner_of(weight) for weight in weights}) == 1
 
 
 def owner_of(weight: onnx_ir.Value) -> onnx_ir.Graph | None:
