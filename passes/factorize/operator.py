@@ -71,7 +71,8 @@ class Operator:
         if channels == rows.shape[-1]:
             return rows @ self.second
         apart = rows.reshape(*rows.shape[:2], channels, -1)  # channels alone are known: the same at each tap
-        return np.einsum("goct,gcd->godt", apart, self.second).reshape(rows.shape)
+        flat = np.swapaxes(apart, 2, 3).reshape(len(rows), -1, channels)
+        return np.swapaxes((flat @ self.second).reshape(*apart.shape[:2], -1, channels), 2, 3).reshape(rows.shape)
 
     def gram(self, weight: np.ndarray | None = None) -> np.ndarray:
         """E[y yᵀ] of each group, [groups, outputs / groups, outputs / groups] (of deconv with taps), for the weight or another."""

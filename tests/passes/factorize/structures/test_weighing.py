@@ -28,8 +28,8 @@ def skewed(outputs: int, inputs: int, seed: int = 0) -> Operator:
 def test_low_rank_loses_the_dropped_singular_values_of_the_whitened_weight(outputs: int, inputs: int):
     whole = skewed(outputs, inputs)
     assert whole.second is not None
-    whitened: np.ndarray = whole.weight @ np.linalg.cholesky(whole.second[0])
-    dropped = np.linalg.svd(whitened, compute_uv=False)
+    second: np.ndarray = whole.second[0]
+    dropped = np.linalg.svd(np.matmul(whole.weight, np.linalg.cholesky(second)), compute_uv=False)
     decomposition = STRUCTURES["low_rank"](whole)
     for rank in (1, 12, 30):
         assert decomposition.error((rank,)) == pytest.approx(float((dropped[rank:] ** 2).sum()), rel=1e-8)
@@ -65,6 +65,15 @@ def test_weighing_beats_the_plain_decomposition(structure: str, name: str, ranks
     whole = operator(name, known)
     plain = product(STRUCTURES[structure](replace(whole, second=None, scales=None)).factors(ranks), whole)
     assert STRUCTURES[structure](whole).error(ranks) < 0.98 * whole.energy(whole.weight - plain)
+
+
+def test_a_channels_moment_is_that_of_independent_taps():
+    for name in ("conv", "conv_groups", "conv_1d"):
+        whole = operator(name, "channels")
+        assert whole.second is not None
+        patches = np.stack([np.kron(second, np.eye(whole.taps)) for second in whole.second])
+        np.testing.assert_allclose(whole.gram(), replace(whole, second=patches).gram())
+        assert whole.energy() == pytest.approx(replace(whole, second=patches).energy())
 
 
 def test_inputs_that_were_never_seen_do_no_harm():
