@@ -98,7 +98,7 @@ class Pair(nn.Sequential):
 def by_hand(network: nn.Module, program: Program) -> nn.Module:
     """The network with pairs of layers of the inner sizes that a factored program has."""
     names = {value.name or "" for value in program.initializers()}
-    for path, layer in cast("list[tuple[str, nn.Module]]", list(network.named_modules())):
+    for path, layer in list(cast("Iterator[tuple[str, nn.Module]]", network.named_modules())):
         if not isinstance(layer, nn.Linear) or f"{path}.weight.v" not in names:
             continue
         right = array(program.value(f"{path}.weight.v"))
