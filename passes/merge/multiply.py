@@ -75,10 +75,13 @@ class Group:
 
     @property
     def freed(self) -> frozenset[onnx_ir.Value]:
-        """The weights that go if these chains do; one that stands in a chain twice stays, for part of the chain may."""
-        weights = self.chain.weights
-        once = [weight for weight in weights if weights.count(weight) == 1]
-        return freed(once, {node for chain in (*self.same, *self.mirrored) for node in chain.nodes})
+        """The weights that go if these chains do."""
+        return freed(self.chain.weights, {node for chain in (*self.same, *self.mirrored) for node in chain.nodes})
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a weight stands in the chain twice: it goes with the whole chain only."""
+        return len(set(self.chain.weights)) < len(self.chain.weights)
 
 
 def group_of(chain: Chain) -> Group:
@@ -102,6 +105,8 @@ def _decide(policy: Policy, program: Program, group: Group) -> Partition | str:
         return _why_not(chain)
     if policy.when == "always":
         return fewest
+    if policy.when == "smaller" and group.repeats:
+        return fewest if len(fewest.segments) == 1 and not _larger(chain, counted) else _numbers(chain, fewest, counted)
     if policy.when == "smaller":
         return smallest if smallest.merges else _numbers(chain, fewest, counted)
     tried: list[tuple[float, Partition]] = []
@@ -123,6 +128,12 @@ def _why_not(chain: Chain) -> str:
     reasons = (merged_form(chain.links[start : start + 2]) for start in range(len(chain.links) - 1))
     reason = next(reason for reason in reasons if isinstance(reason, str))
     return f"kept as factors: {_sizes(chain)}: {reason}"
+
+
+def _larger(chain: Chain, counted: frozenset[onnx_ir.Value]) -> str:
+    """Why the product of the whole chain is no smaller, as a sentence; empty where it is."""
+    product = merged(chain, (0, len(chain.links)))
+    return product if isinstance(product, str) else not_smaller(whole(chain, counted), product, _sizes(chain))
 
 
 def _numbers(chain: Chain, fewest: Partition, counted: frozenset[onnx_ir.Value]) -> str:

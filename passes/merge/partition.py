@@ -38,8 +38,9 @@ class Partition:
 
 
 def size_of(links: Sequence[Link], counted: Collection[onnx_ir.Value]) -> int:
-    """Parameters of links as they are; of weights only those that are to be counted."""
-    return sum((link.form.size if link.weight in counted else 0) + (0 if link.bias is None else link.bias.size) for link in links)
+    """Parameters of links as they are; of weights only those that are to be counted, and each once."""
+    weights = {link.weight: link.form.size for link in links if link.weight in counted}
+    return sum(weights.values()) + sum(link.bias.size for link in links if link.bias is not None)
 
 
 def whole(chain: Chain, counted: Collection[onnx_ir.Value]) -> Size:

@@ -151,6 +151,15 @@ def test_names_come_back():
     assert found.after.ledger.actions[0].maps["w"] == Mapped(Merge(), ("w.u", "w.v"))
 
 
+def test_a_weight_that_stands_in_its_chain_twice_counts_once():
+    found = merge(X3, "float[N, S, 16] y", "h = MatMul(x, a) y = MatMul(h, a)", {"a": (16, 16)})
+    assert found.weights == {"a.merged": (16, 16)}
+    sizes: Weights = {"a": (16, 4), "b": (4, 16)}
+    found = merge(X3, "float[N, S, 16] y", "h = MatMul(x, a) i = MatMul(h, b) j = MatMul(i, a) y = MatMul(j, b)", sizes)
+    assert found.ops == ["MatMul"] * 4
+    assert "16×4, 4×16, 16×4 and 4×16 are 128 parameters, the product 256" in found.reasons
+
+
 def test_excluded_factors_stay():
     found = merge(X3, "float[N, S, 12] y", "h = MatMul(x, u) y = MatMul(h, v)", {"u": (16, 16), "v": (16, 12)}, exclude="u*")
     assert found.reasons == "kept as factors: excluded by 'u*'"
