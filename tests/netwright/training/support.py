@@ -61,6 +61,24 @@ def two_headed(seed: int = 0) -> Program:
     )
 
 
+def factored(inner: int = 3) -> Program:
+    """The classifier with its first weight as a product `v u` of an inner size."""
+    rng = np.random.default_rng(0)
+    weights = {"v": _normal(rng, FEATURES, inner), "u": _normal(rng, inner, HIDDEN), "w": _normal(rng, HIDDEN, CLASSES)}
+    return program_of(
+        f"""<ir_version: 10, opset_import: ["" : 20]>
+        factored (float[N, {FEATURES}] x, WEIGHTS) => (float[N, {CLASSES}] logits)
+        {{
+            a = MatMul (x, v)
+            m = MatMul (a, u)
+            s = Add (m, b)
+            r = Relu (s)
+            logits = MatMul (r, w)
+        }}""",
+        {**weights, "b": np.zeros(HIDDEN, np.float32)},
+    )
+
+
 def labelled_rows(rows: int = 256, seed: int = 1) -> dict[str, np.ndarray]:
     """Inputs, and the classes that a fixed linear map gives them."""
     rng = np.random.default_rng(seed)

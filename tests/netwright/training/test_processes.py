@@ -31,13 +31,13 @@ def facts(folder: Path, rank: int) -> Facts:
     return cast("Facts", json.loads((folder / f"{rank}.json").read_text()))
 
 
-@pytest.mark.parametrize("kind", ["whole", "split"])
+@pytest.mark.parametrize("kind", ["whole", "split", pytest.param("factored", marks=pytest.mark.slow)])
 def test_two_processes_make_the_steps_of_one_with_twice_the_batch(tmp_path: Path, kind: str) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     done = start("tests.netwright.training.two_processes", tmp_path / "two", kind, tmp_path / "checkpoints")
     assert done.returncode == 0, done.stderr[-2000:]
-    two_processes.main(str(tmp_path / "one"), batch_size=16)
+    two_processes.main(str(tmp_path / "one"), kind, batch_size=16)
     alone = facts(tmp_path / "one", 0)
     both = [facts(tmp_path / "two", rank) for rank in (0, 1)]
     assert alone["count"] == 1
@@ -53,14 +53,14 @@ def test_two_processes_make_the_steps_of_one_with_twice_the_batch(tmp_path: Path
     trained = [nw.load(tmp_path / "two" / f"{rank}.onnx") for rank in (0, 1)]
     assert same_weights(*trained)
     expected = weights_of(nw.load(tmp_path / "one" / "0.onnx"))
-    before = weights_of(classifier())
+    before = weights_of(two_processes.program(kind))
     for name, array in weights_of(trained[0]).items():
         assert not np.array_equal(array, before[name])
         np.testing.assert_allclose(array, expected[name], rtol=1e-4, atol=1e-6)
 
     saved = CheckpointFolder(tmp_path / "checkpoints").load()
     assert saved is not None
-    assert saved.tensors["module"]["w1"].shape == before["w1"].shape
+    assert {tensor.shape for tensor in saved.tensors["module"].values()} == {array.shape for array in before.values()}
     assert {"0.cpu", "1.cpu"} <= set(saved.tensors["generators"])
 
 

@@ -15,7 +15,7 @@ from netwright.ir.program import Program, array
 from netwright.training import train
 from netwright.training.factors import Factor, factor_chains
 from netwright.training.product_decay import ProductDecay, product_decay
-from tests.netwright.training.support import CLASSES, FEATURES, classifier, history_of, labelled_rows, same_weights
+from tests.netwright.training.support import classifier, factored, history_of, labelled_rows, same_weights
 from tests.passes.programs import program_of
 
 RANK = 3
@@ -80,18 +80,6 @@ def test_the_product_is_what_the_graph_answers_to_each_input_channel(kind: str) 
 
 
 # ---- in a run ----------------------------------------------------------------------------------------------------------
-
-
-def factored(seed: int = 0) -> Program:
-    """The classifier with its first weight as a product."""
-    rng = np.random.default_rng(seed)
-    shapes = {"v": (FEATURES, RANK), "u": (RANK, 16), "b": (16,), "w": (16, CLASSES)}
-    return program_of(
-        f"""<ir_version: 10, opset_import: ["" : 20]>
-        factored (float[N, {FEATURES}] x, WEIGHTS) => (float[N, {CLASSES}] logits)
-        {{ a = MatMul (x, v) m = MatMul (a, u) s = Add (m, b) r = Relu (s) logits = MatMul (r, w) }}""",
-        {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()},
-    )
 
 
 def held(program: Program, name: str) -> np.ndarray:

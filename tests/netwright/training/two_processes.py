@@ -1,4 +1,4 @@
-"""What each process of a run sees: `torchrun --nproc_per_node 2 -m tests.netwright.training.two_processes FOLDER [split]`.
+"""What each process of a run sees: `torchrun --nproc_per_node 2 -m tests.netwright.training.two_processes FOLDER [split|factored]`.
 
 Each writes `RANK.json`: how many processes there are, which rows it was given, the losses; and `RANK.onnx`, what came out.
 """
@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 import netwright as nw
+from netwright.ir.program import Program
 from netwright.metrics import Run
 from netwright.training import train
 from netwright.training.objective import TorchBatch
 from netwright.training.terms import Outputs
-from tests.netwright.training.support import classifier, history_of, labelled_rows
+from tests.netwright.training.support import classifier, factored, history_of, labelled_rows
 
 ROWS, STEPS = 44, 3
 """The last batch of 16 has 12 rows: 6 for each of two processes."""
@@ -29,6 +30,11 @@ def rows() -> dict[str, np.ndarray]:
     return {**labelled_rows(ROWS), "number": np.arange(ROWS)}
 
 
+def program(kind: str) -> Program:
+    """What is trained."""
+    return factored() if kind == "factored" else classifier()
+
+
 def likelihood(run: Run) -> float:
     """Mean logarithm of the probability of the labels."""
     logits = run({"x": rows()["x"]})["logits"].astype(np.float64)
@@ -36,8 +42,8 @@ def likelihood(run: Run) -> float:
     return float((chosen - np.log(np.exp(logits).sum(1))).mean())
 
 
-def main(folder: str, kind: str = "whole", *, batch_size: int = 8, checkpoint: str | None = None) -> None:
-    """Train with plain SGD, and note what was seen."""
+def main(folder: str, kind: str = "whole", *, batch_size: int = 8, checkpoint: str | None = None, shard: bool = False) -> None:
+    """Train with SGD, weights split where they are not `whole`, and note what was seen."""
     seen: list[list[int]] = []
 
     def noted(outputs: Outputs, batch: TorchBatch) -> torch.Tensor:
@@ -45,16 +51,17 @@ def main(folder: str, kind: str = "whole", *, batch_size: int = 8, checkpoint: s
         return torch.nn.functional.cross_entropy(outputs["logits"], batch["labels"])
 
     trained = train(
-        classifier(),
+        program(kind),
         rows(),
         loss=noted,
         optimizer="sgd",
         lr=0.5,
+        weight_decay=0.05 if kind == "factored" else None,
         clip=0.1,
         batch_size=batch_size,
         threads=1,
         metric=likelihood,
-        shard=kind == "split",
+        shard=shard,
         checkpoint=checkpoint,
         device="cpu",
     )
@@ -69,4 +76,5 @@ def main(folder: str, kind: str = "whole", *, batch_size: int = 8, checkpoint: s
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3], checkpoint=sys.argv[3] if len(sys.argv) > 3 else None)
+    given = sys.argv[2] if len(sys.argv) > 2 else "whole"
+    main(sys.argv[1], given, checkpoint=sys.argv[3] if len(sys.argv) > 3 else None, shard=given != "whole")
