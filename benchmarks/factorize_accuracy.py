@@ -80,7 +80,7 @@ def main() -> None:
     missed: list[str] = []
     for name in options.models:
         started, one = time.perf_counter(), task(name)
-        original = run(one.program, [Simplify()]).program
+        original = run(one.program, [Simplify()], Context()).program
         whole = one.score(original)
         rows: list[Row] = []
         trained: list[Row] = []

@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     x = torch.randn(1, options.tokens, 512)
-    program = run(trace(encoder(4, 512), (x,)), [Simplify()]).program
+    program = run(trace(encoder(4, 512), (x,)), [Simplify()], Context()).program
     made: list[Program] = [program]
     for share in KEPT:
         made.append(run(program, [Factorize(method="svd", ratio=1 - share)], Context()).program)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from netwright.passes.factorize.structures.spectral import rescaled
-
 from netwright.ir.editor import Editor
 from netwright.passes.factorize.evidence import Studied
 from netwright.passes.factorize.lookup import key_of, sites_by_key
@@ -16,6 +14,7 @@ from netwright.passes.factorize.planning.decisions import Chosen
 from netwright.passes.factorize.sites import weight_of
 from netwright.passes.factorize.structures import STRUCTURES
 from netwright.passes.factorize.structures.product import product
+from netwright.passes.factorize.structures.spectral import rescaled
 from netwright.passes.rewrite import Miss, Rewrite
 
 if TYPE_CHECKING:
@@ -53,14 +52,21 @@ def _rewrite(chosen: Chosen, own: Studied) -> Rewrite | Miss:
     lost = own.operator.energy(own.operator.weight - made)
     shift = None if chosen.init == "spectral" else own.shift(made)
     share = lost / own.energy if own.energy > 0 else 0.0
-    sizes = "×".join(str(rank) for rank in factors.ranks)
-    kept = "scaled to the weight's size" if chosen.init == "spectral" else f"{share:.2%} of the output's energy lost"
-    why = f"{chosen.structure} rank {sizes} by {chosen.method}: {factors.parameters:,} parameters instead of {site.parameters:,}, {kept}"
+    why = _why(chosen, factors.parameters, share)
 
     def change(editor: Editor) -> None:
         lower(editor, site, factors, shift)
 
     return Rewrite.edit(site.name, why, change, anchor=site.readers[0].node)
+
+
+def _why(chosen: Chosen, parameters: int, share: float) -> str:
+    sizes = "×".join(str(rank) for rank in chosen.ranks)
+    numbers = f"{parameters:,} parameters instead of {chosen.site.parameters:,}"
+    if chosen.structure == "expanded":
+        return f"expanded to {sizes}: {numbers}, the same product"
+    kept = "scaled to the weight's size" if chosen.init == "spectral" else f"{share:.2%} of the output's energy lost"
+    return f"{chosen.structure} of rank {sizes} by {chosen.method}: {numbers}, {kept}"
 
 
 def skeleton(program: Program, decisions: Iterable[Chosen], studied: Study) -> Program:

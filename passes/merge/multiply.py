@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import onnx_ir
 
 from netwright.ir.editor import Editor
@@ -189,25 +190,36 @@ def carry_out(editor: Editor, group: Group, steps: Sequence[Step]) -> None:
     going, made, count = group.freed, dict[Segment, onnx_ir.Value](), len(group.chain.links)
     for step in steps:
         links = segment_links(group.chain, step.segment)
-        origin = mapped(links, turned=step.result.turned)
-        weight = put_weight(editor.at(group.chain.last.node), step.result.stored, step.name, owner_of(links[-1].weight), going)
+        flipped = _as_table(group, step)
+        origin = mapped(links, turned=step.result.turned != flipped)
+        stored = np.ascontiguousarray(step.result.stored.T) if flipped else step.result.stored
+        weight = put_weight(editor.at(group.chain.last.node), stored, step.name, owner_of(links[-1].weight), going)
         editor.map(weight.name or "", origin)
         made[step.segment] = weight
     for chain in group.same:
         for step in steps:
             links = segment_links(chain, step.segment)
-            result = step.result if chain is group.chain else product_of(links)
-            _replace(editor, chain, step.segment, result, made[step.segment])
+            result, weight = step.result if chain is group.chain else product_of(links), made[step.segment]
+            _replace(editor, chain, step.segment, result, _turned(editor, chain, weight) if _as_table(group, step) else weight)
     for chain in group.mirrored:
         for step in reversed(steps):
             segment = (count - step.segment[1], count - step.segment[0])
-            result = product_of(segment_links(chain, segment))
-            weight = made[step.segment]
+            result, weight = product_of(segment_links(chain, segment)), made[step.segment]
             if result.gemm:
                 result = replace(result, turned=not step.result.turned)
-            elif result.turned == step.result.turned:
-                weight = editor.at(chain.links[0].node).op("Transpose", [weight], {"perm": [1, 0]}, name=f"{weight.name}.turned")
+            elif (result.turned == step.result.turned) != _as_table(group, step):
+                weight = _turned(editor, chain, weight)
             _replace(editor, chain, segment, result, weight)
+
+
+def _as_table(group: Group, step: Step) -> bool:
+    """Whether a product is stored as the table that it also is, and turned for what multiplies: Gather cannot turn it, Gemm can."""
+    begins = step.segment[1] == len(group.chain.links)
+    return begins and not step.result.gemm and any(isinstance(chain.links[0].form, Lookup) for chain in group.mirrored)
+
+
+def _turned(editor: Editor, chain: Chain, weight: onnx_ir.Value) -> onnx_ir.Value:
+    return editor.at(chain.links[0].node).op("Transpose", [weight], {"perm": [1, 0]}, name=f"{weight.name}.turned")
 
 
 def _replace(editor: Editor, chain: Chain, segment: Segment, result: Result, weight: onnx_ir.Value) -> None:

@@ -19,11 +19,15 @@ from netwright.passes.context import Feeds
 from netwright.passes.values import errors, within
 from tests.passes.programs import PROGRAMS, feeds_for
 
-REQUIRED: Mapping[str, Mapping[str, object]] = {"prune": {"ratio": 0.25, "round_to": 1}, "prune_train": {"penalty": 1e-6}}
+REQUIRED: Mapping[str, Mapping[str, object]] = {
+    "factorize": {"ratio": 0.2, "round_to": 1},
+    "prune": {"ratio": 0.25, "round_to": 1},
+    "prune_train": {"penalty": 1e-6},
+}
 """Options without which a pass says that something is missing."""
-ERRORS: Mapping[str, float] = {"prune": 0.5}
+ERRORS: Mapping[str, float] = {"factorize": 0.5, "prune": 0.5}
 """How far outputs may be off, relative to their norm, after a lossy pass; 0.1 for those not named. Untrained nets lose a quarter of their
-channels hard."""
+channels, or a fifth of matrices that are all noise, hard."""
 
 
 @pytest.mark.parametrize("name", pass_names())

@@ -53,17 +53,20 @@ class Lineage:
         return Mapped(whole, self.sources)
 
 
-def lineage_of(sources: Sequence[str], before: ValueMap, weight: np.ndarray, u: np.ndarray, v: np.ndarray) -> Lineage:
+def lineage_of(
+    sources: Sequence[str], before: ValueMap, weight: np.ndarray, u: np.ndarray, v: np.ndarray, *, turned: bool = False
+) -> Lineage:
     """The lineage of W ≈ U V, where both are projections of W; of others, that they are gone.
 
     Args:
         sources: names of the stored weights.
-        before: from these to W.
+        before: from these to W, or where `turned` to its transpose.
         weight: W, [m, n].
         u: [m, rank].
         v: [rank, n].
+        turned: whether it is Wᵀ ≈ Vᵀ Uᵀ that is told of: Vᵀ is then its left factor.
     """
-    found = _factors(weight, u, v)
+    found = _factors(weight, u, v, turned=turned)
     if found is None:
         return gone(sources, "a factor that is no projection of the weight")
     return Lineage(tuple(sources), before, found[0], found[1], "")
@@ -74,16 +77,18 @@ def gone(sources: Sequence[str], why: str) -> Lineage:
     return Lineage(tuple(sources), Same(), None, None, why)
 
 
-def _factors(weight: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[ValueMap, ValueMap] | None:
+def _factors(weight: np.ndarray, u: np.ndarray, v: np.ndarray, *, turned: bool) -> tuple[ValueMap, ValueMap] | None:
     rank = u.shape[1]
     if not (u.any() and v.any() and weight.any()):
         return None  # nothing, or shapes alone, which are lowered to be timed
-    if _is_plain(weight, u, v):
+    if not turned and _is_plain(weight, u, v):
         return Factor("u", rank), Factor("v", rank)
-    left = np.linalg.pinv(u).astype(np.float32)
+    left = np.linalg.solve(_ridged(u.T @ u), u.T).astype(np.float32)
     right = _right(weight, u).astype(np.float32)
     if not (_near(left @ weight, v) and _near(weight @ right, u)):
         return None
+    if turned:
+        return Factor("u", rank, right=left.T), Factor("v", rank, left=right.T)
     return Factor("u", rank, right=right), Factor("v", rank, left=left)
 
 
@@ -100,9 +105,13 @@ def _right(weight: np.ndarray, u: np.ndarray) -> np.ndarray:
     """R: [n, rank] with W R = U where there is one; by normal equations of the shorter side."""
     wide = weight.shape[0] <= weight.shape[1]
     gram = weight @ weight.T if wide else weight.T @ weight
-    ridge = _RIDGE * max(float(np.trace(gram)) / len(gram), np.finfo(np.float64).tiny)
-    solved = np.linalg.solve(gram + ridge * np.eye(len(gram)), u if wide else weight.T @ u)
+    solved = np.linalg.solve(_ridged(gram), u if wide else weight.T @ u)
     return weight.T @ solved if wide else solved
+
+
+def _ridged(gram: np.ndarray) -> np.ndarray:
+    ridge = _RIDGE * max(float(np.trace(gram)) / len(gram), np.finfo(np.float64).tiny)
+    return gram + ridge * np.eye(len(gram))
 
 
 def _near(found: np.ndarray, wanted: np.ndarray) -> bool:

@@ -50,6 +50,8 @@ def keep(editor: Editor, data: np.ndarray, dtype: np.dtype, name: str, mapped: M
 class Matrices:
     """The dense stages of a site of products, each stored once; of joined weights the last one in parts, one for each weight.
 
+    Of two, `u` is the left factor of the weight as it is stored, and `v` the right one: the product of what is stored is the weight.
+
     Args:
         editor: stands at the first reader.
         site: linear or a table.
@@ -61,21 +63,20 @@ class Matrices:
         self._editor = editor
         self._turned: dict[onnx_ir.Value, onnx_ir.Value] = {}
         self.into = into
-        self.suffixes = suffixes(factors)
+        self.suffixes = ("u", "v") if into and is_low_rank(factors) else suffixes(factors)
         self._stages: list[onnx_ir.Value] = []
         self._parts: dict[tuple[int, int], onnx_ir.Value] = {}
-        lineage, dtype = _lineage(site, factors), dtype_of(site)
-        turn = TURN if into else Same()
+        lineage, dtype = _lineage(site, factors, into=into), dtype_of(site)
         for stage, suffix in zip(factors.stages[:-1], self.suffixes, strict=False):
-            self._stages.append(keep(editor, self._laid(stage.array), dtype, f"{site.name}.{suffix}", lineage.mapped(suffix, turn)))
+            self._stages.append(keep(editor, self._laid(stage.array), dtype, f"{site.name}.{suffix}", lineage.mapped(suffix)))
         rows = [(start, stop) for start, stop, _ in ranges(site)]
         sizes = tuple(stop - start for start, stop in rows)
         last, suffix = factors.stages[-1].array, self.suffixes[-1]
         if len(rows) == 1:
-            self._parts[rows[0]] = keep(editor, self._laid(last), dtype, f"{site.name}.{suffix}", lineage.mapped(suffix, turn))
+            self._parts[rows[0]] = keep(editor, self._laid(last), dtype, f"{site.name}.{suffix}", lineage.mapped(suffix))
             return
         for part, (start, stop, weight) in enumerate(ranges(site)):
-            mapped = lineage.mapped(suffix, Split(0, sizes, part), turn)
+            mapped = lineage.mapped(suffix, Split(1 if into else 0, sizes, part))
             self._parts[start, stop] = keep(editor, self._laid(last[start:stop]), dtype, f"{weight.name}.{suffix}", mapped)
 
     def __len__(self) -> int:
@@ -115,17 +116,18 @@ def _outputs(site: FactorSite, weight: onnx_ir.Value) -> int:
     return int(tensor.shape.numpy()[0 if stored_as_operator(site, weight) else 1])
 
 
-def _lineage(site: FactorSite, factors: Factors) -> Lineage:
+def _lineage(site: FactorSite, factors: Factors, *, into: bool) -> Lineage:
+    """How two factors come from the weights, in the orientation in which they are stored."""
     names = [weight.name or "" for weight in site.weights]
     if not is_low_rank(factors):
         return gone(names, f"one of {len(factors.stages)} stages of {factors.structure}")
-    u, v = factors.stages[1].array, factors.stages[0].array
-    return lineage_of(names, _to_operator(site), weight_of(site), u, v)
+    first, last = (stage.array for stage in factors.stages)
+    return lineage_of(names, _to_matrix(site, into=into), weight_of(site), last, first, turned=into)
 
 
-def _to_operator(site: FactorSite) -> ValueMap:
-    """From the stored weights to the operator's matrix."""
-    turns: Sequence[ValueMap] = [Same() if stored_as_operator(site, weight) else TURN for weight in site.weights]
+def _to_matrix(site: FactorSite, *, into: bool) -> ValueMap:
+    """From the stored weights to the operator's matrix, or, for `into`, its transpose."""
+    turns: Sequence[ValueMap] = [TURN if stored_as_operator(site, weight) == into else Same() for weight in site.weights]
     if len(turns) == 1:
         return turns[0]
-    return join(Concat(0, tuple(stop - start for start, stop, _ in ranges(site))), turns)
+    return join(Concat(1 if into else 0, tuple(stop - start for start, stop, _ in ranges(site))), turns)

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 SHARES = (*(0.95 - 0.05 * step for step in range(16)), 0.16, 0.13, 0.1, 0.08, 0.06, 0.045, 0.03, 0.02)
 """Shares of a site's parameters for which ways are looked for."""
 
+FEW_SHARES = (0.8, 0.65, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05)
+"""The same for structures each of whose ways takes seconds."""
+
+_QUICK = frozenset({"low_rank", "low_rank3", "expanded"})
+"""Structures whose errors are all known once one is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -89,7 +95,7 @@ class Candidate:
     def all(self) -> list[Choice]:
         """The site as it is, and ways of many sizes, the largest first."""
         found = {self.whole: None}
-        for share in SHARES:
+        for share in SHARES if _QUICK.issuperset(self.structures) else FEW_SHARES:
             choice = self.at_most(int(share * self.whole.parameters))
             if choice is not None:
                 found[choice] = None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SHARE = 0.5
 """Of a site's parameters: the size at which it is tried."""
 
-ROWS, PIECES = 32, 4
+ROWS, PIECES = 16, 4
 """Data that sites are tried on: so many rows, in so many runs."""
 
 LEAST = 1e-6

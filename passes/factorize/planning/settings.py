@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netwright.passes.factorize.planning.budget import Ways
-from netwright.passes.factorize.planning.choices import SHARES, Candidate, Choice
+from netwright.passes.factorize.planning.choices import Candidate, Choice
+from netwright.passes.factorize.structures.expanded import least_sizes
 from netwright.passes.planning import PerSite, setting_for
 from netwright.passes.rewrite import Miss
+
+STEPS = 12
+"""Bisections of a site's size: it is known to 1 / 4096."""
 
 
 def by_setting(
@@ -42,9 +46,8 @@ def expanded(able: Sequence[Candidate], inner: float, factors: int) -> tuple[Way
     """Each site as an exact product with inner sizes that are a multiple of its full rank."""
     ways: Ways = {}
     for one in able:
-        decomposition = one.studied.decomposition("expanded")
-        size = max(decomposition.full[0], round(inner * decomposition.full[0]))
-        ways[one.site.name] = one.of("expanded", (size,) * (factors - 1))
+        full = least_sizes(one.studied.operator, factors)
+        ways[one.site.name] = one.of("expanded", tuple(max(size, round(inner * size)) for size in full))
     return ways, []
 
 
@@ -63,7 +66,7 @@ def _true(one: Candidate, energy: float) -> Choice:
     """The smallest way that keeps the share: bisection over sizes, for errors fall with size."""
     best = one.whole
     low, high = 0, one.whole.parameters
-    for _ in range(max(12, len(SHARES) // 2)):
+    for _ in range(STEPS):
         middle = (low + high) // 2
         choice = one.at_most(middle)
         if choice is not None and choice.error <= 1 - energy:

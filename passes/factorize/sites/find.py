@@ -22,7 +22,7 @@ LEAST_ELEMENTS = 256
 
 
 def find_factor_sites(program: Program, *, joint: bool = False, recurrent: bool = False) -> list[FactorSite | Miss]:
-    """Every float constant of two axes and more and of at least 256 elements: a site, or why it is none. Linear in nodes and uses.
+    """Every float constant of two axes and more: a site, or why it is none. Linear in nodes and uses.
 
     Args:
         program: whose main graph is searched; weights in branches, loops and functions are Misses.
@@ -33,9 +33,12 @@ def find_factor_sites(program: Program, *, joint: bool = False, recurrent: bool 
     found: list[FactorSite | Miss] = []
     for value in program.graph.initializers.values():
         tensor = constant(value)
-        if tensor is None or len(tensor.shape) < 2 or tensor.size < LEAST_ELEMENTS or not value.uses():
+        if tensor is None or len(tensor.shape) < 2 or not value.uses():
             continue
-        if is_float(tensor.dtype):
+        if tensor.size < LEAST_ELEMENTS:
+            if is_float(tensor.dtype) and any((node.op_type, index) in _SEATS for node, index, _ in _terminals(value, turned=False)):
+                found.append(Miss(f"left whole: it has {tensor.size} elements, under {LEAST_ELEMENTS}", value.name or ""))
+        elif is_float(tensor.dtype):
             found.append(_look(value, tensor, order, recurrent=recurrent))
         elif (reason := _quantized(value, tensor)) is not None:
             found.append(Miss(reason, value.name or ""))

@@ -116,7 +116,7 @@ class Expanded(Decomposition):
 
     def _require(self, ranks: Ranks) -> None:
         outputs, inputs = self._sizes
-        least = self._sizes if self._is_conv and len(ranks) == 2 else (min(outputs, inputs),) * len(ranks)
+        least = least_sizes(self.operator, len(ranks) + 1)
         if len(ranks) not in (1, 2) or any(rank < size for rank, size in zip(ranks, least, strict=True)):
             raise PlanError(
                 f"expanded takes one inner size of at least {min(outputs, inputs)}, or two of at least {(*least, *least)[:2]}.",
@@ -135,6 +135,14 @@ class Expanded(Decomposition):
                 Stage(part.reshape(*shape, *kernel), groups, tuple(range(len(kernel)))) if carries else Stage(part.reshape(shape), groups)
             )
         return Factors(self.structure, ranks, tuple(stages))
+
+
+def least_sizes(operator: Operator, factors: int) -> Ranks:
+    """The least inner sizes with which an operator is a product of so many factors."""
+    outputs, inputs = operator.weight.shape[0] // operator.groups, operator.weight.shape[1]
+    if operator.kind == "conv" and factors == 3:
+        return outputs, inputs
+    return (min(outputs, inputs),) * (factors - 1)
 
 
 def _spread(generator: np.random.Generator, groups: int, size: int, inner: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from netwright.passes.factorize import Factorize
 from netwright.passes.planning import Meter
 from netwright.passes.values import errors
 from tests.models.registry import SMALL_MODELS, traced
-from tests.passes.programs import PROGRAMS, attention, embedding, feeds_for, program_of
+from tests.passes.programs import PROGRAMS, attention, feeds_for, program_of
 
 EXECUTOR = OrtExecutor(threads=1)
 
@@ -263,10 +263,20 @@ def test_weights_that_see_the_same_data_share_their_right_factor():
 
 
 def test_a_table_is_weighed_by_how_often_its_entries_are_looked_up():
-    program = embedding()
-    feeds = feeds_for(program)
-    outcome = factorized(program, "factorize(ratio=0.5, round_to=1)", with_data([feeds]))
-    assert any(decision["kind"] == "table" for decision in outcome.plans[0].decisions.values()) or "left whole" in reasons(outcome)
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(40, 64)).astype(np.float32)
+    program = program_of(
+        """<ir_version: 10, opset_import: ["" : 20]>
+        looked_up (int64[N, T] ids, WEIGHTS) => (float[N, T, 64] y) { y = Gather (table, ids) }""",
+        {"table": table},
+    )
+    ids = {"ids": np.concatenate([rng.integers(0, 6, (90, 10)), rng.integers(0, 40, (10, 10))]) - 40}
+    often = {"ids": np.arange(6)[:, None]}
+    plain, weighed = (
+        factorized(program, f"factorize(rank=8, round_to=1, method='{method}')", with_data([ids])).program for method in ("svd", "whitened")
+    )
+    assert lost(program, weighed, "y", often) < 0.1 * lost(program, plain, "y", often)
+    assert factorized(program, "factorize(rank=8)", with_data([ids])).plans[0].decisions["table"]["kind"] == "table"
 
 
 # ---- plans -----------------------------------------------------------------------------------------------------------

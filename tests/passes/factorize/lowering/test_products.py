@@ -105,13 +105,13 @@ def test_weights_on_the_left_have_no_folded_channels() -> None:
 
 
 def test_factors_are_named_and_lead_back_to_the_weight() -> None:
-    """`u` is the left factor of W = U V; as stored here, [inputs, outputs], it is turned."""
+    """`u` is the left factor of the weight as it is stored, here [inputs, outputs]: data meets it first."""
     inputs, body, shape, data = READERS["matmul"]
     program, maps = check(program_text(inputs, body), shape, CHAINS["two"], feed(data))
-    assert [[*node.inputs][1].name for node in program.graph if node.op_type == "MatMul"] == ["w.v", "w.u"]
+    assert [[*node.inputs][1].name for node in program.graph if node.op_type == "MatMul"] == ["w.u", "w.v"]
     assert {name: mapped.describe() for name, mapped in maps.items()} == {
-        "w.u": "w permute [1, 0], take U rank 7, permute [1, 0]",
-        "w.v": "w permute [1, 0], take V rank 7, permute [1, 0]",
+        "w.u": "w take U rank 7",
+        "w.v": "w take V rank 7",
     }
     ledger = Ledger()
     ledger.actions.append(Action("0:factorize#1", 0, "factorize", "w", 0, "", maps))
@@ -121,14 +121,13 @@ def test_factors_are_named_and_lead_back_to_the_weight() -> None:
 
 
 def test_plain_factors_need_no_projections() -> None:
-    weight = drawn(3, IN, OUT).astype(np.float32)
-    inputs, body, _, _ = READERS["matmul"]
+    weight = drawn(3, OUT, IN).astype(np.float32)
+    inputs, body, _, _ = LEFT["left"]
     program = program_of(program_text(inputs, body), {"w": weight})
     u, v = svd_factors(weight_of(site_of(program)), 6)
     maps = lowered(program, site_of(program), Factors("low_rank", (6,), (Stage(v), Stage(u))))
     truths(program, {"w": weight}, maps)
-    kept = {name: next(link for link in mapped.map.maps if isinstance(link, Factor)) for name, mapped in maps.items()}
-    assert all(link.left is None and link.right is None for link in kept.values())
+    assert {name: mapped.map for name, mapped in maps.items()} == {"w.u": Factor("u", 6), "w.v": Factor("v", 6)}
 
 
 def test_whitened_factors_are_projections_of_the_weight() -> None:
@@ -295,7 +294,7 @@ def test_joined_weights_have_true_maps() -> None:
     weights = {"wq": whole[:16].T.copy(), "wk": whole[16:28].T.copy(), "wv": whole[28:].copy(), "bq": np.zeros(16, np.float32)}
     program = program_of(JOINED, weights)
     maps = lowered(program, group_of(program), CHAINS["two"])
-    assert sorted(maps) == ["wk.u", "wq.u", "wq.v", "wv.u"]
+    assert sorted(maps) == ["wk.v", "wq.u", "wq.v", "wv.v"]
     assert not any(isinstance(mapped.map, Gone) for mapped in maps.values())
     truths(program, weights, maps)
 

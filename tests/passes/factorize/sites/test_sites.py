@@ -260,6 +260,6 @@ def test_quantized_weights_stay_whole() -> None:
     ]
 
 
-def test_vectors_small_weights_and_integers_are_not_looked_at() -> None:
+def test_small_weights_are_told_and_vectors_are_none() -> None:
     program = program_with("float[B, 15] x", "h = MatMul (x, w)\ny = Add (h, b)", w=(15, 17), b=(300,))
-    assert find_factor_sites(program) == []
+    assert find_factor_sites(program) == [Miss("left whole: it has 255 elements, under 256", "w")]
