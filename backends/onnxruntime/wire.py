@@ -5,7 +5,8 @@ What reaches ONNX Runtime how:
 - weights that lie in files (external data, or inside an `.onnx` file, mapped in place) are named by file, offset and length, and
   read from there by ONNX Runtime itself: a session then costs one copy of the weights and nothing on the way (a 378 MB file:
   peak 380 MB, against 1,040 MB by serializing);
-- large weights in memory are handed over as arrays, not copied; with them a graph over 2 GB needs no file;
+- large weights in memory are handed over as arrays, not copied; with them a graph over 2 GB needs no file; those that nothing
+  reads are not, since ONNX Runtime drops them first and then misses them;
 - the rest, and whatever ONNX Runtime must see while it infers shapes, goes into the serialized graph.
 
 Types of inner values are left out: ONNX Runtime infers them, and stale ones make it refuse a graph.
@@ -77,7 +78,7 @@ def to_wire(model: onnx_ir.Model) -> Wire:
     large = [
         (value, tensor)
         for value in model.graph.initializers.values()
-        if (tensor := value.const_value) is not None and not _is_small(tensor)
+        if (tensor := value.const_value) is not None and not _is_small(tensor) and _is_read(value)
     ]
     places = [_place(tensor) for _, tensor in large]
     folder = _busiest_folder([tensor for _, tensor in large], places)
@@ -137,6 +138,10 @@ def _busiest_folder(tensors: Sequence[onnx_ir.TensorProtocol], places: Sequence[
 
 def _is_small(tensor: onnx_ir.TensorProtocol) -> bool:
     return tensor.nbytes <= _INLINE_BYTES or tensor.dtype == onnx_ir.DataType.STRING
+
+
+def _is_read(value: onnx_ir.Value) -> bool:
+    return bool(value.uses()) or value.is_graph_output()
 
 
 def _elsewhere(tensor: onnx_ir.TensorProtocol, name: str, location: str, offset: int) -> onnx_ir.ExternalTensor:

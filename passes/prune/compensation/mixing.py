@@ -129,6 +129,9 @@ class MixSite(Site):
         base = np.zeros((shift.shape[0], 2 * width), _constant(self.weight).dtype) if known is None else np.array(known)
         half = slice(width, None) if self.states else slice(width)  # biases of inputs, then of states
         base[:, half] += shift.astype(base.dtype)
+        if value is not None and value.is_initializer() and len(value.uses()) == 1 and not value.is_graph_output():
+            editor.set_constant(value, base)
+            return
         if len(self.node.inputs) < 4:
             editor.resize_inputs(self.node, 4)
         hint = f"{self.name}.bias" if value is None else value.name or "bias"

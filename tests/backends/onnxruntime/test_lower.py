@@ -58,6 +58,15 @@ def test_weights_in_memory_are_handed_over_and_not_serialized():
     wire = to_wire(program.model)
     assert list(wire.weights) == ["w"]
     assert len(wire.message) < 1000
+
+
+def test_a_weight_that_nothing_reads_is_not_handed_over():
+    """ONNX Runtime drops it before it would look for it, and refuses a name that is not there."""
+    program = weighted()
+    unread = onnx_ir.tensor(np.ones((ROWS, ROWS), np.float32), name="unread")
+    program.graph.register_initializer(onnx_ir.Value(name="unread", const_value=unread))
+    assert list(to_wire(program.model).weights) == ["w"]
+    assert np.array_equal(product(program), weight_of(program))
     np.testing.assert_array_equal(product(program), weight_of(program))
 
 

@@ -191,3 +191,4 @@ def test_states_of_recurrent_layers() -> None:
     assert error(plain.program, program, held_out) > 0.1
     assert solved(made_up) == ["h", "y"]
     assert error(made_up.program, program, held_out) < 0.2 * error(plain.program, program, held_out)
+    assert set(made_up.program.graph.initializers) == {"w1", "r1", "b1", "axes", "w2"}, "no bias is left that nothing reads"
