@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -96,40 +97,51 @@ def study(program: Program, sites: Sequence[FactorSite], weighing: Weighing, con
     Raises:
         DataError: the data holds no batch.
     """
+    if weighing == "gradients":
+        squares = squared_gradients(program, sites, context)
+        return Study({key_of(site): Studied(_operator(site, scales=squares.get(key_of(site)))) for site in sites})
     seen = _seen(program, sites, weighing, context)
-    fisher = squared_gradients(program, sites, context) if weighing == "gradients" else {}
-    shared: dict[tuple[tuple[View, ...], bool], tuple[np.ndarray, np.ndarray | None]] = {}
     found: dict[Key, Studied] = {}
+    shared: dict[tuple[tuple[View, ...], bool], tuple[np.ndarray, np.ndarray | None]] = {}
     for site in sites:
-        key, weight = key_of(site), weight_of(site)
-        if weighing == "gradients":
-            found[key] = Studied(Operator(site.kind, weight, site.groups, scales=fisher.get(key)))
-            continue
         views = tuple(view for view in views_of(site) if view in seen)
-        if not views:
-            found[key] = Studied(Operator(site.kind, weight, site.groups))
-            continue
-        if seen[views[0]].counts is not None:
-            counts = np.sum([seen[view].counts for view in views], axis=0, dtype=np.float64)
-            scales = (counts / max(1.0, counts.sum()))[None]
-            found[key] = Studied(Operator(site.kind, weight, site.groups, scales=scales), rows=int(counts.sum()))
-            continue
-        rows = sum(seen[view].rows for view in views)
-        if weighing == "magnitudes":
-            total = np.sum([seen[view].magnitudes for view in views], axis=0)
-            found[key] = Studied(Operator(site.kind, weight, site.groups, scales=_per_tap(total / max(1, rows), weight, site)), rows=rows)
-            continue
-        whole = site.kind in _CENTRED and _features(seen[views[0]]) == int(np.prod(weight.shape[1:]))
-        centred = centre and whole
-        if (views, centred) not in shared:
-            shared[views, centred] = _moments([seen[view] for view in views], centred=centred)
-        second, mean = shared[views, centred]
-        found[key] = Studied(Operator(site.kind, weight, site.groups, second=second), mean=mean, rows=rows)
+        parts = [seen[view] for view in views]
+        if not parts:
+            found[key_of(site)] = Studied(_operator(site))
+        elif site.kind == "table":
+            found[key_of(site)] = _looked_up(site, parts)
+        elif weighing == "magnitudes":
+            found[key_of(site)] = _by_magnitude(site, parts)
+        else:
+            centred = centre and site.kind in _CENTRED and _features(parts[0]) == math.prod(site.shape[1:])
+            if (views, centred) not in shared:
+                shared[views, centred] = _moments(parts, centred=centred)
+            second, mean = shared[views, centred]
+            found[key_of(site)] = Studied(_operator(site, second=second), mean, sum(part.rows for part in parts))
     return Study(found)
 
 
+def _operator(site: FactorSite, *, second: np.ndarray | None = None, scales: np.ndarray | None = None) -> Operator:
+    return Operator(site.kind, weight_of(site), site.groups, second, scales)
+
+
+def _looked_up(site: FactorSite, parts: Sequence[Seen]) -> Studied:
+    """A table: errors count by how often an entry is looked up."""
+    counts = np.stack([part.counts for part in parts if part.counts is not None]).sum(axis=0, dtype=np.float64)
+    return Studied(_operator(site, scales=(counts / max(1.0, float(counts.sum())))[None]), rows=int(counts.sum()))
+
+
+def _by_magnitude(site: FactorSite, parts: Sequence[Seen]) -> Studied:
+    """E|x| of each input; where channels alone were seen, the same for all of their taps."""
+    rows = sum(part.rows for part in parts)
+    scales = np.stack([part.magnitudes for part in parts if part.magnitudes is not None]).sum(axis=0) / max(1, rows)
+    features = scales.shape[-1] if site.kind == "deconv" else math.prod(site.shape[1:])
+    return Studied(_operator(site, scales=np.repeat(scales, features // scales.shape[-1], axis=-1)), rows=rows)
+
+
 def _seen(program: Program, sites: Sequence[FactorSite], weighing: Weighing, context: Context) -> Mapping[View, Seen]:
-    if weighing not in ("moments", "magnitudes"):
+    """What all views of the sites see; views of nothing, or of what is not finite, are left out."""
+    if weighing == "none":
         return {}
     assert context.calibration is not None, "checked before"
     assert context.executor is not None, "checked before"
@@ -139,7 +151,7 @@ def _seen(program: Program, sites: Sequence[FactorSite], weighing: Weighing, con
 
 
 def _finite(seen: Seen) -> bool:
-    return all(np.isfinite(moments.second).all() for moments in seen.moments)
+    return all(bool(np.isfinite(moments.second).all()) for moments in seen.moments)
 
 
 def _features(seen: Seen) -> int:
@@ -155,9 +167,3 @@ def _moments(parts: Sequence[Seen], *, centred: bool) -> tuple[np.ndarray, np.nd
         return second, None
     mean = np.stack([np.sum([part.moments[group].total for part in parts], axis=0) / count for group in groups])
     return second - mean[:, :, None] * mean[:, None, :], mean
-
-
-def _per_tap(scales: np.ndarray, weight: np.ndarray, site: FactorSite) -> np.ndarray:
-    """Scales of channels alone, repeated for every tap."""
-    features = scales.shape[-1] if site.kind == "deconv" else int(np.prod(weight.shape[1:]))
-    return np.repeat(scales, features // scales.shape[-1], axis=-1)

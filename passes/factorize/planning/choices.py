@@ -160,6 +160,10 @@ def candidates(
         if own.energy <= 0:
             found.append(Miss("left whole: on the calibration data it gives nothing but a constant", site.name))
             continue
+        side = min(own.operator.matrices().shape[1:])
+        if structures != ("expanded",) and side < 2 * round_to:
+            found.append(Miss(f"left whole: its smaller side of {side} is under {2 * round_to}, twice round_to", site.name))
+            continue
         macs = float(sum(work.get(site_name(reader.node), 0.0) for reader in site.readers)) or float(site.parameters)
         whole = Choice("", (), site.parameters, macs, 0.0)
         found.append(Candidate(site, own, able, whole, _stride(site), round_to))

@@ -18,7 +18,7 @@ from netwright.passes.factorize.planning.settings import by_setting, expanded
 from netwright.passes.factorize.planning.timed import learn_most
 from netwright.passes.factorize.sites import FactorSite, find_factor_sites
 from netwright.passes.plan import Plan
-from netwright.passes.planning import QUANTITIES, Meter, first_match, unmatched_patterns
+from netwright.passes.planning import QUANTITIES, Meter, PerSite, first_match, unmatched_patterns
 from netwright.passes.rewrite import Miss
 
 if TYPE_CHECKING:
@@ -155,8 +155,8 @@ def _budget(options: Factorize, context: Context) -> Mapping[str, float]:
 
 def _strangers(options: Factorize, able: Sequence[Candidate]) -> list[Miss]:
     """A miss for each pattern that names no site: a typing error, most often."""
-    given = [(name, getattr(options, name)) for name in ("rank", "ratio", "energy")]
-    patterns = [(name, pattern) for name, setting in given if isinstance(setting, Mapping) for pattern in setting]
+    given: Mapping[str, PerSite | None] = {"rank": options.rank, "ratio": options.ratio, "energy": options.energy}
+    patterns = [(name, pattern) for name, setting in given.items() if isinstance(setting, Mapping) for pattern in setting]
     unmatched = unmatched_patterns([pattern for _, pattern in patterns], [one.site.names for one in able])
     return [Miss(f"{name} names no site with '{pattern}'", pattern) for name, pattern in patterns if pattern in unmatched]
 

@@ -8,8 +8,11 @@ from netwright.ir.errors import PlanError
 
 
 def rounded(rank: int, round_to: int) -> int:
-    """The multiple of `round_to` at or below a rank; the rank itself where it is smaller than one."""
-    return rank - rank % round_to if rank >= round_to else rank
+    """A rank rounded down to a multiple of `round_to`; to one of its half, or half of that, where that takes over a quarter off it."""
+    grain = round_to
+    while grain > 1 and rank < 4 * grain:
+        grain //= 2
+    return rank - rank % grain
 
 
 def blank(*shape: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from netwright.backends.onnxruntime import OrtExecutor
 from netwright.ir import Program, shapes
 from netwright.ir.maps import Gone, Mapped
+from netwright.ir.program import array
 from netwright.ir.verify import verify
 from netwright.passes.factorize.factors import Factors, Stage
 from netwright.passes.factorize.lowering import lower, unlowerable
@@ -22,6 +23,13 @@ RNG = np.random.default_rng
 def drawn(seed: int, *shape: int) -> np.ndarray:
     """Normal numbers that keep the scale of what they multiply."""
     return RNG(seed).normal(size=shape) / np.sqrt(np.prod(shape[1:]))
+
+
+def numbers(program: Program, name: str) -> np.ndarray:
+    """An initializer's elements."""
+    found = array(program.graph.initializers[name])
+    assert found is not None
+    return found
 
 
 def low_rank(outputs: int, inputs: int, rank: int, groups: int = 1) -> Factors:

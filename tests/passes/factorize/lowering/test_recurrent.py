@@ -14,7 +14,7 @@ from netwright.ir.maps import Gone
 from netwright.ir.maps.numbers import svd_factors
 from netwright.passes.factorize.factors import Factors, Stage
 from netwright.passes.factorize.lowering import CHAIN, lower, unlowerable
-from tests.passes.factorize.lowering.chains import check, drawn, kronecker, low_rank, lowered, product, run, site_of, three
+from tests.passes.factorize.lowering.chains import check, drawn, kronecker, low_rank, lowered, numbers, product, run, site_of, three
 from tests.passes.programs import program_of
 
 HEAD = '<ir_version: 10, opset_import: ["" : 20]>'
@@ -56,7 +56,7 @@ def shifted_by(half: int) -> Callable[[Program, np.ndarray], None]:
 
     def add(program: Program, shift: np.ndarray) -> None:
         bias = program.graph.initializers["b"]
-        known = bias.const_value.numpy().copy()
+        known = numbers(program, "b").copy()
         d, both = known.shape
         known[:, half * both // 2 : (half + 1) * both // 2] += shift.reshape(d, -1)
         with program.edit() as editor:

@@ -59,8 +59,8 @@ KINDS: Mapping[str, tuple[str, str, tuple[int, ...], str, int]] = {
 @pytest.mark.parametrize("case", KINDS)
 def test_readers_make_sites(case: str) -> None:
     inputs, body, shape, kind, groups = KINDS[case]
-    more = {"r": (1, 24, 24)} if kind == "recurrent" else {}
-    program = program_with(inputs, body, w=shape, **more)
+    shapes = {"w": shape, **({"r": (1, 24, 24)} if kind == "recurrent" else {})}
+    program = program_with(inputs, body, "y", **shapes)
     site, *_ = (entry for entry in find_factor_sites(program) if isinstance(entry, FactorSite))
     weight = stored(program, "w")
     expected = {"linear": (24, 16), "table": (24, 16), "recurrent": (24, 16)}.get(kind, shape)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from netwright.passes.factorize.structures import STRUCTURES, Decomposition, Ranks, product
+from netwright.passes.factorize.structures.sizes import rounded
 
 from .operators import SHAPES, Known, operator
 
@@ -86,7 +87,7 @@ def test_ranks_fit_into_the_parameters(structure: str, name: str, known: Known):
             assert ranks is None or decomposition.parameters(ranks) <= parameters
             inner = ranks if structure != "kronecker" else (ranks or ())[:1]
             if structure != "expanded":
-                assert all(rank % round_to == 0 or rank < round_to for rank in inner or ())
+                assert all(rank == rounded(rank, round_to) for rank in inner or ())
     assert decomposition.ranks_for(0) is None
 
 
