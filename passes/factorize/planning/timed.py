@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netwright.ir.editor import Editor
+from netwright.ir.errors import NetwrightError
 from netwright.passes.factorize.carrying import carry_out
 from netwright.passes.factorize.evidence import Study
 from netwright.passes.factorize.lookup import key_of, sites_by_key
@@ -36,17 +38,21 @@ class Trial:
         text: what it is.
         ways: of its sites.
         able: its sites.
-        step_ms: time of an optimizer step.
-        loss: after as many steps as fit.
+        loss: after as many steps as fit; infinite where it diverged.
         steps: so many.
     """
 
     text: str
     ways: Ways
     able: Sequence[Candidate]
-    step_ms: float
     loss: float
     steps: int
+
+    def told(self, seconds: float) -> str:
+        """For the note."""
+        if self.loss == math.inf:
+            return f"{self.text}: diverged"
+        return f"{self.text}: loss {self.loss:.4g} after {self.steps} steps of {1e3 * seconds / max(1, self.steps):.3g} ms"
 
 
 def learn_most(
@@ -54,8 +60,9 @@ def learn_most(
 ) -> tuple[Ways, Sequence[Miss], str]:
     """Train candidates of different sizes, and the program as it is, for the same time, and take the one whose loss is least.
 
-    The time is `options.trial_seconds` each, as many steps as fit by the measured time of a step. Candidates are factorized from the
-    weights as `options.init` says. Where the dense program learns most, nothing is factorized.
+    The time is `options.trial_seconds` each, as many steps as fit by the measured time of a step; the loss is that of batches held out,
+    where there are enough. Candidates are factorized from the weights as `options.init` says. Where the dense program learns most,
+    nothing is factorized.
 
     Args:
         options: the pass.
@@ -75,7 +82,7 @@ def learn_most(
             clone = _carried(program, own, ways, studied, options, method)
             trials.append(_trial(f"{factors} factors with {share:.0%}", clone, ways, own, options, context))
     best = min(trials, key=lambda trial: trial.loss)
-    told = ", ".join(f"{trial.text}: loss {trial.loss:.4g} after {trial.steps} steps of {trial.step_ms:.1f} ms" for trial in trials)
+    told = ", ".join(trial.told(options.trial_seconds) for trial in trials)
     note = f"{best.text} learns most in {options.trial_seconds:g} s ({told})"
     whole = [
         Miss("left whole: the candidate that learns most leaves it so", one.site.name) for one in able if one.site.name not in best.ways
@@ -112,6 +119,10 @@ def _trial(text: str, program: Program, ways: Ways, able: Sequence[Candidate], o
     assert context.trainer is not None, "checked before"
     assert context.training is not None, "checked before"
     loss = context.loss if context.loss is not None else "cross_entropy"
-    seconds = context.trainer.step_time(program, context.training, loss=loss)
-    found, steps = context.trainer.trial(program, context.training, loss=loss, seconds=options.trial_seconds)
-    return Trial(text, ways, able, 1e3 * seconds, found, steps)
+    try:
+        found, steps = context.trainer.trial(program, context.training, loss=loss, seconds=options.trial_seconds)
+    except NetwrightError:
+        if not ways:
+            raise  # the program as it is does not train either
+        return Trial(text, ways, able, math.inf, 0)
+    return Trial(text, ways, able, found, steps)

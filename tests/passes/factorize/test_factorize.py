@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from netwright import compile as compile_
 from netwright.backends.onnxruntime import OrtExecutor
-from netwright.ir.errors import ContractError, PipelineError, PlanError
+from netwright.ir.errors import ContractError, DataError, PipelineError, PlanError
 from netwright.ir.program import Program, array
 from netwright.passes import Context, Outcome, Pipeline, Plan, run
 from netwright.passes.context import Feeds
@@ -282,6 +284,58 @@ def test_a_table_is_weighed_by_how_often_its_entries_are_looked_up():
     )
     assert lost(program, weighed, "y", often) < 0.1 * lost(program, plain, "y", often)
     assert factorized(program, "factorize(rank=8)", with_data([ids])).plans[0].decisions["table"]["kind"] == "table"
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trainer whose candidates learn as a function of their parameters says; what it is asked for is noted."""
+
+    loss: Callable[[int], float]
+    asked: list[int]
+
+    def trial(self, program: Program, batches: object, *, loss: object, seconds: float, lr: float | None = None) -> tuple[float, int]:
+        parameters = int(Meter(Context()).measure(program, "params"))
+        self.asked.append(parameters)
+        found = self.loss(parameters)
+        if np.isnan(found):
+            raise DataError("the loss is not finite")
+        return found, 10
+
+
+def timed(loss: Callable[[int], float]) -> tuple[Outcome, list[int]]:
+    teacher = Teacher(loss, [])
+    context = Context(training=[{"x": skewed(8), "labels": np.zeros(8, np.int64)}], trainer=teacher, loss="cross_entropy")  # pyright: ignore[reportArgumentType]
+    return factorized(dense(), "factorize(ranks='timed', trial_seconds=1.0)", context), teacher.asked
+
+
+def test_timed_takes_the_candidate_that_learns_most():
+    outcome, asked = timed(lambda parameters: abs(parameters - 4000))
+    reached = int(Meter(Context()).measure(outcome.program, "params"))
+    assert abs(reached - 4000) == min(abs(one - 4000) for one in asked)
+    assert len(asked) == 9  # as it is, four sizes with two factors, four with three
+    assert "learns most in 1 s (as it is: loss" in outcome.rows[0].note
+
+
+def test_timed_leaves_the_program_whole_where_that_learns_most():
+    outcome, asked = timed(lambda parameters: -parameters)
+    assert outcome.rows[0].actions == 0
+    assert max(asked) == asked[0]
+    assert "w1: left whole: the candidate that learns most leaves it so" in reasons(outcome)
+
+
+def test_a_candidate_that_diverges_is_told_and_not_taken():
+    outcome, asked = timed(lambda parameters: float("nan") if parameters < 8000 else parameters)
+    assert "diverged" in outcome.rows[0].note
+    assert Meter(Context()).measure(outcome.program, "params") == min(one for one in asked if one >= 8000)
+
+
+def test_timed_trains_candidates_for_real():
+    rng = np.random.default_rng(0)
+    batches = [{"x": skewed(16, seed=number), "labels": rng.integers(0, 2, 16)} for number in range(8)]
+    result = compile_(
+        dense(), "factorize(ranks='timed', trial_seconds=0.02, init='spectral')", training=batches, loss="cross_entropy", latency=False
+    )
+    assert "learns most in 0.02 s (as it is: loss" in str(result.report)
 
 
 # ---- plans -----------------------------------------------------------------------------------------------------------
