@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from netwright.ir.editor import Editor
+from netwright.ir.opinfo import float_attr
 from netwright.passes.factorize.evidence import Studied
 from netwright.passes.factorize.lookup import key_of, sites_by_key
 from netwright.passes.factorize.lowering import lower
 from netwright.passes.factorize.operator import Operator
 from netwright.passes.factorize.planning.decisions import Chosen
-from netwright.passes.factorize.sites import weight_of
+from netwright.passes.factorize.sites import FactorSite, weight_of
 from netwright.passes.factorize.structures import STRUCTURES
 from netwright.passes.factorize.structures.product import product
 from netwright.passes.factorize.structures.spectral import rescaled
@@ -50,7 +53,7 @@ def _rewrite(chosen: Chosen, own: Studied) -> Rewrite | Miss:
         factors = rescaled(factors, own.operator)
     made = product(factors, own.operator)
     lost = own.operator.energy(own.operator.weight - made)
-    shift = None if chosen.init == "spectral" else own.shift(made)
+    shift = None if chosen.init == "spectral" else _at_output(site, own.shift(made))
     share = lost / own.energy if own.energy > 0 else 0.0
     why = _why(chosen, factors.parameters, share)
 
@@ -58,6 +61,19 @@ def _rewrite(chosen: Chosen, own: Studied) -> Rewrite | Miss:
         lower(editor, site, factors, shift)
 
     return Rewrite.edit(site.name, why, change, anchor=site.readers[0].node)
+
+
+def _at_output(site: FactorSite, shift: np.ndarray | None) -> np.ndarray | None:
+    """A shift of W x as one of what readers make of it: a Gemm multiplies by alpha. None where readers of the same rows differ in that."""
+    if shift is None or site.kind != "linear":
+        return shift
+    gains = {reader.rows: float_attr(reader.node, "alpha", 1.0) for reader in site.readers if reader.kind == "linear"}
+    if any(float_attr(reader.node, "alpha", 1.0) != gains[reader.rows] for reader in site.readers if reader.kind == "linear"):
+        return None
+    scaled = shift.copy()
+    for (start, stop), gain in gains.items():
+        scaled[start:stop] *= gain
+    return scaled
 
 
 def _why(chosen: Chosen, parameters: int, share: float) -> str:

@@ -12,21 +12,28 @@ Chosen = Mapping[str, Choice]
 """The way of each site that is factorized, by the site's name."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Move:
     """One step of one site from a way to the next smaller one worth taking.
 
     Attributes:
-        name: of the site.
+        candidate: the site.
+        before: what it is.
         choice: what it becomes.
         saved: cost that this saves.
         price: error that it adds for each unit saved.
     """
 
-    name: str
+    candidate: Candidate
+    before: Choice
     choice: Choice
     saved: float
     price: float
+
+    def part(self, share: float) -> Choice:
+        """As far as a share of the step saves, or as near to it as there is a way."""
+        wanted = self.before.parameters - share * (self.before.parameters - self.choice.parameters)
+        return self.candidate.at_most(int(wanted)) or self.choice
 
 
 def moves(candidates: Sequence[Candidate], weights: Mapping[str, float], cost: Callable[[Choice], float]) -> list[Move]:
@@ -45,18 +52,19 @@ def moves(candidates: Sequence[Candidate], weights: Mapping[str, float], cost: C
         for before, after in pairwise(hull):
             saved = cost(before) - cost(after)
             price = weights[candidate.site.name] * (after.error - before.error) / saved
-            found.append(Move(candidate.site.name, after, saved, price))
+            found.append(Move(candidate, before, after, saved, price))
     return sorted(found, key=lambda move: move.price)
 
 
 def after_saving(found: Sequence[Move], amount: float) -> dict[str, Choice]:
-    """The ways after the fewest steps that save so much."""
+    """The ways after the fewest steps that save so much; of the last step only as much as it takes."""
     chosen: dict[str, Choice] = {}
     saved = 0.0
     for move in found:
         if saved >= amount:
             break
-        chosen[move.name] = move.choice
+        left = amount - saved
+        chosen[move.candidate.site.name] = move.choice if move.saved <= left else move.part(left / move.saved)
         saved += move.saved
     return chosen
 
