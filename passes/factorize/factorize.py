@@ -61,6 +61,9 @@ class Factorize(PlannedPass):
     uniform for a ratio."""
     sensitivity: bool = True
     """With global allocation and calibration data: measure how much of each site's error arrives at the outputs."""
+    faster: bool | None = None
+    """Leave sites whole whose factors, with half of the parameters, take no less time than the weight, each timed alone; where not given,
+    for a budget of latency_ms."""
     round_to: int = 8
     """Ranks are multiples of it, where they are that large."""
     joint: bool | None = None
@@ -96,7 +99,7 @@ class Factorize(PlannedPass):
         needed = set(self.needs_with_plan())
         if self.method is not None:
             needed |= METHODS[self.method].needs
-        if self.budget is not None and "latency_ms" in self.budget:
+        if self.faster or (self.budget is not None and "latency_ms" in self.budget):
             needed.add("timer")
         if self.ranks == "timed":
             needed |= {"training", "trainer"}

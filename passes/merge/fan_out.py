@@ -18,9 +18,9 @@ from netwright.passes.merge.naming import mapped, product_name, put_weight
 from netwright.passes.merge.ownership import freed, in_one_graph, owner_of, readers_of
 from netwright.passes.merge.partition import size_of
 from netwright.passes.merge.policy import Measure, Policy, Size
-from netwright.passes.merge.timing import change_by
 from netwright.passes.rewrite import Miss, Rewrite, site_of
 from netwright.passes.rules import Match
+from netwright.passes.timing import change_by
 
 
 def fan_out(policy: Policy) -> Match:

@@ -18,10 +18,10 @@ from netwright.passes.merge.naming import put_weight
 from netwright.passes.merge.ownership import freed, owner_of
 from netwright.passes.merge.policy import Measure, Policy, Size
 from netwright.passes.merge.running import Runner
-from netwright.passes.merge.timing import change_by
 from netwright.passes.rewrite import Miss, Rewrite, site_of
 from netwright.passes.rules import Match
 from netwright.passes.simplify.evaluate import EvaluationError
+from netwright.passes.timing import change_by
 
 
 def unfold(policy: Policy) -> Match:

@@ -21,9 +21,9 @@ from netwright.passes.merge.naming import product_name, put_weight
 from netwright.passes.merge.ownership import freed, owner_of
 from netwright.passes.merge.partition import size_of, whole
 from netwright.passes.merge.policy import Measure, Policy, Size
-from netwright.passes.merge.timing import change_by
 from netwright.passes.rewrite import Miss, Rewrite, site_of
 from netwright.passes.rules import Match
+from netwright.passes.timing import change_by
 
 _MAPPED_ELEMENTS = 1 << 16
 """Differences of more elements are not kept in the ledger."""

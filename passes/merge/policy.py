@@ -10,8 +10,8 @@ import onnx_ir
 
 from netwright.ir.program import Program
 from netwright.passes.context import Timer
-from netwright.passes.merge.timing import Change, Times, times_of
 from netwright.passes.planning import first_match
+from netwright.passes.timing import Change, Times, times_of
 
 When = Literal["smaller", "always", "faster"]
 

@@ -18,9 +18,9 @@ from netwright.passes.merge.links import Link, link_ending, read_beside
 from netwright.passes.merge.naming import gate_map, product_name, put_weight, take_name
 from netwright.passes.merge.ownership import freed, owner_of
 from netwright.passes.merge.policy import Measure, Policy, Size
-from netwright.passes.merge.timing import change_by
 from netwright.passes.rewrite import Miss, Rewrite, site_of
 from netwright.passes.rules import Match
+from netwright.passes.timing import change_by
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ from netwright.passes.factorize.methods import METHODS
 from netwright.passes.factorize.planning.budget import Ways, by_ratio, by_saving, fit_budget
 from netwright.passes.factorize.planning.choices import Candidate, Choice, candidates
 from netwright.passes.factorize.planning.decisions import decide
+from netwright.passes.factorize.planning.faster import only_faster
 from netwright.passes.factorize.planning.joining import choose_joined, with_joined
 from netwright.passes.factorize.planning.sensitivity import sensitivities
 from netwright.passes.factorize.planning.settings import by_setting, expanded
@@ -49,6 +50,9 @@ def make_plan(options: Factorize, program: Program, context: Context) -> Plan:
     found = candidates(program, sites, studied, structures, context.dims, options.round_to)
     misses.extend(one for one in found if isinstance(one, Miss))
     able = [one for one in found if isinstance(one, Candidate)]
+    if _asks_for_speed(options, context) and context.timer is not None:
+        able, slower = only_faster(program, able, context.timer)
+        misses.extend(slower)
     ways, more, told = _choose(options, program, context, able, studied, method)
     misses.extend(more)
     misses.extend(_strangers(options, able))
@@ -62,6 +66,14 @@ def make_plan(options: Factorize, program: Program, context: Context) -> Plan:
         note="; ".join(filter(None, (_summary(ways, able, method, expand=options.expand), told))),
         evidence=studied,
     )
+
+
+def _asks_for_speed(options: Factorize, context: Context) -> bool:
+    if options.faster is not None or options.expand:
+        return bool(options.faster)
+    said = (options.rank, options.ratio, options.energy, options.budget, options.ranks)
+    budget = options.budget if any(one is not None for one in said) else context.budget
+    return "latency_ms" in (budget or {})
 
 
 def _structures(options: Factorize, method: str) -> tuple[str, ...]:

@@ -287,6 +287,25 @@ def test_a_table_is_weighed_by_how_often_its_entries_are_looked_up():
 
 
 @dataclass(frozen=True)
+class Clock:
+    """A timer by which every node takes a millisecond, and one that reads a weight of at most so many elements another."""
+
+    slow: int
+
+    def time(self, program: Program) -> float:
+        read = [data.size for node in program.nodes() for value in node.inputs if (data := array(value)) is not None and data.ndim > 1]
+        return len(list(program.nodes())) + sum(size > self.slow for size in read) * 5.0
+
+
+def test_sites_whose_factors_are_slower_stay_whole_with_the_times():
+    outcome = factorized(dense(), "factorize(ratio=0.5, faster=True)", Context(timer=Clock(10_000)))
+    assert outcome.rows[0].actions == 0
+    assert "w1: left whole: low_rank of rank 16 takes 2000.0 µs, the weight 1000.0 µs" in reasons(outcome)
+    outcome = factorized(dense(), "factorize(ratio=0.5, faster=True)", Context(timer=Clock(5_000)))
+    assert outcome.rows[0].actions == 2
+
+
+@dataclass(frozen=True)
 class Teacher:
     """A trainer whose candidates learn as a function of their parameters says; what it is asked for is noted."""
 
