@@ -10,9 +10,11 @@ from benchmarks.zoo.resemblyzer import FRAMES
 from benchmarks.zoo.sessions import Feeds
 
 LANGUAGES = ("en", "en-us", "en-gb-scotland", "en-gb-x-rp")
-VARIANTS = tuple(
-    "m6 m8 klatt klatt2 klatt3 steph steph2 steph3 Andy Annie Gene Lee Michael Mario Storm Tweaky belinda david".split()
-) + tuple("ed edward linda grandma grandpa rob robosoft2 zac max marcelo travis victor norbert kaukovalta aunty adam anika".split())
+_NAMES = (
+    "m6 m8 klatt klatt2 klatt3 steph steph2 steph3 Andy Annie Gene Lee Michael Mario Storm Tweaky belinda david ed edward linda grandma"
+    " grandpa rob robosoft2 zac max marcelo travis victor norbert kaukovalta aunty adam anika"
+)
+VARIANTS = tuple(_NAMES.split())
 """Of espeak-ng's voices those that are not scored; each is also shifted in pitch, so that there are many more."""
 WORDS, HOP = 10, 120
 SLOWEST, FASTEST = 0.85, 1.18
@@ -26,12 +28,12 @@ def windows(count: int, seed: int) -> np.ndarray:
     found: list[np.ndarray] = []
     while len(found) < count:
         voice = f"{rng.choice(LANGUAGES)}+{rng.choice(VARIANTS)}"
-        text = " ".join(words[at] for at in rng.integers(len(words), size=WORDS))
+        text = " ".join(words[int(rng.integers(len(words)))] for _ in range(WORDS))
         said = speak(text, voice, int(rng.integers(140, 200)))
         heard = np.interp(np.arange(0, len(said) - 1, rng.uniform(SLOWEST, FASTEST)), np.arange(len(said)), said).astype(np.float32)
         frames = mel(heard)
         found.extend(frames[at : at + FRAMES] for at in range(0, len(frames) - FRAMES + 1, HOP))
-    return np.stack([found[at] for at in rng.permutation(len(found))[:count]])
+    return np.stack([found[int(at)] for at in rng.permutation(len(found))[:count]])
 
 
 def spoken(count: int, *, batch: int, seed: int) -> list[Feeds]:

@@ -1,120 +1,215 @@
-"""Recurrent models with half of their parameters: thin input weights, fewer hidden units, training toward the original; and a table of ranks.
+"""Recurrent models with half of their parameters: thin weights, fewer hidden units, training toward the original; and a table of ranks.
 
-    python -m benchmarks.factorize_recurrent [MODEL …] [--steps N] [--shares 0.75 0.5 0.25] [--skip-ranks] [--check]
+    python -m benchmarks.factorize_recurrent [MODEL …] [--shares 0.5 0.25] [--steps N] [--seeds 1] [--skip-ranks] [--threads N] [--check]
 
-First table: `factorize` alone, at several shares of the input weights of each layer, as matrices and as tensor trains, without training.
-ONNX's recurrent operators take the weights of the state whole, so that alone it cannot halve a model. Second table: half of all
-parameters by `prune(scope='hidden')` and `factorize` together, then trained toward the original's outputs on inputs without labels.
+First table of each model: `factorize` alone, with a share of the parameters of each weight left, as matrices (`svd` knows the weights
+alone, `whitened` what they see) and as tensor trains, without training. `input` are the weights that inputs meet, which stay in ONNX's
+recurrent operators; `+ state` (`recurrent=True`) those of the states too, for which each layer becomes a Scan. Convolutions and products
+of the model are left whole.
+
+Second table: half of all parameters. ONNX's recurrent operators take the weights of the state whole, half of each layer, so that hidden
+units go first where `factorize` alone cannot halve a model. Then the result is trained toward the original's outputs, on inputs without
+labels that no evaluation uses.
 
 Latency is ONNX Runtime's on one thread, in turns with the original. With `--check`, exits with 1 where a model of the second table
-loses more than 2 points of its metric or takes more than 0.75 of the original's time.
+keeps more than half of its parameters, loses more than 2 points of its metric or takes more than 0.75 of the original's time.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
+
+import torch
 
 import netwright as nw
-from benchmarks.table import Row, report
-from benchmarks.zoo import Scores, ZooModel, open_session, zoo
+from benchmarks._other_voices import spoken
+from benchmarks.table import Cell, Row, report
+from benchmarks.zoo import Feeds, Scores, ZooModel, open_session, zoo
+from benchmarks.zoo.audio import can_speak
 from netwright.backends.onnxruntime import SessionOptions, lower, measure
 from netwright.ir.cost import cost
 from netwright.ir.program import Program
+from netwright.training import Distill
 
-MODELS = ("resemblyzer", "g2p_gru", "train_small_lstm")
-HALF = {
-    "resemblyzer": "simplify, prune(scope='hidden', ratio=0.2), factorize(budget={'params': 0.5}, exclude='linear*')",
-    "g2p_gru": "simplify, prune(scope='hidden', ratio=0.2), factorize(budget={'params': 0.5})",
-    "train_small_lstm": "simplify, prune(budget={'params': 0.5}, scope='all')",
+HALF, POINTS, RATIO = 0.5, 2.0, 0.75
+"""Targets: parameters left, points of the metric lost, latency over the original's."""
+METHODS = (("svd", False), ("whitened", False), ("tt", False), ("whitened", True))
+"""Of the table of ranks, each without or with the weights of states."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a model is halved.
+
+    Attributes:
+        by: the pipeline.
+        steps, batch, rate: of the training.
+        states: how much the states of recurrent layers count beside the outputs.
+        calibration: batches.
+        rows: in a batch of them.
+        whole: patterns of weights that the table of ranks leaves whole.
+    """
+
+    by: str
+    steps: int
+    batch: int
+    rate: float
+    states: float = 0.0
+    calibration: int = 16
+    rows: int = 8
+    whole: tuple[str, ...] = ()
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "resemblyzer": Recipe("prune(scope='hidden', ratio=0.3)", 200, 16, 3e-4, whole=("linear*",)),
+    "silero": Recipe("factorize(budget={'params': 0.5}, exclude='stft*')", 300, 8, 3e-4, whole=("stft*", "encoder*", "output*")),
+    "train_small_lstm": Recipe("prune(scope='hidden', budget={'params': 0.5})", 300, 32, 1e-3, whole=("head*",)),
+    "g2p_gru": Recipe(
+        "prune(scope='hidden', ratio=0.09, importance='activation'), factorize(budget={'params': 0.5}, exclude='fc*')",
+        steps=2000,
+        batch=64,
+        rate=2e-3,
+        states=3.0,
+        calibration=64,
+        rows=32,
+        whole=("*emb*", "val_111"),
+    ),
 }
-"""How half of the parameters go; factors where a layer's input is wide enough for them."""
-STEPS = {"resemblyzer": 300, "g2p_gru": 1500, "train_small_lstm": 300}
-POINTS, RATIO = 2.0, 0.75
-"""Targets: points of the metric lost, latency over the original's."""
+_MOST_BATCHES = 2000
 
 
 def main() -> None:
     """Factorize, score, time, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=list(MODELS), help=f"of {', '.join(MODELS)}")
+    parser.add_argument("models", nargs="*", default=list(RECIPES), help=f"of {', '.join(RECIPES)}")
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.5, 0.25])
     parser.add_argument("--steps", type=int, help="of training; a number for each model where not given")
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.75, 0.5, 0.25])
+    parser.add_argument("--seeds", type=int, default=1, help="how often each model is trained")
     parser.add_argument("--skip-ranks", action="store_true")
+    parser.add_argument("--skip-halves", action="store_true")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of training")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
+    unknown = sorted({*options.models} - {*RECIPES})
+    if unknown:
+        parser.error(f"{', '.join(unknown)}: not among {', '.join(RECIPES)}")
+    torch.set_num_threads(options.threads)
     missed: list[str] = []
     halves: list[Row] = []
     for name in options.models:
-        model, original = zoo[name], nw.compile(zoo[name].onnx(), "simplify", latency=False).program
-        before = scored(model, original)
+        subject = Subject.of(name)
         if not options.skip_ranks:
-            report(f"{name}: factorize alone", list(ranks(model, original, before, options.shares)))
-        row = halved(model, original, before, options)
-        halves.append(row)
-        if (row["points lost"] or 0) > POINTS or (row["latency"] or 1) > RATIO:  # pyright: ignore[reportOperatorIssue]
-            missed.append(f"{name}: {row['points lost']} points lost, latency {row['latency']} of the original's")
-    report("half of all parameters", halves)
+            started, rows = time.perf_counter(), list(ranks(subject, options.shares))
+            shown = ", ".join(f"{metric} {value:.4f}" for metric, value in subject.before.metrics.items())
+            report(f"{name}: {shown} as it was; factorize alone, {time.perf_counter() - started:.0f} s", rows)
+        if not options.skip_halves:
+            row = halved(subject, options)
+            halves.append(row)
+            missed.extend(f"{name}: {reason}" for reason in _missed(row))
+    if halves:
+        report(f"half of all parameters, {options.seeds} training(s) each", halves)
     for line in missed:
         print(f"missed: {line}")
     if options.check and missed:
         raise SystemExit(1)
 
 
-def ranks(model: ZooModel, original: Program, before: Scores, shares: list[float]) -> list[Row]:
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model, its recipe, and its scores as it was."""
+
+    model: ZooModel
+    recipe: Recipe
+    original: Program
+    before: Scores
+
+    @classmethod
+    def of(cls, name: str) -> Subject:
+        """The zoo's model, simplified."""
+        original = nw.compile(zoo[name].onnx(), "simplify", latency=False).program
+        return cls(zoo[name], RECIPES[name], original, scored(zoo[name], original))
+
+    def feeds(self, count: int, *, batch: int, seed: int) -> list[Feeds]:
+        """Inputs that no evaluation uses; for voices, speech where it can be synthesised."""
+        if self.model.name == "resemblyzer" and can_speak():
+            return spoken(count, batch=batch, seed=seed)
+        return self.model.feeds(count, batch=batch, seed=seed)
+
+    def calibration(self) -> list[Feeds]:
+        """Always the same."""
+        return self.feeds(self.recipe.calibration, batch=self.recipe.rows, seed=1)
+
+
+def ranks(subject: Subject, shares: list[float]) -> Iterator[Row]:
     """The table of one model: each method at each share of its sites' parameters."""
-    calibration = model.feeds(16, batch=8, seed=1)
-    rows: list[Row] = []
-    for method in ("svd", "whitened", "tt"):
+    calibration = subject.calibration()
+    for method, state in METHODS:
         for share in shares:
-            text = f"factorize(method='{method}', ratio={1 - share})"
-            result = nw.compile(original, text, calibration=calibration, latency=False)
+            text = f"factorize(method='{method}', ratio={1 - share:g}, recurrent={state}, exclude={subject.recipe.whole!r})"
+            result = nw.compile(subject.original, text, calibration=calibration, latency=False)
             decisions = next(iter(result.plans.values())).decisions
-            rows.append(
-                {
-                    "method": method,
-                    "share": share,
-                    "ranks": "; ".join(f"{'×'.join(map(str, one['ranks']))}" for one in decisions.values()) or "none pays",  # pyright: ignore[reportArgumentType]
-                    **compared(model, original, before, result.program),
-                }
-            )
-    return rows
+            yield {
+                "method": method,
+                "weights": "input + state" if state else "input",
+                "share": share,
+                "ranks": ", ".join("·".join(map(str, cast("list[int]", one["ranks"]))) for one in decisions.values()) or "none pays",
+                **compared(subject, result.program),
+            }
 
 
-def halved(model: ZooModel, original: Program, before: Scores, options: argparse.Namespace) -> Row:
+def halved(subject: Subject, options: argparse.Namespace) -> Row:
     """The row of one model in the second table."""
-    steps: int = options.steps if options.steps is not None else STEPS[model.name]
-    started = time.perf_counter()
-    thin = nw.compile(original, HALF[model.name], calibration=model.feeds(16, batch=8, seed=1), latency=False).program
-    plain = compared(model, original, before, thin)
-    batches = model.feeds(min(steps, 400), batch=16, seed=2)
-    epochs = -(-steps // len(batches))
-    trained = nw.train(thin, batches, teacher=original, epochs=epochs, lr=options.lr)
-    found = compared(model, original, before, trained)
+    recipe, model, started = subject.recipe, subject.model, time.perf_counter()
+    steps: int = recipe.steps if options.steps is None else options.steps
+    thin = nw.compile(subject.original, recipe.by, calibration=subject.calibration(), latency=False).program
+    made = [trained(subject, thin, steps, seed, options.threads) for seed in range(options.seeds)] if steps else [thin]
+    rows = [compared(subject, one) for one in made]
+    untrained = compared(subject, thin) if steps else rows[0]
+    lost = [one["points lost"] for one in rows]
     return {
         "model": model.name,
-        "by": HALF[model.name].removeprefix("simplify, "),
-        **{f"untrained {key}": plain[key] for key in (model.primary, "points lost")},
+        "by": recipe.by,
+        "parameters": untrained["parameters"],
+        "metric": model.primary,
+        "before": untrained["before"],
+        "untrained": untrained["after"],
         "steps": steps,
-        **found,
+        "trained": _mean(one["after"] for one in rows),
+        "points lost": _mean(lost),
+        "each": " ".join(map(str, lost)),
+        "latency": _mean(one["latency"] for one in rows),
         "seconds": round(time.perf_counter() - started),
     }
 
 
-def compared(model: ZooModel, original: Program, before: Scores, made: Program) -> Row:
+def trained(subject: Subject, thin: Program, steps: int, seed: int, threads: int) -> Program:
+    """A copy, trained toward the original."""
+    recipe = subject.recipe
+    states = [node.outputs[0].name or "" for node in thin.nodes("LSTM", "GRU", "RNN")]
+    likeness = Distill(hidden=states if recipe.states else None, hidden_weight=recipe.states)
+    batches = subject.feeds(min(steps, _MOST_BATCHES), batch=recipe.batch, seed=2 + seed)
+    return nw.train(thin, batches, teacher=subject.original, distill=likeness, steps=steps, lr=recipe.rate, seed=seed, threads=threads)
+
+
+def compared(subject: Subject, made: Program) -> Row:
     """Size, metric and latency beside the original's."""
-    feeds = model.feeds(1, seed=3)[0]
-    executables = [lower(one, options=SessionOptions(threads=1)) for one in (original, made)]
-    latency = measure(executables, feeds, rounds=30, seconds=10)[1]
-    after = scored(model, made)
+    model, after = subject.model, scored(subject.model, made)
+    executables = [lower(one, options=SessionOptions(threads=1)) for one in (subject.original, made)]
+    latency = measure(executables, model.feeds(1, seed=3)[0], rounds=30, seconds=5)[1]
+    lost, metrics = model.loss(subject.before, after), (subject.before.metrics, after.metrics)
+    before_after = [None if model.primary not in one else round(one[model.primary], 4) for one in metrics]
     return {
-        "parameters": round(made.fact(cost).params / original.fact(cost).params, 3),
-        f"{model.primary} before": round(before.metrics[model.primary], 4),
-        model.primary: round(after.metrics[model.primary], 4),
-        "points lost": round(model.loss(before, after) or 0.0, 2),
+        "parameters": round(made.fact(cost).params / subject.original.fact(cost).params, 3),
+        "before": before_after[0],
+        "after": before_after[1],
+        "points lost": None if lost is None else round(lost, 2),
         "latency": round(latency.ratio_to_first, 3),
     }
 
@@ -125,6 +220,22 @@ def scored(model: ZooModel, program: Program) -> Scores:
         path = Path(folder) / "model.onnx"
         nw.save(program, path)
         return model.evaluate(open_session(path))
+
+
+def _missed(row: Row) -> Iterator[str]:
+    for key, limit, what in (
+        ("parameters", HALF, "of its parameters left"),
+        ("points lost", POINTS, "points lost"),
+        ("latency", RATIO, "of the original's latency"),
+    ):
+        found = cast("float | None", row[key])
+        if found is None or found > limit:
+            yield f"{found} {what}, the target is {limit}" if found is not None else f"{what}: not measured here"
+
+
+def _mean(found: Iterable[Cell]) -> float | None:
+    numbers = cast("list[float | None]", list(found))
+    return None if None in numbers else round(statistics.mean(cast("list[float]", numbers)), 4)
 
 
 if __name__ == "__main__":
