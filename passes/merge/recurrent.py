@@ -10,7 +10,7 @@ import onnx_ir
 
 from netwright.ir.editor import Editor
 from netwright.ir.maps import Mapped
-from netwright.ir.opinfo import has_references, is_float
+from netwright.ir.opinfo import has_references, ints_attr, is_float
 from netwright.ir.origin import origin_of
 from netwright.ir.program import Program, array, constant
 from netwright.passes.merge.forms import Product
@@ -20,6 +20,7 @@ from netwright.passes.merge.ownership import freed, owner_of
 from netwright.passes.merge.policy import Measure, Policy, Size
 from netwright.passes.rewrite import Miss, Rewrite, site_of
 from netwright.passes.rules import Match
+from netwright.passes.simplify.match import only_reader, producer
 from netwright.passes.timing import change_by
 
 
@@ -30,12 +31,14 @@ class Gates:
     Attributes:
         node: LSTM, GRU or RNN.
         before: the product.
+        turn: the Transpose of time and batch between; None where there is none.
         weight: W, [directions, gates · units, features].
         bias: B, [directions, 2 · gates · units]; None where it is left out.
     """
 
     node: onnx_ir.Node
     before: Link
+    turn: onnx_ir.Node | None
     weight: onnx_ir.Value
     bias: onnx_ir.Value | None
 
@@ -99,7 +102,8 @@ def _given(found: Gates) -> list[onnx_ir.Value]:
 
 
 def _gates(node: onnx_ir.Node) -> Gates | Miss | None:
-    before = link_ending(node.inputs[0])
+    turn = _turn(node.inputs[0])
+    before = link_ending(node.inputs[0] if turn is None else turn.inputs[0])
     weight = node.inputs[1]
     tensor = constant(weight)
     if before is None or weight is None or tensor is None or not is_float(tensor.dtype) or has_references(node):
@@ -107,7 +111,7 @@ def _gates(node: onnx_ir.Node) -> Gates | Miss | None:
     if not isinstance(before.form, Product) or before.form.left or before.form.turned:
         return None
     bias = node.inputs[3] if len(node.inputs) > 3 else None
-    shared = read_beside(before)
+    shared = read_beside(before) or (None if turn is None or only_reader(turn.outputs[0]) else turn.outputs[0])
     reason = before.fixed
     if shared is not None:
         reason = f"the value between, %{shared.name}, " + (
@@ -117,7 +121,14 @@ def _gates(node: onnx_ir.Node) -> Gates | Miss | None:
         reason = f"the bias %{bias.name} is not constant"
     if reason:
         return Miss(f"kept as factors: {reason}", site_of(node))
-    return Gates(node, before, weight, bias)
+    return Gates(node, before, turn, weight, bias)
+
+
+def _turn(data: onnx_ir.Value | None) -> onnx_ir.Node | None:
+    """A Transpose that leaves the features where they are, at which products may pass."""
+    node = producer(data, "Transpose")
+    perm = () if node is None else ints_attr(node, "perm", ())
+    return node if perm and perm[-1] == len(perm) - 1 else None
 
 
 def _carry_out(editor: Editor, found: Gates) -> None:
@@ -138,7 +149,11 @@ def _carry_out(editor: Editor, found: Gates) -> None:
             editor.resize_inputs(node, 4)
         editor.set_input(node, 3, bias)
     editor.set_input(node, 1, weight)
-    editor.set_input(node, 0, before.data)
+    data = before.data
+    if found.turn is not None:
+        perm = list(ints_attr(found.turn, "perm", ()))
+        data = editor.op("Transpose", [data], {"perm": perm}, name=found.turn.outputs[0].name or "")
+    editor.set_input(node, 0, data)
     for old in (found.weight, found.bias):
         if old is not None and old.is_initializer() and not (old.uses() or old.is_graph_output() or old.is_graph_input()):
             editor.remove_initializer(old)

@@ -5,11 +5,14 @@ W = U V is exact so, without a change of the operator: LSTM(x; W) = LSTM(x Vᵀ;
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir
 
 from netwright.ir.editor import Editor
 from netwright.ir.maps import Reshape
+from netwright.ir.opinfo import ints_attr, is_standard
 from netwright.ir.opinfo import site as site_name
 from netwright.ir.program import array, constant
 from netwright.passes.factorize.factors import Factors
@@ -49,15 +52,28 @@ def lower_recurrent(editor: Editor, site: FactorSite, factors: Factors, shift: n
         if data not in made:
             assert data is not None, "a recurrent layer has its data"
             result = site_name(node)
-            folding = Folding(editor, data, 2, f"{site.name}@{result}" if folds(factors) else "", f"{result}.{names[0]}")
+            turn = _turn(data, [one.node for one in site.readers])
+            source = data if turn is None else turn.inputs[0]
+            assert source is not None, "a Transpose has its data"
+            folding = Folding(editor, source, 2, f"{site.name}@{result}" if folds(factors) else "", f"{result}.{names[0]}")
             for stage, matrix in zip(factors.stages[:-1], inner, strict=True):
                 folding.multiply(stage, matrix)
             folding.flatten()
-            made[data] = folding.value
+            made[data] = (
+                folding.value if turn is None else editor.op("Transpose", [folding.value], {"perm": [1, 0, 2]}, name=data.name or "")
+            )
         if shift is not None:
             shift_bias(editor, node, shift, dtype, part=0)
         editor.set_input(node, 0, made[data])
         editor.set_input(node, reader.index, stored)
+
+
+def _turn(data: onnx_ir.Value, layers: Sequence[onnx_ir.Node]) -> onnx_ir.Node | None:
+    """What puts time and batch in the layers' order, if they alone read it: factors may come before it, next to a table."""
+    node = data.producer()
+    if node is None or not is_standard(node, "Transpose") or ints_attr(node, "perm", ()) != (1, 0, 2) or data.is_graph_output():
+        return None
+    return node if all(user in layers for user, _ in data.uses()) else None
 
 
 def recurrent_lineage(site: FactorSite, factors: Factors, shape: tuple[int, ...]) -> Lineage:

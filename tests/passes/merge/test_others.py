@@ -49,6 +49,24 @@ def test_a_low_rank_factor_stays_before_the_gates():
     assert found.reasons == "kept as factors: 8×2 and the gates' 4×2 are 24 parameters, the product 32"
 
 
+def test_a_product_goes_into_the_gates_past_a_transpose_of_time_and_batch():
+    body = "h = MatMul(x, a) t = Add(h, c) i = Transpose<perm: ints = [1, 0, 2]>(t) y, yh = RNN<hidden_size: int = 4>(i, w, r)"
+    found = merge(S, "float[N, D, S, 4] y", body, {"a": (8, 8), "c": (8,), "w": (1, 4, 8), "r": (1, 4, 4)})
+    assert found.ops == ["Transpose", "RNN"]
+    assert "a" not in found.weights
+    body = "h = MatMul(x, a) i = Transpose<perm: ints = [0, 2, 1]>(h) y, yh = RNN<hidden_size: int = 4>(i, w, r)"
+    found = merge("float[S, 8, 8] x", "float[S, D, 8, 4] y", body, {"a": (8, 8), "w": (1, 4, 8), "r": (1, 4, 4)}, when="always")
+    assert found.ops == ["MatMul", "Transpose", "RNN"]
+
+
+def test_a_table_takes_up_the_first_factor_of_a_layer_behind_it():
+    """As factorize leaves it where time and batch change places: the table is thin then, and the gates too."""
+    body = "e = Gather(u, i) h = MatMul(e, v) t = Transpose<perm: ints = [1, 0, 2]>(h) y, yh = RNN<hidden_size: int = 16>(t, w, r)"
+    found = merge("int64[N, S] i", "float[S, D, N, 16] y", body, {"u": (9, 12), "v": (12, 3), "w": (1, 16, 3), "r": (1, 16, 16)})
+    assert found.ops == ["Gather", "Transpose", "RNN"]
+    assert (9, 3) in found.weights.values()
+
+
 def test_what_others_read_stays_before_the_gates():
     body = "i = MatMul(x, a) y, yh = RNN<hidden_size: int = 4>(i, w, r) z = Relu(i)"
     found = merge(S, "float[S, D, N, 4] y, float[S, N, 8] z", body, {"a": (8, 8), "w": (1, 4, 8), "r": (1, 4, 4)}, when="always")

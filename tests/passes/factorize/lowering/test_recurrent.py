@@ -105,6 +105,36 @@ def test_a_train_whose_outputs_are_the_last_cores_ends_inside_the_layer() -> Non
     assert [node.op_type for node in program.graph] == ["Reshape", "Transpose", "MatMul", "Reshape", "LSTM"]
 
 
+@pytest.mark.parametrize("turn", ["1, 0, 2", "0, 2, 1"])
+def test_where_time_and_batch_change_places_the_first_factor_goes_before(turn: str) -> None:
+    """A product of channels may come before a Transpose of the other axes, where a table before it can take it up."""
+    shape, factors = (1, 4 * H, N), low_rank(4 * H, N, 5)
+    size = f"B, {N}, T" if turn == "0, 2, 1" else f"T, B, {N}"
+    text = f"""{HEAD}
+    net (float[{size}] x, WEIGHTS) => (y, yh, yc)
+    {{
+        t = Transpose <perm: ints = [{turn}]> (x)
+        y, yh, yc = LSTM <hidden_size: int = {H}> (t, w, r)
+    }}"""
+    given = feeds("LSTM", "forward")["x"]
+    given = given.transpose(0, 2, 1) if turn == "0, 2, 1" else given
+    program, _ = check(text, shape, factors, {"x": given}, weights=weights("LSTM", "forward", "r"))
+    before = ["Transpose", "MatMul"] if turn == "0, 2, 1" else ["MatMul", "Transpose"]
+    assert [node.op_type for node in program.graph] == [*before, "LSTM"]
+
+
+def test_a_transpose_that_others_read_stays_before_the_first_factor() -> None:
+    text = f"""{HEAD}
+    net (float[T, B, {N}] x, WEIGHTS) => (y, z)
+    {{
+        t = Transpose <perm: ints = [1, 0, 2]> (x)
+        y = LSTM <hidden_size: int = {H}> (t, w, r)
+        z = Relu (t)
+    }}"""
+    program, _ = check(text, (1, 4 * H, N), low_rank(4 * H, N, 5), feeds("LSTM", "forward"), weights=weights("LSTM", "forward", "r"))
+    assert [node.op_type for node in program.graph] == ["Transpose", "MatMul", "LSTM", "Relu"]
+
+
 def test_nothing_is_left_of_a_change_that_fails() -> None:
     held = weights("LSTM", "forward", "w", "r", "b")
     for name in ("w", "r"):
