@@ -20,6 +20,7 @@ from netwright.passes.merge.naming import mapped, product_name, put_weight
 from netwright.passes.merge.ownership import freed, in_one_graph, owner_of, readers_of
 from netwright.passes.merge.partition import Partition, Segment, merged, partition, whole
 from netwright.passes.merge.policy import Measure, Policy, not_faster, not_smaller
+from netwright.passes.merge.recurrent import into_gates, layer_behind
 from netwright.passes.rewrite import Miss, Rewrite, site_of
 from netwright.passes.rules import Match
 
@@ -46,6 +47,9 @@ def multiply(policy: Policy) -> Match:
         reason = policy.excluded([name for link in chain.links for name in link.names])
         if reason:
             return Miss(reason, site_of(node))
+        layer = layer_behind(chain.last.end)
+        if layer is not None and isinstance(into_gates(policy)(layer, program), Rewrite):
+            return None  # the last factor goes into the gates, which may be what it was split from; then this is asked again
         group = group_of(chain)
         found = _decide(policy, program, group)
         if isinstance(found, str):

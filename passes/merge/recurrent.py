@@ -20,7 +20,7 @@ from netwright.passes.merge.ownership import freed, owner_of
 from netwright.passes.merge.policy import Measure, Policy, Size
 from netwright.passes.rewrite import Miss, Rewrite, site_of
 from netwright.passes.rules import Match
-from netwright.passes.simplify.match import only_reader, producer
+from netwright.passes.simplify.match import only_reader, producer, reader
 from netwright.passes.timing import change_by
 
 
@@ -94,6 +94,14 @@ def into_gates(policy: Policy) -> Match:
         return Rewrite.edit(site_of(node), why, lambda editor: _carry_out(editor, found), anchor=node)
 
     return match
+
+
+def layer_behind(value: onnx_ir.Value) -> onnx_ir.Node | None:
+    """The recurrent layer whose input a value alone becomes, past a Transpose of time and batch or not."""
+    turn = reader(value, "Transpose")
+    data = value if turn is None else turn.outputs[0]
+    layer = reader(data, "LSTM", "GRU", "RNN")
+    return layer if layer is not None and layer.inputs[0] is data else None
 
 
 def _given(found: Gates) -> list[onnx_ir.Value]:
