@@ -20,6 +20,8 @@ class TT(Measured):
 
     Ranks for a size come of δ-truncation (Oseledets, 2011): each cut keeps as few components as lose at most δ², for the least δ that fits.
     The cores are then fitted in turn under all that is known of the inputs.
+
+    What a recurrent layer's input meets is a train of the inputs' cores, the outputs together in the last: ONNX's layers take one matrix.
     """
 
     structure = "tt"
@@ -29,7 +31,7 @@ class TT(Measured):
         """Other kinds than products, and sizes without two factors of similar size."""
         if operator.kind not in ("linear", "recurrent"):
             return f"a tensor train is of products, not of the kind {operator.kind}"
-        for size in operator.weight.shape:
+        for size in operator.weight.shape[1 if operator.kind == "recurrent" else 0 :]:
             if even_split(size, 2) is None:
                 return f"size {size} has no two factors of similar size"
         return None
@@ -75,6 +77,10 @@ class TT(Measured):
     @cached_property
     def _folding(self) -> Folding:
         outputs, inputs = self.operator.weight.shape
+        if self.operator.kind == "recurrent":
+            split = even_split(inputs, 2)
+            assert split is not None, "refused: a size without factors"
+            return Folding(self.operator, (1, 1, outputs), (*split[::-1], 1))
         for count in (3, 2) if outputs * inputs >= _LARGE else (2,):
             left, right = even_split(outputs, count), even_split(inputs, count)
             if left is not None and right is not None:

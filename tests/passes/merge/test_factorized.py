@@ -41,6 +41,7 @@ CASES = [
     *[(model, "factorize(ratio=0.5, method='svd')") for model in MODELS],
     *[("layers", f"factorize(ratio=0.5, method='{method}')") for method in ("tucker2", "spatial", "cp")],
     *[("attention", f"factorize(ratio=0.5, method='{method}')") for method in ("tt", "kronecker")],
+    ("lstm", "factorize(ratio=0.5, method='tt')"),
 ]
 
 

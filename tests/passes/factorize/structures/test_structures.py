@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from netwright.ir.errors import MissingExtraError, PlanError
+from netwright.passes.factorize.lowering.absorb import absorbed
 from netwright.passes.factorize.operator import Operator
 from netwright.passes.factorize.structures import STRUCTURES, product, rescaled
 from netwright.passes.factorize.structures.base import Ranks
@@ -27,6 +28,21 @@ def test_low_rank_factors_are_nested_and_share_norms():
     np.testing.assert_array_equal(small.stages[1].array, large.stages[1].array[:, :3])
     right, left = (stage.array for stage in large.stages)
     np.testing.assert_allclose(np.linalg.norm(right, axis=1), np.linalg.norm(left, axis=0))
+
+
+def test_the_train_of_a_recurrent_layer_ends_in_one_matrix_for_all_outputs():
+    """Which ONNX's layers take; its first cores come before the layer."""
+    whole = operator("gates", "second")
+    assert whole.kind == "recurrent"
+    decomposition = STRUCTURES["tt"](whole)
+    outputs, inputs = whole.weight.shape
+    full = decomposition.factors(decomposition.full)
+    np.testing.assert_allclose(product(full, whole), whole.weight, atol=1e-9)
+    ranks = (3, 5)
+    thin = decomposition.factors(ranks)
+    assert absorbed(thin).stages[-1].array.shape == (outputs, 5)
+    assert not absorbed(thin).stages[-1].dims
+    assert decomposition.parameters(ranks) < STRUCTURES["low_rank"](whole).parameters((5,)) == 5 * (outputs + inputs)
 
 
 def test_three_factors_may_have_two_sizes():
