@@ -105,13 +105,17 @@ class G2pModel(TorchModel):
 
     def score(self, run: Run, original: Run, *, quick: bool) -> Scores:
         """`words`: share of words right; `phoneme_error`: edit distance to the nearest pronunciation over its length."""
-        entries = dictionary()[: 300 if quick else SCORED_WORDS]
-        errors = spoken = right = 0
-        for group in by_length(entries).values():
-            for entry, said in zip(group, pronounce(run, [entry.word for entry in group]), strict=True):
-                distance, length = min((edit_distance(said, listed), len(listed)) for listed in entry.pronunciations)
-                errors, spoken, right = errors + distance, spoken + length, right + (distance == 0)
-        return Scores({"words": right / len(entries), "phoneme_error": errors / spoken})
+        return words_right(run, dictionary()[: 300 if quick else SCORED_WORDS])
+
+
+def words_right(run: Run, entries: Sequence[Entry]) -> Scores:
+    """The scores on these words."""
+    errors = spoken = right = 0
+    for group in by_length(entries).values():
+        for entry, said in zip(group, pronounce(run, [entry.word for entry in group]), strict=True):
+            distance, length = min((edit_distance(said, listed), len(listed)) for listed in entry.pronunciations)
+            errors, spoken, right = errors + distance, spoken + length, right + (distance == 0)
+    return Scores({"words": right / len(entries), "phoneme_error": errors / spoken})
 
 
 def _taught(rng: np.random.Generator, entries: Sequence[Entry], batch: int) -> Feeds:
