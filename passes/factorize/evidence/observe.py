@@ -44,6 +44,15 @@ class Seen:
         self.magnitudes += np.abs(rows).sum(axis=1, dtype=np.float64)
 
     @property
+    def features(self) -> int:
+        """How many features a row has."""
+        return 0 if self.magnitudes is None else self.magnitudes.shape[-1]
+
+    def forget(self) -> None:
+        """Let the sums go, which take much memory."""
+        self.moments = []
+
+    @property
     def rows(self) -> int:
         """How many rows were counted."""
         return self.moments[0].count if self.moments else 0

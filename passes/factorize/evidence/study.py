@@ -101,24 +101,60 @@ def study(program: Program, sites: Sequence[FactorSite], weighing: Weighing, con
         squares = squared_gradients(program, sites, context)
         return Study({key_of(site): Studied(_operator(site, scales=squares.get(key_of(site)))) for site in sites})
     seen = _seen(program, sites, weighing, context)
-    found: dict[Key, Studied] = {}
-    shared: dict[tuple[tuple[View, ...], bool], tuple[np.ndarray, np.ndarray | None]] = {}
-    for site in sites:
-        views = tuple(view for view in views_of(site) if view in seen)
-        parts = [seen[view] for view in views]
-        if not parts:
-            found[key_of(site)] = Studied(_operator(site))
-        elif site.kind == "table":
-            found[key_of(site)] = _looked_up(site, parts)
-        elif weighing == "magnitudes":
-            found[key_of(site)] = _by_magnitude(site, parts)
-        else:
-            centred = centre and site.kind in _CENTRED and _features(parts[0]) == math.prod(site.shape[1:])
-            if (views, centred) not in shared:
-                shared[views, centred] = _moments(parts, centred=centred)
-            second, mean = shared[views, centred]
-            found[key_of(site)] = Studied(_operator(site, second=second), mean, sum(part.rows for part in parts))
-    return Study(found)
+    looks = {key_of(site): tuple(view for view in views_of(site) if view in seen) for site in sites}
+    known = _Shared(seen)
+    if weighing == "moments":
+        for site in sites:
+            known.expect(looks[key_of(site)], centred=_centred(site, looks[key_of(site)], seen, centre=centre))
+    return Study({key_of(site): _studied(site, looks[key_of(site)], seen, known, weighing, centre=centre) for site in sites})
+
+
+def _studied(
+    site: FactorSite, looks: tuple[View, ...], seen: Mapping[View, Seen], known: _Shared, weighing: Weighing, *, centre: bool
+) -> Studied:
+    """One site."""
+    parts = [seen[view] for view in looks]
+    if not parts:
+        return Studied(_operator(site))
+    if site.kind == "table":
+        return _looked_up(site, parts)
+    if weighing == "magnitudes":
+        return _by_magnitude(site, parts)
+    second, mean, rows = known.moments(looks, centred=_centred(site, looks, seen, centre=centre))
+    return Studied(_operator(site, second=second), mean, rows)
+
+
+def _centred(site: FactorSite, looks: Sequence[View], seen: Mapping[View, Seen], *, centre: bool) -> bool:
+    """Whether a bias takes the mean over: there is one for it, and the mean of all that a place sees is known."""
+    if not centre or not looks or site.kind not in _CENTRED:
+        return False
+    return seen[looks[0]].features == math.prod(site.shape[1:])
+
+
+class _Shared:
+    """Second moments, each computed once for all sites that see the same; sums that nobody needs any more are let go."""
+
+    def __init__(self, seen: Mapping[View, Seen]) -> None:
+        self._seen = seen
+        self._waiting: dict[tuple[tuple[View, ...], bool], None] = {}
+        self._made: dict[tuple[tuple[View, ...], bool], tuple[np.ndarray, np.ndarray | None, int]] = {}
+
+    def expect(self, looks: tuple[View, ...], *, centred: bool) -> None:
+        """Keep the sums until these moments were asked for."""
+        self._waiting[looks, centred] = None
+
+    def moments(self, looks: tuple[View, ...], *, centred: bool) -> tuple[np.ndarray, np.ndarray | None, int]:
+        """[groups, features, features], centred or not; means [groups, features], where centred; and how many rows they are of."""
+        key = looks, centred
+        if key not in self._made:
+            parts = [self._seen[view] for view in looks]
+            self._made[key] = (*_moments(parts, centred=centred), sum(part.rows for part in parts))
+            self._waiting.pop(key, None)
+            needed = {view for others, _ in self._waiting for view in others}
+            for view in looks:
+                if view not in needed:
+                    self._seen[view].forget()
+        return self._made[key]
 
 
 def _operator(site: FactorSite, *, second: np.ndarray | None = None, scales: np.ndarray | None = None) -> Operator:
@@ -154,10 +190,6 @@ def _finite(seen: Seen) -> bool:
     return all(bool(np.isfinite(moments.second).all()) for moments in seen.moments)
 
 
-def _features(seen: Seen) -> int:
-    return seen.moments[0].features
-
-
 def _moments(parts: Sequence[Seen], *, centred: bool) -> tuple[np.ndarray, np.ndarray | None]:
     """Second moments [groups, features, features], and means [groups, features] where centred."""
     count = max(1, sum(part.rows for part in parts))
@@ -166,4 +198,5 @@ def _moments(parts: Sequence[Seen], *, centred: bool) -> tuple[np.ndarray, np.nd
     if not centred:
         return second, None
     mean = np.stack([np.sum([part.moments[group].total for part in parts], axis=0) / count for group in groups])
-    return second - mean[:, :, None] * mean[:, None, :], mean
+    second -= mean[:, :, None] * mean[:, None, :]
+    return second, mean

@@ -42,7 +42,8 @@ def folds(factors: Factors) -> bool:
 
 def keep(editor: Editor, data: np.ndarray, dtype: np.dtype, name: str, mapped: Mapped) -> onnx_ir.Value:
     """A new initializer, and where it comes from."""
-    value = editor.constant(np.ascontiguousarray(data.astype(dtype)), name)
+    blank = not any(data.strides)  # of shapes alone: zeros that take no memory until they are written to
+    value = editor.constant(np.zeros(data.shape, dtype) if blank else np.ascontiguousarray(data.astype(dtype)), name)
     editor.map(value.name or "", mapped)
     return value
 
@@ -122,6 +123,8 @@ def _lineage(site: FactorSite, factors: Factors, *, into: bool) -> Lineage:
     if not is_low_rank(factors):
         return gone(names, f"one of {len(factors.stages)} stages of {factors.structure}")
     first, last = (stage.array for stage in factors.stages)
+    if not (any(first.strides) and any(last.strides)):
+        return gone(names, "shapes alone")
     return lineage_of(names, _to_matrix(site, into=into), weight_of(site), last, first, turned=into)
 
 

@@ -13,6 +13,9 @@ from netwright.passes.factorize.structures.base import Decomposition, Ranks
 from netwright.passes.factorize.structures.roots import descending
 from netwright.passes.factorize.structures.sizes import blank, require_ranks, rounded
 
+_LARGE = 1 << 18
+"""Elements above which eigenvectors are kept in single precision."""
+
 
 class LowRank(Decomposition):
     """W ≈ U V, U: [m, r], V: [r, n], in each group; of all such products the one that loses least of E|W x|².
@@ -68,26 +71,32 @@ class LowRank(Decomposition):
         groups, outputs, features = self.operator.matrices().shape
         return self._chain(blank(groups, outputs, ranks[0]), blank(groups, ranks[0], features))
 
-    @cached_property
+    @property
     def components(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Orthonormal columns [groups, m, full], the rows U_fullᵀ W [groups, full, n], and the norms of those rows."""
-        basis, small, vectors, _ = self._decomposed
-        right = np.swapaxes(vectors, 1, 2) @ small
-        return (vectors if basis is None else basis @ vectors), right, np.linalg.norm(right, axis=2)
+        left = self._decomposed[0].astype(np.float64, copy=False)
+        right = np.swapaxes(left, 1, 2) @ self.operator.matrices()
+        return left, right, np.linalg.norm(right, axis=2)
 
-    @cached_property
+    @property
     def tails(self) -> np.ndarray:
         """The energy that is lost with each rank, 0 … full, in all groups."""
-        energies = self._decomposed[3].sum(axis=0)
-        return np.append(np.cumsum(energies[::-1])[::-1], 0.0)
+        return self._decomposed[1]
 
     @cached_property
-    def _decomposed(self) -> tuple[np.ndarray | None, np.ndarray, np.ndarray, np.ndarray]:
-        """Q of a tall W, R (or W), and the eigenvectors and eigenvalues of R C Rᵀ."""
+    def _decomposed(self) -> tuple[np.ndarray, np.ndarray]:
+        """The leading eigenvectors of W C Wᵀ, as many as can matter, and the tails: what is kept, of many layers at once, is no larger.
+
+        Large ones are kept in single precision.
+        """
         rows = self.operator.matrices()
         basis, small = np.linalg.qr(rows) if rows.shape[1] > rows.shape[2] else (None, rows)
         pairs = [descending(moment) for moment in self.operator.weighed(small) @ np.swapaxes(small, 1, 2)]
-        return basis, small, np.stack([vectors for _, vectors in pairs]), np.stack([values for values, _ in pairs])
+        vectors = np.stack([vectors for _, vectors in pairs])
+        left = vectors if basis is None else basis @ vectors
+        energies = np.sum([values for values, _ in pairs], axis=0)
+        tails = np.append(np.cumsum(energies[::-1])[::-1], 0.0)
+        return left.astype(np.float32) if left.size > _LARGE else left, tails
 
     def _chain(self, left: np.ndarray, right: np.ndarray) -> Factors:
         """Stages of U: [groups, m, r] and V: [groups, r, n]."""
