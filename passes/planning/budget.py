@@ -71,6 +71,10 @@ class Meter:
             )
         return float(found)
 
+    def told(self, program: Program, limits: Mapping[str, float]) -> str:
+        """What a program measures against limits, for people."""
+        return ", ".join(f"{one} {_shown(self.measure(program, one))} of at most {_shown(limit)}" for one, limit in limits.items())
+
     def load(self, program: Program, limits: Mapping[str, float]) -> float:
         """The largest of measured over allowed: at most 1 where the program is within all limits. Counts before it times."""
         found = 0.0
@@ -79,6 +83,29 @@ class Meter:
             if found > 1.0 and quantity != "latency_ms" and "latency_ms" in limits:
                 return found  # over already: no need to time it
         return found
+
+
+def budget_of(own: Mapping[str, float] | None, context: Context, *, place: str) -> Mapping[str, float]:
+    """A pass's own budget, or the run's without what compression is not measured by.
+
+    Args:
+        own: of the pass, where given.
+        context: has the run's.
+        place: the pass.
+
+    Raises:
+        PipelineError: that leaves nothing.
+    """
+    if own is not None:
+        return own
+    budget = {quantity: limit for quantity, limit in (context.budget or {}).items() if quantity in QUANTITIES}
+    if not budget:
+        raise PipelineError(
+            "The budget does not say how much is to go.",
+            place=place,
+            remedy=f"Name one of {', '.join(QUANTITIES)} in it, or write {place}(ratio=0.5).",
+        )
+    return budget
 
 
 def limits_of(budget: Mapping[str, float], original: Program, meter: Meter) -> dict[str, float]:
@@ -90,3 +117,7 @@ def limits_of(budget: Mapping[str, float], original: Program, meter: Meter) -> d
         meter: measures it.
     """
     return {quantity: limit if limit > 1 else limit * meter.measure(original, quantity) for quantity, limit in budget.items()}
+
+
+def _shown(number: float) -> str:
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.4g}"

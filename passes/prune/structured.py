@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netwright.ir.coupling import Group, coupling
-from netwright.ir.errors import PipelineError
 from netwright.ir.fingerprint import fingerprint
 from netwright.passes.base import Proposals
 from netwright.passes.plan import Plan
-from netwright.passes.planning import QUANTITIES, Meter, unmatched_patterns
+from netwright.passes.planning import Meter, budget_of, unmatched_patterns
 from netwright.passes.prune.compensation import compensate
 from netwright.passes.prune.importance import Importance, criterion_needs, importance, normalised
 from netwright.passes.prune.options import printed, resolve
@@ -73,7 +72,7 @@ def _choose(options: Prune, program: Program, context: Context, amounts: Amounts
     fitted = fit_budget(
         program,
         amounts,
-        _budget(options, context),
+        budget_of(options.budget, context, place=options.name),
         Meter(context),
         original=context.original or program,
         global_ranking=options.global_ranking,
@@ -91,24 +90,6 @@ def _ranks(options: Prune, context: Context, judged: Importance, groups: Sequenc
     budget = options.budget or context.budget or {}
     by_work = options.ratio is None and ("macs" in budget or "latency_ms" in budget)
     return normalised(judged.scores, groups, per="macs" if by_work else "params", relative=False)
-
-
-def _budget(options: Prune, context: Context) -> Mapping[str, float]:
-    """The pass's own budget, or the run's without what pruning is not measured by.
-
-    Raises:
-        PipelineError: that leaves nothing.
-    """
-    if options.budget is not None:
-        return options.budget
-    budget = {quantity: limit for quantity, limit in (context.budget or {}).items() if quantity in QUANTITIES}
-    if not budget:
-        raise PipelineError(
-            "The budget does not say how much is to go.",
-            place="prune",
-            remedy=f"Name one of {', '.join(QUANTITIES)} in it, or write prune(ratio=0.5).",
-        )
-    return budget
 
 
 def _strangers(options: Prune, surveyed: Survey) -> list[Miss]:

@@ -86,8 +86,7 @@ def fit_budget(
 
     found = least_that_fits(make, lambda ways: meter.load(build(ways), limits), high=1.0)
     reached = build(found.candidate)
-    measured = {quantity: meter.measure(reached, quantity) for quantity in limits}
-    told = ", ".join(f"{quantity} {_shown(measured[quantity])} of at most {_shown(limit)}" for quantity, limit in limits.items())
+    told = meter.told(reached, limits)
     if not found.fits:
         raise PlanError(
             f"The budget is out of reach: with every site as small as it can be there are {told}.",
@@ -95,7 +94,3 @@ def fit_budget(
             remedy="Raise the budget, allow more sites, or prune as well; the report lists the sites that stay whole, and why.",
         )
     return Fitted(found.candidate, f"{told}, after {found.tried} candidates")
-
-
-def _shown(number: float) -> str:
-    return f"{number:,.0f}" if number >= 1000 else f"{number:.4g}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from netwright.ir.errors import PipelineError
 from netwright.ir.fingerprint import fingerprint
 from netwright.passes.factorize.evidence import Study, study
 from netwright.passes.factorize.methods import METHODS
@@ -19,7 +18,7 @@ from netwright.passes.factorize.planning.settings import by_setting, expanded
 from netwright.passes.factorize.planning.timed import learn_most
 from netwright.passes.factorize.sites import FactorSite, find_factor_sites
 from netwright.passes.plan import Plan
-from netwright.passes.planning import QUANTITIES, Meter, PerSite, first_match, unmatched_patterns
+from netwright.passes.planning import Meter, PerSite, budget_of, first_match, unmatched_patterns
 from netwright.passes.rewrite import Miss
 
 if TYPE_CHECKING:
@@ -124,7 +123,15 @@ def _choose(
     if options.ratio is not None:
         ways, told = choose(options.ratio), ""
     else:
-        fitted = fit_budget(program, able, studied, _budget(options, context), Meter(context), choose, original=context.original or program)
+        fitted = fit_budget(
+            program,
+            able,
+            studied,
+            budget_of(options.budget, context, place=options.name),
+            Meter(context),
+            choose,
+            original=context.original or program,
+        )
         ways, told = fitted.ways, fitted.note
     why = told or "the ratio"
     whole = [Miss(f"left whole: {why} is kept without it", one.site.name) for one in able if one.site.name not in ways]
@@ -145,24 +152,6 @@ def _cost(options: Factorize, context: Context) -> Callable[[Choice], float]:
     budget = options.budget or context.budget or {}
     by_work = options.ratio is None and ("macs" in budget or "latency_ms" in budget)
     return (lambda choice: choice.macs) if by_work else (lambda choice: float(choice.parameters))
-
-
-def _budget(options: Factorize, context: Context) -> Mapping[str, float]:
-    """The pass's own budget, or the run's without what factorizing is not measured by.
-
-    Raises:
-        PipelineError: that leaves nothing.
-    """
-    if options.budget is not None:
-        return options.budget
-    budget = {quantity: limit for quantity, limit in (context.budget or {}).items() if quantity in QUANTITIES}
-    if not budget:
-        raise PipelineError(
-            "The budget does not say how much is to go.",
-            place="factorize",
-            remedy=f"Name one of {', '.join(QUANTITIES)} in it, or write factorize(ratio=0.5).",
-        )
-    return budget
 
 
 def _strangers(options: Factorize, able: Sequence[Candidate]) -> list[Miss]:

@@ -73,8 +73,7 @@ def fit_budget(
         removal, more = _between(amounts, found.short, removal, load_of)
         tried += more
     reached = without(program, removal, approximate=approximate)
-    measured = {quantity: meter.measure(reached, quantity) for quantity in limits}
-    told = ", ".join(f"{quantity} {_shown(measured[quantity])} of at most {_shown(limit)}" for quantity, limit in limits.items())
+    told = meter.told(reached, limits)
     if not found.fits:
         raise PlanError(
             f"The budget is out of reach: with {amounts.max_ratio:g} of each group gone there are {told}.",
@@ -113,7 +112,3 @@ def without(program: Program, removal: Removal, *, approximate: bool = False) ->
             with Editor(clone, at=proposal.anchor) as editor:
                 proposal.change(editor)
     return clone
-
-
-def _shown(number: float) -> str:
-    return f"{number:,.0f}" if number >= 1000 else f"{number:.4g}"
