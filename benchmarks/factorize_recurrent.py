@@ -72,7 +72,7 @@ class Recipe:
 
 
 RECIPES: Mapping[str, Recipe] = {
-    "resemblyzer": Recipe("prune(scope='hidden', ratio=0.3)", 200, 16, 3e-4, whole=("linear*",)),
+    "resemblyzer": Recipe("prune(scope='hidden', ratio=0.3)", 400, 16, 3e-4, whole=("linear*",)),
     "silero": Recipe("factorize(budget={'params': 0.5}, exclude='stft*')", 300, 8, 3e-4, whole=("stft*", "encoder*", "output*")),
     "train_small_lstm": Recipe("prune(scope='hidden', budget={'params': 0.5})", 300, 32, 1e-3, whole=("head*",)),
     "g2p_gru": Recipe(
