@@ -54,10 +54,10 @@ def _proposal(site: Site, solutions: Sequence[Solution]) -> Rewrite | Miss:
         float(np.sqrt(np.mean(np.square(errors)))) for errors in zip(*((one.before, one.after) for one in solutions), strict=True)
     )
     if not np.isfinite(before):
-        return Miss("left as pruning made it: what it sees or makes of the calibration data is not finite", site.name)
+        return Miss("left as it was: what it sees or makes of the calibration data is not finite", site.name)
     numbers = f"error on held-out rows {before:.3f} → {after:.3f} of what varies"
     if after > before * LEAST_GAIN:
-        return Miss(f"left as pruning made it: solved anew it would gain nothing ({numbers})", site.name)
+        return Miss(f"left as it was: solved anew it would gain nothing ({numbers})", site.name)
     deltas, shifts = [one.delta for one in solutions], [one.shift for one in solutions]
 
     def change(editor: Editor) -> None:

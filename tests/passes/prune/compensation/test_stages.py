@@ -179,7 +179,7 @@ def test_a_layer_that_gains_nothing_stays() -> None:
     rows = {"x": np.random.default_rng(4).normal(size=(12, 8)).astype(np.float32)}
     outcome = without(program, [1], [rows])
     assert not solved(outcome)
-    assert reasons(outcome)["y"].startswith("left as pruning made it: solved anew it would gain nothing (error on held-out rows ")
+    assert reasons(outcome)["y"].startswith("left as it was: solved anew it would gain nothing (error on held-out rows ")
     np.testing.assert_array_equal(weight(outcome.program, "w2"), np.delete(weights["w2"], 1, axis=0))
 
 
@@ -336,7 +336,7 @@ def test_what_is_not_finite_is_left_alone() -> None:
     rows = batches((64, 5))
     rows[0]["x"][0, 0] = np.inf
     found = reasons(without(residual_net(), [1], rows))
-    assert found["f"] == "left as pruning made it: what it sees or makes of the calibration data is not finite"
+    assert found["f"] == "left as it was: what it sees or makes of the calibration data is not finite"
 
 
 def test_half_precision() -> None:
