@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from netwright.ir.editor import Editor
 from netwright.ir.errors import NetwrightError, PassCrash
@@ -195,7 +195,7 @@ class _OnePass:
             self._drain(proposals)
         finally:
             self.row.children = list(self.children.values())
-        return plan
+        return None if plan is None else replace(plan, evidence=None)  # it may be large, and has served
 
     def _drain(self, proposals: Proposals) -> None:
         answer: Applied | None = None

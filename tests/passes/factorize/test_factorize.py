@@ -369,6 +369,10 @@ def test_a_plan_is_carried_out_the_same_way_again_with_the_data(tmp_path: Path):
     assert errors(EXECUTOR.run(first.program, feeds), EXECUTOR.run(again.program, feeds)).rel < 1e-5
 
 
+def test_what_was_learnt_from_data_does_not_outlive_the_pass():
+    assert factorized(dense(), "factorize(ratio=0.5)", with_data([{"x": skewed()}])).plans[0].evidence is None
+
+
 def test_a_whitened_plan_without_data_says_what_to_do(tmp_path: Path):
     path = tmp_path / "plan.json"
     path.write_text(factorized(dense(), "factorize(ratio=0.5)", with_data([{"x": skewed()}])).plans[0].to_json())
