@@ -46,6 +46,10 @@ _KEEP_ZERO = frozenset(
 """What makes zeros of zeros, and something else of other constants."""
 
 
+_GELUS = frozenset({"BiasGelu", "FastGelu", "Gelu", "QuickGelu"})
+"""ONNX Runtime's own, some with a bias inside."""
+
+
 class Survivors:
     """The constants of removed units at every value, worked out node by node.
 
@@ -119,6 +123,8 @@ class Survivors:
             return self._joined(node)
         if node.op_type == "AveragePool" and not int_attr(node, "count_include_pad", 0):
             return self._joined(node)
+        if node.domain == "com.microsoft" and node.op_type in _GELUS:
+            return self._gelu(node)
         if node.op_type in _KEEP_ZERO:
             found = self._joined(node)
             return np.where(found == 0, found, np.nan)
@@ -139,6 +145,14 @@ class Survivors:
             if value is not None and not is_zero(value):
                 result[self.has(value, node) & ~(self.of(value, node) == 0)] = np.nan
         return result
+
+    def _gelu(self, node: onnx_ir.Node) -> Constants:
+        """Zero where what comes in and the bias are; of other constants nothing is said."""
+        zero = np.ones(len(self._removed), dtype=bool)
+        for value in node.inputs:
+            if value is not None:
+                zero &= ~self.has(value, node) | (self.of(value, node) == 0)
+        return np.where(zero, 0.0, np.nan)
 
     def _joined(self, node: onnx_ir.Node) -> Constants:
         """The constant that all inputs agree on which have the unit; what is repeated has the number that it repeats."""

@@ -158,6 +158,15 @@ def test_what_differs_from_the_masked_model_is_refused(name: str) -> None:
 
 
 EXACT: dict[str, tuple[Graph, str]] = {
+    "ONNX Runtime's Gelu with its bias inside": (
+        Graph(
+            _row("a = MatMul(x, w)\ng = com.microsoft.FastGelu(a, b)\nq = com.microsoft.QuickGelu(g)\ny = MatMul(q, u)"),
+            {"w": (5, 6), "b": (6,), "u": (6, 2)},
+            _ROWS,
+            {},
+        ),
+        "a",
+    ),
     "one number added to all": (
         Graph(_row("a = Gemm(x, w, b)\ny = Gemm(a, u, c)"), {"w": (5, 6), "b": (1,), "u": (6, 2), "c": (2,)}, _ROWS, {}),
         "a",
