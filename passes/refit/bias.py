@@ -82,9 +82,11 @@ class BiasPlace:
 def bias_place(layer: LinearLayer) -> BiasPlace:
     """Where the bias of a layer goes."""
     node, outputs = layer.node, layer.outputs
-    axis = 1 if layer.window is not None else -2 if layer.left else -1
+    axis = -2 if layer.left else -1
     if node.op_type == "Conv":
-        return BiasPlace("input", node, 2, layer.output, outputs, 1)
+        value = node.inputs[2] if len(node.inputs) > 2 else None
+        behind = -1 - len(layer.window.kernel) if layer.window is not None else -1
+        return BiasPlace("input" if value is None or array(value) is not None else "new", node, 2, layer.output, outputs, behind)
     if node.op_type == "Gemm":
         value = node.inputs[2] if len(node.inputs) > 2 else None
         bias, beta = array(value), float_attr(node, "beta", 1.0)
