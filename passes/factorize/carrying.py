@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netwright.ir.editor import Editor
-from netwright.ir.opinfo import float_attr
 from netwright.passes.factorize.evidence import Studied
 from netwright.passes.factorize.lookup import key_of, sites_by_key
 from netwright.passes.factorize.lowering import lower
@@ -64,14 +64,12 @@ def _rewrite(chosen: Chosen, own: Studied) -> Rewrite | Miss:
 
 
 def _at_output(site: FactorSite, shift: np.ndarray | None) -> np.ndarray | None:
-    """A shift of W x as one of what readers make of it: a Gemm multiplies by alpha. None where readers of the same rows differ in that."""
-    if shift is None or site.kind != "linear":
-        return shift
-    gains = {reader.rows: float_attr(reader.node, "alpha", 1.0) for reader in site.readers if reader.kind == "linear"}
-    if any(float_attr(reader.node, "alpha", 1.0) != gains[reader.rows] for reader in site.readers if reader.kind == "linear"):
+    """A shift of W x as one of what readers make of it: a Gemm multiplies by alpha."""
+    if shift is None:
         return None
+    assert site.gains is not None, "where readers differ, no mean is left to biases"
     scaled = shift.copy()
-    for (start, stop), gain in gains.items():
+    for (start, stop), gain in site.gains.items():
         scaled[start:stop] *= gain
     return scaled
 
@@ -83,6 +81,23 @@ def _why(chosen: Chosen, parameters: int, share: float) -> str:
         return f"expanded to {sizes}: {numbers}, the same product"
     kept = "scaled to the weight's size" if chosen.init == "spectral" else f"{share:.2%} of the output's energy lost"
     return f"{chosen.structure} of rank {sizes} by {chosen.method}: {numbers}, {kept}"
+
+
+def carried(program: Program, decisions: Iterable[Chosen], studied: Study) -> Program:
+    """A clone with factors, to be tried.
+
+    Args:
+        program: left as it is.
+        decisions: with sites of it.
+        studied: what is known of them.
+    """
+    clone = program.clone()
+    sites = sites_by_key(clone)
+    for proposal in carry_out([replace(one, site=sites[key_of(one.site)]) for one in decisions], studied):
+        if isinstance(proposal, Rewrite):
+            with Editor(clone, at=proposal.anchor) as editor:
+                proposal.change(editor)
+    return clone
 
 
 def skeleton(program: Program, decisions: Iterable[Chosen], studied: Study) -> Program:

@@ -46,6 +46,10 @@ def check_options(options: Factorize, defaults: Mapping[str, object]) -> None:
             place=_PLACE,
             remedy="Leave factors out, or use method='svd'.",
         )
+    if options.joint and (options.expand or "low_rank" not in METHODS[options.method or "svd"].structures):
+        raise PipelineError(
+            "joint=True is for factors of matrices: svd, whitened, asvd, fisher or auto.", place=_PLACE, remedy="Leave joint out."
+        )
     if options.round_to < 1:
         raise PipelineError(f"round_to is a number from 1, not {options.round_to!r}.", place=_PLACE)
     if not options.inner >= 1:

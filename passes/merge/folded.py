@@ -11,13 +11,11 @@ from netwright.ir.dims import shape_of
 from netwright.ir.opinfo import int_attr, ints_attr
 from netwright.ir.program import array
 from netwright.ir.shapes import rank
+from netwright.passes.marks import CHAIN
 from netwright.passes.merge.ownership import in_one_graph, readers_of
 from netwright.passes.rewrite import Miss, site_of
 from netwright.passes.simplify.match import only_reader
 from netwright.passes.statistics.layers import constant_root
-
-CHAIN = "netwright.chain"
-"""Metadata key of the nodes of a chain; its value is the same for all of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

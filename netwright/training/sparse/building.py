@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import torch
 
+from netwright.passes.planning import first_match
 from netwright.training.errors import TrainingError
 from netwright.training.sparse.optimizer import SparseOptimizer
 
@@ -46,7 +46,7 @@ def choose_tensors(settings: SparseSettings, task: OptimizerTask, known: dict[st
         TrainingError: there is none, or a pattern fits nothing.
     """
     for pattern in (*settings.where, *settings.exclude):
-        if not any(fnmatchcase(name, pattern) for name in known.values()):
+        if first_match((pattern,), tuple(known.values())) is None:
             listed = ", ".join(list(known.values())[:8])
             raise TrainingError(f"No tensor is called {pattern}.", place="where", remedy=f"There are {listed}.")
     vectors = frozenset[str]() if settings.tensors == "all" else _recurrent_vectors(task.program)
@@ -54,8 +54,8 @@ def choose_tensors(settings: SparseSettings, task: OptimizerTask, known: dict[st
         name
         for name, parameter in task.parameters.items()
         if (settings.tensors == "all" or (_is_matrix(parameter) and known[name] not in vectors))
-        and (not settings.where or any(fnmatchcase(known[name], pattern) for pattern in settings.where))
-        and not any(fnmatchcase(known[name], pattern) for pattern in settings.exclude)
+        and (not settings.where or first_match(settings.where, (known[name],)) is not None)
+        and first_match(settings.exclude, (known[name],)) is None
     )
     if not chosen:
         raise TrainingError(

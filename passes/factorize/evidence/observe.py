@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from netwright.passes.factorize.evidence.views import Entries, View
-from netwright.passes.statistics import Moments, Repeated
+from netwright.passes.factorize.evidence.seen import Seen
+from netwright.passes.factorize.evidence.views import View
+from netwright.passes.statistics import Repeated
 
 if TYPE_CHECKING:
     from netwright.ir.program import Program
@@ -17,45 +15,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 1 << 16
 """Rows of each operator that are summed up, drawn evenly from all batches."""
-
-
-@dataclass(slots=True, eq=False)
-class Seen:
-    """Sums over the rows of one view.
-
-    Attributes:
-        moments: of each group.
-        magnitudes: Σ |x| of each group, [groups, features].
-        counts: of a table, how often entries are looked up.
-    """
-
-    moments: list[Moments] = field(default_factory=list[Moments])
-    magnitudes: np.ndarray | None = None
-    counts: np.ndarray | None = None
-
-    def add(self, rows: np.ndarray) -> None:
-        """Count rows in, [groups, rows, features]."""
-        if not self.moments:
-            self.moments = [Moments(rows.shape[-1]) for _ in rows]
-            self.magnitudes = np.zeros((rows.shape[0], rows.shape[-1]))
-        for moments, own in zip(self.moments, rows, strict=True):
-            moments.add(own)
-        assert self.magnitudes is not None, "made with the moments"
-        self.magnitudes += np.abs(rows).sum(axis=1, dtype=np.float64)
-
-    @property
-    def features(self) -> int:
-        """How many features a row has."""
-        return 0 if self.magnitudes is None else self.magnitudes.shape[-1]
-
-    def forget(self) -> None:
-        """Let the sums go, which take much memory."""
-        self.moments = []
-
-    @property
-    def rows(self) -> int:
-        """How many rows were counted."""
-        return self.moments[0].count if self.moments else 0
 
 
 def observe(program: Program, views: Sequence[View], batches: Iterable[Feeds], executor: Executor, *, seed: int) -> dict[View, Seen]:
@@ -76,11 +35,7 @@ def observe(program: Program, views: Sequence[View], batches: Iterable[Feeds], e
     wanted = list(dict.fromkeys(name for view in views for name in view.wanted))
     most = -(-MOST_ROWS // max(1, len(data)))
     for index, feeds in enumerate(data):
-        values = {**executor.run(program, feeds, wanted)}
+        values = executor.run(program, feeds, wanted)
         for view, seen in found.items():
-            if isinstance(view, Entries):
-                counted = view.counts(values)
-                seen.counts = counted if seen.counts is None else seen.counts + counted
-            else:
-                seen.add(view.rows(values, most, [seed, index]))
+            view.count(values, seen, most, [seed, index])
     return found

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netwright.passes.factorize.evidence.gradients import squared_gradients
-from netwright.passes.factorize.evidence.observe import Seen, observe
+from netwright.passes.factorize.evidence.observe import observe
+from netwright.passes.factorize.evidence.seen import Seen
 from netwright.passes.factorize.evidence.views import View, views_of
 from netwright.passes.factorize.lookup import Key, key_of
 from netwright.passes.factorize.methods import Weighing
@@ -126,7 +127,7 @@ def _studied(
 
 def _centred(site: FactorSite, looks: Sequence[View], seen: Mapping[View, Seen], *, centre: bool) -> bool:
     """Whether a bias takes the mean over: there is one for it, and the mean of all that a place sees is known."""
-    if not centre or not looks or site.kind not in _CENTRED:
+    if not centre or not looks or site.kind not in _CENTRED or site.gains is None:
         return False
     return seen[looks[0]].features == math.prod(site.shape[1:])
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from netwright.passes.factorize.evidence.seen import Seen
 from netwright.passes.factorize.sites.site import FactorSite, Reader
 from netwright.passes.statistics import LinearLayer, Window, layer_of, places
 
@@ -36,12 +37,26 @@ class View(ABC):
         return (self.data,)
 
     @abstractmethod
+    def count(self, found: Found, into: Seen, most: int, seed: list[int]) -> None:
+        """Count in what one run shows, of at most so many rows, drawn evenly."""
+
+
+class Rows(View):
+    """Rows that are summed up."""
+
+    __slots__ = ()
+
+    @abstractmethod
     def rows(self, found: Found, most: int, seed: list[int]) -> np.ndarray:
         """At most so many of them, drawn evenly, [groups, rows, features], in the order of `Operator.second`."""
 
+    def count(self, found: Found, into: Seen, most: int, seed: list[int]) -> None:
+        """Sum the rows up."""
+        into.add(self.rows(found, most, seed))
+
 
 @dataclass(frozen=True, slots=True)
-class Channels(View):
+class Channels(Rows):
     """All positions, each with its channels.
 
     Attributes:
@@ -59,7 +74,7 @@ class Channels(View):
 
 
 @dataclass(frozen=True, slots=True)
-class Patches(View):
+class Patches(Rows):
     """What each output position of a convolution sees.
 
     Attributes:
@@ -86,7 +101,7 @@ class Patches(View):
 
 
 @dataclass(frozen=True, slots=True)
-class States(View):
+class States(Rows):
     """The states that a recurrent layer goes on from, [sequence, directions, batch, hidden]: a group is a direction.
 
     The first step's state, which is not among the outputs, is left out.
@@ -102,7 +117,7 @@ class States(View):
 
 @dataclass(frozen=True, slots=True)
 class Entries(View):
-    """Rows of a table that are looked up; what is counted, not summed.
+    """Entries of a table that are looked up: one-hot rows, all of which are counted.
 
     Attributes:
         entries: how many there are.
@@ -110,14 +125,11 @@ class Entries(View):
 
     entries: int = 0
 
-    def rows(self, found: Found, most: int, seed: list[int]) -> np.ndarray:
-        """One-hot rows would be too many: see `counts`."""
-        raise NotImplementedError
-
-    def counts(self, found: Found) -> np.ndarray:
-        """How often each entry is looked up, [entries]."""
+    def count(self, found: Found, into: Seen, most: int, seed: list[int]) -> None:
+        """How often each entry is looked up."""
+        del most, seed
         indices = np.asarray(found[self.data]).reshape(-1).astype(np.int64)
-        return np.bincount(np.where(indices < 0, indices + self.entries, indices), minlength=self.entries)[: self.entries]
+        into.add_counts(np.bincount(np.where(indices < 0, indices + self.entries, indices), minlength=self.entries))
 
 
 def views_of(site: FactorSite) -> tuple[View, ...]:

@@ -9,9 +9,7 @@ import onnx_ir
 from netwright.ir.editor import Editor
 from netwright.passes.factorize.factors import Stage
 from netwright.passes.factorize.lowering.integers import integers
-
-CHAIN = "netwright.chain"
-"""Metadata key of nodes that carry out one chain on folded channels: the weight's name and the name of what the chain computes."""
+from netwright.passes.marks import CHAIN
 
 
 class Folding:

@@ -33,8 +33,7 @@ class Fitted:
 
 def by_ratio(candidates: Sequence[Candidate], ratio: float) -> Ways:
     """The best way of each site without a fraction of its parameters, or the smallest that there is; sites where none pays stay whole."""
-    found = {one.site.name: one.at_most(int((1 - ratio) * one.whole.parameters)) or one.smallest() for one in candidates}
-    return {one.site.name: choice for one in candidates if one.pays(choice := found[one.site.name])}
+    return {one.site.name: choice for one in candidates if one.pays(choice := one.without(ratio))}
 
 
 def by_saving(candidates: Sequence[Candidate], weights: Mapping[str, float], cost: Callable[[Choice], float]) -> Callable[[float], Ways]:

@@ -92,6 +92,10 @@ class Candidate:
         assert ranks is not None, "searched for"
         return self.of(structure, ranks)
 
+    def without(self, ratio: float) -> Choice:
+        """The best way without a fraction of the parameters, or the smallest that there is, which may pay or not."""
+        return self.at_most(int((1 - ratio) * self.whole.parameters)) or self.smallest()
+
     def all(self) -> list[Choice]:
         """The site as it is, and ways of many sizes, the largest first."""
         found = {self.whole: None}

@@ -22,10 +22,8 @@ def choose_joined(sites: Sequence[FactorSite], studied: Study, *, joint: bool | 
     Args:
         sites: not joined.
         studied: has the joined ones too.
-        joint: True for all, False for none, None for those that gain.
+        joint: True for all, else those that gain.
     """
-    if joint is False:
-        return list(sites)
     replaced: dict[str, FactorSite | None] = {}
     for group in joined(list(sites)):
         one = as_one(group)

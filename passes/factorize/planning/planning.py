@@ -38,12 +38,12 @@ def make_plan(options: Factorize, program: Program, context: Context) -> Plan:
     method = options.method or ("whitened" if context.has("calibration") and context.has("executor") and not options.expand else "svd")
     sites, misses = _sites(options, program)
     weighing = "none" if options.expand else METHODS[method].weighing_in(context)
-    both = with_joined(sites) if options.joint is not False and not options.expand else sites
-    studied = study(program, both, weighing, context, centre=options.correct_bias)
+    joins = options.joint is not False and not options.expand and "low_rank" in METHODS[method].structures
+    studied = study(program, with_joined(sites) if joins else sites, weighing, context, centre=options.correct_bias)
     if weighing != "none":
         unseen = [site for site in sites if not studied.of(site).seen]
         misses.extend(Miss("its factors are those of the weight alone: nothing is known of what it sees", site.name) for site in unseen)
-    if not options.expand and "low_rank" in METHODS[method].structures:
+    if joins:
         sites = choose_joined(sites, studied, joint=options.joint)
     structures = _structures(options, method)
     found = candidates(program, sites, studied, structures, context.dims, options.round_to)

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netwright.ir.editor import Editor
 from netwright.ir.opinfo import is_float
-from netwright.passes.factorize.carrying import carry_out
+from netwright.passes.factorize.carrying import carried
 from netwright.passes.factorize.evidence import Study
-from netwright.passes.factorize.lookup import key_of, sites_by_key
 from netwright.passes.factorize.planning.choices import Candidate
 from netwright.passes.factorize.planning.decisions import Chosen
-from netwright.passes.rewrite import Rewrite
 from netwright.passes.statistics import pieces
 
 if TYPE_CHECKING:
@@ -57,12 +54,7 @@ def sensitivities(program: Program, candidates: Sequence[Candidate], studied: St
         tried = one.at_most(int(SHARE * one.whole.parameters)) or one.smallest()
         if tried.error <= LEAST:
             continue
-        clone = program.clone()
-        chosen = Chosen(sites_by_key(clone)[key_of(one.site)], tried.structure, tried.ranks, "", "weights")
-        for proposal in carry_out([chosen], studied):
-            if isinstance(proposal, Rewrite):
-                with Editor(clone, at=proposal.anchor) as editor:
-                    proposal.change(editor)
+        clone = carried(program, [Chosen(one.site, tried.structure, tried.ranks, "", "weights")], studied)
         made = [context.executor.run(clone, one_feed, wanted) for one_feed in feeds]
         found[one.site.name] = relative_error(goal, made) / tried.error
     return found

@@ -34,7 +34,7 @@ def by_setting(
         if number is None:
             misses.append(Miss("left whole: no pattern names it", one.site.name))
             continue
-        choice = _ranked(one, int(number)) if rank is not None else _smaller(one, number) if ratio is not None else _true(one, number)
+        choice = _ranked(one, int(number)) if rank is not None else one.without(number) if ratio is not None else _true(one, number)
         if choice.structure and one.pays(choice):
             ways[one.site.name] = choice
         else:
@@ -56,10 +56,6 @@ def _ranked(one: Candidate, rank: int) -> Choice:
     structure = one.structures[0]
     full = one.studied.decomposition(structure).full
     return one.of(structure, tuple(min(rank, size) for size in full))
-
-
-def _smaller(one: Candidate, ratio: float) -> Choice:
-    return one.at_most(int((1 - ratio) * one.whole.parameters)) or one.smallest()
 
 
 def _true(one: Candidate, energy: float) -> Choice:

@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netwright.ir.editor import Editor
 from netwright.ir.errors import NetwrightError
-from netwright.passes.factorize.carrying import carry_out
+from netwright.passes.factorize.carrying import carried
 from netwright.passes.factorize.evidence import Study
-from netwright.passes.factorize.lookup import key_of, sites_by_key
 from netwright.passes.factorize.methods import METHODS
 from netwright.passes.factorize.planning.budget import Ways, by_ratio
 from netwright.passes.factorize.planning.choices import Candidate, candidates
 from netwright.passes.factorize.planning.decisions import Chosen
-from netwright.passes.rewrite import Miss, Rewrite
+from netwright.passes.rewrite import Miss
 
 if TYPE_CHECKING:
     from netwright.ir.program import Program
@@ -38,8 +36,9 @@ class Trial:
         text: what it is.
         ways: of its sites.
         able: its sites.
-        loss: after as many steps as fit; infinite where it diverged.
+        loss: after as many steps as fit; infinite where it failed.
         steps: so many.
+        failure: what happened to one that failed.
     """
 
     text: str
@@ -47,11 +46,12 @@ class Trial:
     able: Sequence[Candidate]
     loss: float
     steps: int
+    failure: str = ""
 
     def told(self, seconds: float) -> str:
         """For the note."""
-        if self.loss == math.inf:
-            return f"{self.text}: diverged"
+        if self.failure:
+            return f"{self.text}: failed ({self.failure})"
         return f"{self.text}: loss {self.loss:.4g} after {self.steps} steps of {1e3 * seconds / max(1, self.steps):.3g} ms"
 
 
@@ -79,7 +79,8 @@ def learn_most(
             ways = by_ratio(own, 1 - share)
             if not ways:
                 continue
-            clone = _carried(program, own, ways, studied, options, method)
+            chosen = [(one.site, ways[one.site.name]) for one in own if one.site.name in ways]
+            clone = carried(program, [Chosen(site, way.structure, way.ranks, method, options.init) for site, way in chosen], studied)
             trials.append(_trial(f"{factors} factors with {share:.0%}", clone, ways, own, options, context))
     best = min(trials, key=lambda trial: trial.loss)
     told = ", ".join(trial.told(options.trial_seconds) for trial in trials)
@@ -100,29 +101,14 @@ def _three(
     return [one for one in found if isinstance(one, Candidate)]
 
 
-def _carried(program: Program, able: Sequence[Candidate], ways: Ways, studied: Study, options: Factorize, method: str) -> Program:
-    clone = program.clone()
-    sites = sites_by_key(clone)
-    chosen = [
-        Chosen(sites[key_of(one.site)], ways[one.site.name].structure, ways[one.site.name].ranks, method, options.init)
-        for one in able
-        if one.site.name in ways
-    ]
-    for proposal in carry_out(chosen, studied):
-        if isinstance(proposal, Rewrite):
-            with Editor(clone, at=proposal.anchor) as editor:
-                proposal.change(editor)
-    return clone
-
-
 def _trial(text: str, program: Program, ways: Ways, able: Sequence[Candidate], options: Factorize, context: Context) -> Trial:
     assert context.trainer is not None, "checked before"
     assert context.training is not None, "checked before"
     loss = context.loss if context.loss is not None else "cross_entropy"
     try:
         found, steps = context.trainer.trial(program, context.training, loss=loss, seconds=options.trial_seconds)
-    except NetwrightError:
+    except NetwrightError as error:
         if not ways:
             raise  # the program as it is does not train either
-        return Trial(text, ways, able, math.inf, 0)
+        return Trial(text, ways, able, math.inf, 0, str(error))
     return Trial(text, ways, able, found, steps)

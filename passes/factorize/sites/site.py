@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir
 
+from netwright.ir.opinfo import float_attr
 from netwright.passes.factorize.operator import Kind
 
 
@@ -63,6 +65,16 @@ class FactorSite:
     def names(self) -> tuple[str, ...]:
         """What patterns are held against: names of weights and modules."""
         return (*(weight.name or "" for weight in self.weights), *self.modules)
+
+    @property
+    def gains(self) -> Mapping[tuple[int, int], float] | None:
+        """What readers multiply the operator's rows by (a Gemm's alpha); None where two differ in that about the same rows."""
+        found: dict[tuple[int, int], float] = {}
+        for reader in self.readers:
+            gain = float_attr(reader.node, "alpha", 1.0) if reader.kind == "linear" else 1.0
+            if found.setdefault(reader.rows, gain) != gain:
+                return None
+        return found
 
     @property
     def parameters(self) -> int:

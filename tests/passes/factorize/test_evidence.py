@@ -122,3 +122,18 @@ def test_recurrent_layers_are_weighed_by_inputs_and_states():
     x = feeds["x"].reshape(-1, 20).astype(np.float64)
     assert by_kind["recurrent"].operator.second is not None
     np.testing.assert_allclose(by_kind["recurrent"].operator.second[0], np.cov(x.T, bias=True), rtol=1e-5, atol=1e-7)
+
+
+def test_readers_that_differ_in_alpha_leave_no_mean_to_biases():
+    rng = np.random.default_rng(0)
+    program = program_of(
+        f"{HEAD}\ntwo (float[N, 24] x, WEIGHTS) => (float[N, 20] y)\n"
+        "{ p = Gemm <alpha: float = 0.5> (x, w)  q = Gemm (x, w)  y = Add (p, q) }",
+        {"w": rng.normal(size=(24, 20)).astype(np.float32)},
+    )
+    feeds = {"x": (rng.normal(size=(50, 24)) + 3).astype(np.float32)}
+    outcome = run(program, Pipeline.parse("factorize(rank=5, recalibrate=False)"), Context(calibration=[feeds], executor=EXECUTOR))
+    told = re.search(r"([0-9.]+)% of the output's energy lost", outcome.program.ledger.actions[0].why)
+    was, now = (EXECUTOR.run(one, feeds)["y"].astype(np.float64) for one in (program, outcome.program))
+    assert told is not None
+    assert np.square(now - was).sum() / np.square(was).sum() == pytest.approx(float(told[1]) / 100, rel=0.01, abs=6e-5)
