@@ -24,18 +24,79 @@ class Dynamic:
         bits: of the weights; 7 where 8 would saturate the processor's 16-bit sums.
         axis: along which scales vary: output channels of a product (`column`), entries of a table (`row`), or not at all.
         outliers: see `Outliers`.
+        rounding: see `ROUNDINGS`.
+        smooth: see `Static`.
     """
 
     bits: int = 8
     axis: Axis = "column"
     outliers: Outliers = ()
+    rounding: str = "nearest"
+    smooth: float = 0.0
 
     def decision(self) -> Decision:
         """The decision as it stands in a plan."""
         found: dict[str, DecisionValue] = {"scheme": "dynamic", "bits": self.bits, "axis": self.axis}
         if self.outliers:
             found["outliers"] = [list(pair) for pair in self.outliers]
-        return found
+        return found | _unusual(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """Integer weights, and activations on grids found by calibration.
+
+    Attributes:
+        bits: of the weights, 2 to 8; below 8 they lie in bytes all the same.
+        axis: one scale for each output channel (`column`) or one in all (`tensor`).
+        rounding: see `ROUNDINGS`.
+        smooth: the share of an activation's range that its weights take over before (SmoothQuant's alpha); 0 for none.
+        fold_stride: a first convolution of few channels and stride 2 becomes one of stride 1 on four times the channels.
+    """
+
+    bits: int = 8
+    axis: Axis = "column"
+    rounding: str = "nearest"
+    smooth: float = 0.0
+    fold_stride: bool = False
+
+    def decision(self) -> Decision:
+        """The decision as it stands in a plan."""
+        found: dict[str, DecisionValue] = {"scheme": "static", "bits": self.bits, "axis": self.axis}
+        return found | _unusual(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationGrid:
+    """The integers that an activation becomes: `clip(round(x / scale) + zero_point)`, one scale for the tensor.
+
+    In a plan it stands under `activation:NAME`.
+
+    Attributes:
+        scale: the step, positive.
+        zero_point: the integer of 0.0.
+        bits: 8 (or 16).
+        signed: from -2 ** (bits - 1), else from 0.
+    """
+
+    scale: float
+    zero_point: int
+    bits: int = 8
+    signed: bool = False
+
+    @property
+    def low(self) -> int:
+        """The least integer."""
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        """The largest integer."""
+        return self.low + (1 << self.bits) - 1
+
+    def decision(self) -> Decision:
+        """The decision as it stands in a plan."""
+        return {"scheme": "activation", "scale": self.scale, "zero_point": self.zero_point, "bits": self.bits, "signed": self.signed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +107,42 @@ class BlockWise:
         bits: 8 or 4.
         block_size: elements along the input channels that share a scale.
         symmetric: without zero points.
+        rounding: see `ROUNDINGS`.
     """
 
     bits: int = 4
     block_size: int = 32
     symmetric: bool = False
+    rounding: str = "nearest"
 
     def decision(self) -> Decision:
         """The decision as it stands in a plan."""
-        return {"scheme": "weights", "bits": self.bits, "block_size": self.block_size, "symmetric": self.symmetric}
+        found: dict[str, DecisionValue] = {
+            "scheme": "weights",
+            "bits": self.bits,
+            "block_size": self.block_size,
+            "symmetric": self.symmetric,
+        }
+        return found | _unusual(self)
 
 
-Choice = Dynamic | BlockWise
+Choice = Dynamic | Static | BlockWise
+
+ROUNDINGS = ("nearest", "gptq", "adaround", "hqq", "awq")
+"""How weights become integers: to the nearest, or so that outputs on calibration data change least (gptq, adaround), by a search of zero
+points without data (hqq), or after a search of channel scales (awq)."""
+
+
+def _unusual(choice: Dynamic | Static | BlockWise) -> dict[str, DecisionValue]:
+    """What is not at its default, of the options that few sites use."""
+    found: dict[str, DecisionValue] = {}
+    if choice.rounding != "nearest":
+        found["rounding"] = choice.rounding
+    if not isinstance(choice, BlockWise) and choice.smooth:
+        found["smooth"] = choice.smooth
+    if isinstance(choice, Static) and choice.fold_stride:
+        found["fold_stride"] = True
+    return found
 
 
 def read_choice(site: str, decision: Decision) -> Choice:
@@ -70,10 +155,12 @@ def read_choice(site: str, decision: Decision) -> Choice:
     scheme = fields.pop("scheme", None)
     if scheme == "dynamic":
         choice = _dynamic(site, fields)
+    elif scheme == "static":
+        choice = _static(site, fields)
     elif scheme == "weights":
         choice = _block_wise(site, fields)
     else:
-        raise PlanError(f"The plan's scheme for %{site} is {scheme!r}.", place=site, remedy="Schemes: 'dynamic', 'weights'.")
+        raise PlanError(f"The plan's scheme for %{site} is {scheme!r}.", place=site, remedy="Schemes: 'dynamic', 'static', 'weights'.")
     if fields:
         raise PlanError(
             f"The plan has unknown keys for %{site}: {', '.join(fields)}.", place=site, remedy=f"Known: {', '.join(choice.decision())}."
@@ -83,8 +170,8 @@ def read_choice(site: str, decision: Decision) -> Choice:
 
 def _dynamic(site: str, fields: dict[str, DecisionValue]) -> Dynamic:
     bits, axis, pairs = fields.pop("bits", 8), fields.pop("axis", "column"), fields.pop("outliers", [])
-    if bits not in (7, 8):
-        raise PlanError(f"Dynamic weights have 8 bits (or 7), not {bits!r}.", place=site)
+    if not isinstance(bits, int) or not 2 <= bits <= 8:
+        raise PlanError(f"Dynamic weights have 2 to 8 bits, not {bits!r}.", place=site)
     if axis not in ("column", "row", "tensor"):
         raise PlanError(f"The axis is 'column', 'row' or 'tensor', not {axis!r}.", place=site)
     outliers: list[tuple[int, int]] = []
@@ -94,7 +181,53 @@ def _dynamic(site: str, fields: dict[str, DecisionValue]) -> Dynamic:
                 outliers.append((channel, factor))
             case _:
                 raise PlanError(f"An outlier is [channel, factor], the factor a power of two, not {pair!r}.", place=site)
-    return Dynamic(cast("int", bits), axis, tuple(outliers))
+    return Dynamic(cast("int", bits), axis, tuple(outliers), _rounding(site, fields), _smooth(site, fields))
+
+
+def _static(site: str, fields: dict[str, DecisionValue]) -> Static:
+    bits, axis, folded = fields.pop("bits", 8), fields.pop("axis", "column"), fields.pop("fold_stride", False)
+    if not isinstance(bits, int) or not 2 <= bits <= 8:
+        raise PlanError(f"Static weights have 2 to 8 bits, not {bits!r}.", place=site)
+    if axis not in ("column", "tensor"):
+        raise PlanError(f"The axis is 'column' or 'tensor', not {axis!r}.", place=site)
+    if not isinstance(folded, bool):
+        raise PlanError(f"'fold_stride' is true or false, not {folded!r}.", place=site)
+    return Static(bits, axis, _rounding(site, fields), _smooth(site, fields), folded)
+
+
+def read_grid(site: str, decision: Decision) -> ActivationGrid:
+    """Check a plan's grid of an activation.
+
+    Raises:
+        PlanError: a value out of range, or an unknown key.
+    """
+    fields = dict(decision)
+    fields.pop("scheme", None)
+    scale, zero, bits, signed = (fields.pop(key, None) for key in ("scale", "zero_point", "bits", "signed"))
+    if fields or not isinstance(scale, int | float) or not 0 < scale < float("inf") or bits not in (8, 16) or not isinstance(signed, bool):
+        raise PlanError(
+            f"The plan's grid for %{site} is {dict(decision)!r}.",
+            place=site,
+            remedy="A grid is {'scheme': 'activation', 'scale': 0.1, 'zero_point': 128, 'bits': 8, 'signed': false}.",
+        )
+    grid = ActivationGrid(float(scale), zero if isinstance(zero, int) else 0, cast("int", bits), signed)
+    if not isinstance(zero, int) or not grid.low <= zero <= grid.high:
+        raise PlanError(f"The zero point of %{site} is {zero!r}; it must lie in {grid.low} to {grid.high}.", place=site)
+    return grid
+
+
+def _rounding(site: str, fields: dict[str, DecisionValue]) -> str:
+    rounding = fields.pop("rounding", "nearest")
+    if rounding not in ROUNDINGS:
+        raise PlanError(f"There is no rounding {rounding!r}.", place=site, remedy=f"Roundings: {', '.join(ROUNDINGS)}.")
+    return cast("str", rounding)
+
+
+def _smooth(site: str, fields: dict[str, DecisionValue]) -> float:
+    smooth = fields.pop("smooth", 0.0)
+    if not isinstance(smooth, int | float) or isinstance(smooth, bool) or not 0 <= smooth <= 1:
+        raise PlanError(f"'smooth' is a number from 0 to 1, not {smooth!r}.", place=site)
+    return float(smooth)
 
 
 def _block_wise(site: str, fields: dict[str, DecisionValue]) -> BlockWise:
@@ -103,4 +236,4 @@ def _block_wise(site: str, fields: dict[str, DecisionValue]) -> BlockWise:
         raise PlanError(f"Block-wise weights have 8 or 4 bits, not {bits!r}.", place=site)
     if size not in BLOCK_SIZES or not isinstance(symmetric, bool):
         raise PlanError(f"Block sizes are {', '.join(map(str, BLOCK_SIZES))}, not {size!r}; 'symmetric' is true or false.", place=site)
-    return BlockWise(cast("int", bits), cast("int", size), symmetric)
+    return BlockWise(cast("int", bits), cast("int", size), symmetric, _rounding(site, fields))

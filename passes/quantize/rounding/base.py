@@ -1,0 +1,46 @@
+"""What turns float weights into integers on a grid: the interface that every scheme stores its weights through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import onnx_ir
+
+from netwright.passes.quantize.integers import Blocks, Channels, by_rows, in_blocks
+
+
+class Rounder(Protocol):
+    """Rounds weights that it knows by the constants that hold them.
+
+    Matrices are [outputs, features]: of a product W.T of the stored [rows, columns], of a convolution the weight's axes after the first
+    flattened (channels of a group, then taps), of a table the entries.
+    """
+
+    def rows(
+        self, weight: onnx_ir.Value, matrix: np.ndarray, *, bits: int, factors: np.ndarray | None = None, per_channel: bool = True
+    ) -> Channels:
+        """Signed integers, one scale for each row or one in all; `factors`, [features], are multiplied in first."""
+        ...
+
+    def blocks(self, weight: onnx_ir.Value, matrix: np.ndarray, *, bits: int, block_size: int, symmetric: bool) -> Blocks:
+        """Unsigned integers in blocks along features."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """Each weight to the nearest integer, on scales that lose least of the weights themselves."""
+
+    def rows(
+        self, weight: onnx_ir.Value, matrix: np.ndarray, *, bits: int, factors: np.ndarray | None = None, per_channel: bool = True
+    ) -> Channels:
+        """See `Rounder`."""
+        del weight
+        return by_rows(matrix, bits=bits, factors=factors, per_channel=per_channel)
+
+    def blocks(self, weight: onnx_ir.Value, matrix: np.ndarray, *, bits: int, block_size: int, symmetric: bool) -> Blocks:
+        """See `Rounder`."""
+        del weight
+        return in_blocks(matrix, bits=bits, block_size=block_size, symmetric=symmetric)
