@@ -11,8 +11,9 @@ import onnx_ir
 from netwright.ir.schemas import CONTRIB_DOMAIN
 from netwright.passes.quantize.choice import BLOCK_SIZES, BlockWise
 from netwright.passes.quantize.dynamic import as_type, with_bias
-from netwright.passes.quantize.integers import Blocks, in_blocks
+from netwright.passes.quantize.integers import Blocks
 from netwright.passes.quantize.record import record_blocks
+from netwright.passes.quantize.rounding.base import Nearest, Rounder
 from netwright.passes.quantize.weights import float_array, owner_of
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ class _Stored:
     zero_point: onnx_ir.Value | None
 
 
-def quantize_blocks(editor: Editor, unit: Unit, choice: BlockWise) -> None:
-    """Quantize a unit of products and look-ups."""
-    stored = _store(editor, unit, choice)
+def quantize_blocks(editor: Editor, unit: Unit, choice: BlockWise, rounder: Rounder | None = None) -> None:
+    """Quantize a unit of products and look-ups; weights to the nearest integers where no rounder is given."""
+    stored = _store(editor, unit, choice, rounder or Nearest())
     for site in unit.sites:
         editor.at(site.node)
         result = (
@@ -57,11 +58,11 @@ def fitting_block_size(unit: Unit, wanted: int) -> int | None:
     return max(sizes, default=None)
 
 
-def _store(editor: Editor, unit: Unit, choice: BlockWise) -> _Stored:
+def _store(editor: Editor, unit: Unit, choice: BlockWise, rounder: Rounder) -> _Stored:
     weight, first = unit.weights[0], unit.sites[0]
     data = float_array(weight)
     by_output = data if unit.tables or first.transposed else data.T
-    blocks = in_blocks(by_output, bits=choice.bits, block_size=choice.block_size, symmetric=choice.symmetric)
+    blocks = rounder.blocks(weight, by_output, bits=choice.bits, block_size=choice.block_size, symmetric=choice.symmetric)
     graph, name = owner_of(weight), weight.name or "weight"
     values = _table_layout(blocks, data.shape[1], choice.bits) if unit.tables else blocks.values
     stored = editor.constant(values, f"{name}.int{choice.bits}", graph=graph)

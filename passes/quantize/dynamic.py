@@ -14,8 +14,8 @@ import numpy as np
 import onnx_ir
 
 from netwright.passes.quantize.choice import Dynamic
-from netwright.passes.quantize.integers import by_columns, by_rows
 from netwright.passes.quantize.record import record
+from netwright.passes.quantize.rounding.base import Nearest, Rounder
 from netwright.passes.quantize.weights import float_array, owner_of
 
 if TYPE_CHECKING:
@@ -34,38 +34,29 @@ class _Stored:
     is_table: bool
 
 
-def quantize_dynamic(editor: Editor, unit: Unit, choice: Dynamic, activations: Activations) -> None:
-    """Quantize a unit of products and look-ups."""
-    stored = _store(editor, unit, choice)
+def quantize_dynamic(editor: Editor, unit: Unit, choice: Dynamic, activations: Activations, rounder: Rounder | None = None) -> None:
+    """Quantize a unit of products and look-ups; weights to the nearest integers where no rounder is given."""
+    stored = _store(editor, unit, choice, rounder or Nearest())
     for site in unit.sites:
         editor.at(site.node)
         result = _look_up(editor, site, stored) if site.kind == "table" else _product(editor, site, stored, choice, activations)
         editor.replace(site.node.outputs[0], result)
 
 
-def _store(editor: Editor, unit: Unit, choice: Dynamic) -> _Stored:
+def _store(editor: Editor, unit: Unit, choice: Dynamic, rounder: Rounder) -> _Stored:
     """Products alone read [rows, columns], scaled by column; with look-ups among the readers, the table stays as it is, scaled by row."""
     weight, first = unit.weights[0], unit.sites[0]
     data, per_channel = float_array(weight), choice.axis != "tensor"
     graph, name = owner_of(weight), weight.name or "weight"
-    if unit.tables:
-        found = by_rows(data, bits=choice.bits, per_channel=per_channel)
-        stored = _Stored(
-            _constant(editor, found.values, f"{name}.int8", graph), _constant(editor, found.scale[:, None], f"{name}.scale", graph), True
-        )
-        record(editor, weight, stored.values, found.scale, 0, factors=None)
-        return stored
-    factors = _factors(choice, first.rows)
-    if first.transposed:
-        found = by_rows(data, bits=choice.bits, factors=factors, per_channel=per_channel)
-        stored = _Stored(
-            _constant(editor, found.values.T, f"{name}.int8", graph), _constant(editor, found.scale, f"{name}.scale", graph), False
-        )
-        record(editor, weight, stored.values, found.scale, 0, factors=factors, perm=(1, 0))
-        return stored
-    found = by_columns(data, bits=choice.bits, factors=factors, per_channel=per_channel)
-    stored = _Stored(_constant(editor, found.values, f"{name}.int8", graph), _constant(editor, found.scale, f"{name}.scale", graph), False)
-    record(editor, weight, stored.values, found.scale, 1, factors=None if factors is None else factors[:, None])
+    by_output = data if unit.tables or first.transposed else data.T
+    factors = None if unit.tables else _factors(choice, first.rows)
+    found = rounder.rows(weight, by_output, bits=choice.bits, factors=factors, per_channel=per_channel)
+    values, scale = (found.values, found.scale[:, None]) if unit.tables else (found.values.T, found.scale)
+    stored = _Stored(_constant(editor, values, f"{name}.int8", graph), _constant(editor, scale, f"{name}.scale", graph), bool(unit.tables))
+    if by_output is data:
+        record(editor, weight, stored.values, found.scale, 0, factors=factors, perm=() if unit.tables else (1, 0))
+    else:
+        record(editor, weight, stored.values, found.scale, 1, factors=None if factors is None else factors[:, None])
     return stored
 
 
