@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netwright.passes.factorize.evidence.gradients import squared_gradients
-from netwright.passes.factorize.evidence.observe import observe
-from netwright.passes.factorize.evidence.seen import Seen
-from netwright.passes.factorize.evidence.views import View, views_of
+from netwright.passes.factorize.evidence.views import views_of
 from netwright.passes.factorize.lookup import Key, key_of
 from netwright.passes.factorize.methods import Weighing
 from netwright.passes.factorize.operator import Operator
 from netwright.passes.factorize.sites import FactorSite, weight_of
 from netwright.passes.factorize.structures import STRUCTURES, Decomposition
+from netwright.passes.statistics import Seen, View, observe
 
 if TYPE_CHECKING:
     from netwright.ir.program import Program

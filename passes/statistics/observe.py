@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from netwright.passes.factorize.evidence.seen import Seen
-from netwright.passes.factorize.evidence.views import View
-from netwright.passes.statistics import Repeated
+from netwright.passes.statistics.feeds import Repeated
+from netwright.passes.statistics.seen import Seen
+from netwright.passes.statistics.views import View
 
 if TYPE_CHECKING:
     from netwright.ir.program import Program

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from netwright.passes.statistics import Moments
+from netwright.passes.statistics.moments import Moments
 
 
 @dataclass(slots=True, eq=False)
