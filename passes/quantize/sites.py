@@ -1,19 +1,21 @@
-"""Where a model can be quantized: products with constant weights, table look-ups, recurrent layers; and what speaks against each."""
+"""Where a model can be quantized: products with constant weights, convolutions, table look-ups, recurrent layers; and what speaks against."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from types import MappingProxyType
 from typing import Literal
 
 import onnx_ir
 
 from netwright.ir.program import Program, constant
+from netwright.passes.quantize.spectra import SPECTRUM, is_spectrum
 from netwright.passes.quantize.thresholds import CONVOLUTION
 from netwright.passes.rewrite import Miss, site_of
 
-Kind = Literal["linear", "table", "lstm"]
+Kind = Literal["linear", "conv", "table", "lstm"]
 
 FLOATS = frozenset({onnx_ir.DataType.FLOAT, onnx_ir.DataType.FLOAT16, onnx_ir.DataType.BFLOAT16})
 """Weights of these types are quantized; a float64 model is left alone, for its author wanted the precision."""
@@ -29,7 +31,6 @@ QUANTIZED_OPS = frozenset(
 
 _LEFT_FLOAT: Mapping[str, str] = MappingProxyType(
     {
-        "Conv": CONVOLUTION,
         "ConvTranspose": "left float: ONNX Runtime has no integer kernel for ConvTranspose",
         "GRU": "left float: ONNX Runtime has no integer kernel for GRU",
         "RNN": "left float: ONNX Runtime has no integer kernel for RNN",
@@ -42,11 +43,11 @@ class Site:
     """One node that can be quantized.
 
     Attributes:
-        node: MatMul, Gemm, Gather or LSTM.
-        kind: which of the three treatments it gets.
+        node: MatMul, Gemm, Conv, Gather or LSTM.
+        kind: which of the treatments it gets.
         weights: the constants that become integers: one, or an LSTM's W and R.
-        rows: input channels of a product, entries of a table, inputs of an LSTM.
-        columns: output channels of a product, width of a table, hidden units of an LSTM.
+        rows: input channels of a product, weights of a convolution's output channel, entries of a table, inputs of an LSTM.
+        columns: output channels of a product or convolution, width of a table, hidden units of an LSTM.
         transposed: a product that reads its weight as [columns, rows]: Gemm with transB, or behind a Transpose.
     """
 
@@ -77,23 +78,28 @@ def quantized_nodes(program: Program) -> list[onnx_ir.Node]:
     return list(program.nodes(*QUANTIZED_OPS))
 
 
-def find_sites(program: Program) -> Iterator[Site | Miss]:
-    """Every node that holds weights, in graph order: a site, or why it cannot be one. Linear in nodes."""
+def find_sites(program: Program, *, convolutions: bool = False) -> Iterator[Site | Miss]:
+    """Every node that holds weights, in graph order: a site, or why it cannot be one. Linear in nodes.
+
+    Args:
+        program: looked at only.
+        convolutions: whether they can be sites, as for static quantization; else each is a miss.
+    """
     for graph in (program.graph, *program.graph.subgraphs()):
         for node in graph:
-            found = _look(node)
+            found = _look(node, convolutions)
             if found is not None:
                 yield found
     for function in program.model.functions.values():
         for node in function.graph.all_nodes():
-            found = _look(node)
+            found = _look(node, convolutions)
             if isinstance(found, Site):
                 yield Miss(f"left float: it stands inside the function {function.name}; inline the function first", found.name)
             elif found is not None:
                 yield found
 
 
-def _look(node: onnx_ir.Node) -> Site | Miss | None:
+def _look(node: onnx_ir.Node, convolutions: bool) -> Site | Miss | None:
     if node.domain:
         return None
     match node.op_type:
@@ -101,6 +107,8 @@ def _look(node: onnx_ir.Node) -> Site | Miss | None:
             return _matmul(node)
         case "Gemm":
             return _gemm(node)
+        case "Conv":
+            return _convolution(node) if convolutions else Miss(CONVOLUTION, site_of(node))
         case "Gather":
             return _gather(node)
         case "LSTM":
@@ -137,6 +145,20 @@ def _product(node: onnx_ir.Node, weight: onnx_ir.Value, transposed: bool) -> Sit
     first, second = (int(size) for size in tensor.shape)  # type: ignore[arg-type]
     rows, columns = (second, first) if transposed else (first, second)
     return Site(node, "linear", (weight,), rows, columns, transposed)
+
+
+def _convolution(node: onnx_ir.Node) -> Site | Miss | None:
+    weight = node.inputs[1]
+    tensor = constant(weight)
+    if weight is None or tensor is None:
+        return _float_only(weight, Miss(f"left float: the weight {_shown(weight)} is not constant", site_of(node)))
+    problem = _unfit(weight, tensor, max(3, len(tensor.shape)))
+    if problem is not None:
+        return Miss(problem, site_of(node))
+    if is_spectrum(node):
+        return Miss(SPECTRUM, site_of(node))
+    outputs, *features = (int(size) for size in tensor.shape)  # type: ignore[arg-type]
+    return Site(node, "conv", (weight,), prod(features), outputs)
 
 
 def _gather(node: onnx_ir.Node) -> Site | Miss | None:

@@ -36,6 +36,11 @@ class Unit:
         """The products among the sites."""
         return tuple(site for site in self.sites if site.kind == "linear")
 
+    @property
+    def convolutions(self) -> tuple[Site, ...]:
+        """The convolutions among the sites."""
+        return tuple(site for site in self.sites if site.kind == "conv")
+
     def obstacle(self) -> str | None:
         """Why the weight cannot become integers for all of its readers; None where it can."""
         for weight in self.weights:
