@@ -99,7 +99,7 @@ def pieces(program: Program, batches: Iterable[Feeds], *, rows: int, most: int, 
     """
     rng = np.random.default_rng(seed)
     kept: list[tuple[int, dict[str, np.ndarray]]] = []
-    for seen, piece in enumerate(_cut(program, batches, rows)):
+    for seen, piece in enumerate(cut(program, batches, rows)):
         if len(kept) < most:
             kept.append((seen, _copied(piece)))
         elif (place := int(rng.integers(seen + 1))) < most:
@@ -109,7 +109,8 @@ def pieces(program: Program, batches: Iterable[Feeds], *, rows: int, most: int, 
     return [piece for _, piece in sorted(kept, key=lambda entry: entry[0])]
 
 
-def _cut(program: Program, batches: Iterable[Feeds], rows: int) -> Iterator[dict[str, np.ndarray]]:
+def cut(program: Program, batches: Iterable[Feeds], rows: int) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of at most so many rows; whole ones where the first axis of an input is fixed, or arrays differ in their first axis."""
     shapes = [shape_of(value) for value in program.inputs]
     free = all(dims is not None and len(dims) > 0 and not isinstance(dims[0], int) for dims in shapes)
     for batch in batches:
