@@ -41,13 +41,13 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev $(VENV)/.zoo $(VENV)/.peers $(SENTENCES)
+bench: $(VENV)/.dev $(VENV)/.zoo $(VENV)/.peers .venv-quantizers/.peers $(SENTENCES)
 	@for script in $(SCRIPTS); do echo "== $$script"; $(BIN)/python -m $$script || exit 1; done
 
 setup: $(VENV)/.dev $(VENV)/.zoo-small
 
 clean:
-	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-quantizers .cache build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 
 # Stamps: a step runs again only when a file that it reads has changed. A step that fails leaves no stamp.
 
@@ -74,6 +74,12 @@ $(VENV)/.zoo-demo: requirements/zoo-demo.txt | $(VENV)/.python
 
 $(VENV)/.peers: requirements/peers.txt | $(VENV)/.python
 	$(INSTALL) --no-deps -r $<
+	@touch $@
+
+# Their dependencies must not come in: an environment of their own.
+.venv-quantizers/.peers: requirements/quantizers.txt
+	$(PYTHON) -m venv .venv-quantizers
+	.venv-quantizers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
 	@touch $@
 
 $(VENV)/.zoo: requirements/zoo.txt requirements/zoo-small.txt requirements/zoo-demo.txt | $(VENV)/.python
