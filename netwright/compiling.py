@@ -98,6 +98,10 @@ class SampleTimer:
         """Best-of latency in milliseconds for one run."""
         return self.backend.latencies([program], self.feeds_for(program), threads=self.threads)[0]
 
+    def turns(self, programs: Sequence[Program], feeds: Sequence[Feeds], *, rounds: int, seconds: float) -> list[list[float]]:
+        """Latency in ms of each program on its own feeds, turn by turn."""
+        return self.backend.turns(programs, feeds, threads=self.threads, rounds=rounds, seconds=seconds)
+
 
 def compile_program(
     program_or_source: Program | api.Source,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,6 +35,12 @@ class Backend(Protocol):
         """Best-of latency in ms of each program, measured in turns."""
         ...
 
+    def turns(
+        self, programs: Sequence[Program], feeds: Sequence[Mapping[str, np.ndarray]], *, threads: int | None, rounds: int, seconds: float
+    ) -> list[list[float]]:
+        """Latency in ms of each program, on its own feeds, turn by turn: the best run of each turn."""
+        ...
+
 
 class OnnxRuntimeBackend:
     """ONNX Runtime on the CPU."""
@@ -63,6 +70,19 @@ class OnnxRuntimeBackend:
         options = SessionOptions(threads=threads, stop_spinning=True)
         executables = [lower(program, options=options) for program in programs]
         return [measured.best_ms for measured in measure(executables, feeds)]
+
+    def turns(
+        self, programs: Sequence[Program], feeds: Sequence[Mapping[str, np.ndarray]], *, threads: int | None, rounds: int, seconds: float
+    ) -> list[list[float]]:
+        """Latency in ms of each program, on its own feeds, turn by turn: the best run of each turn; of one thread, its CPU time."""
+        from netwright.backends.onnxruntime import SessionOptions, lower
+        from netwright.backends.onnxruntime.latency import take_turns
+
+        options = SessionOptions(threads=threads, stop_spinning=True)
+        executables = [lower(program, options=options) for program in programs]
+        clock = time.thread_time if threads == 1 else time.perf_counter
+        taken = take_turns(executables, feeds, rounds=rounds, seconds=seconds, clock=clock)
+        return [[1e3 * min(turn) for turn in own] for own in taken]
 
 
 def backend_for(target: str) -> Backend:

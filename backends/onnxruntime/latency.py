@@ -21,6 +21,7 @@ from netwright.ir.pause import collector_paused
 from netwright.ir.program import Program
 
 Run = Callable[[], object]
+Clock = Callable[[], float]
 _TURN_SECONDS = 0.002
 """A turn repeats short runs up to about this long, so that caches are the program's own."""
 _LONGEST_TURN = 50
@@ -86,31 +87,58 @@ def measure(
         RunError: a program failed.
     """
     each = [feeds] * len(executables) if isinstance(feeds, Mapping) else list(feeds)
-    runs = [executable.bind(given) for executable, given in zip(executables, each, strict=True)]
-    bursts = [_burst(run, warmup) for run in runs]
+    return summaries(take_turns(executables, each, rounds=rounds, warmup=warmup, seconds=seconds))
+
+
+def take_turns(
+    executables: Sequence[Executable],
+    feeds: Sequence[Mapping[str, object]],
+    *,
+    rounds: int = 30,
+    warmup: int = 2,
+    seconds: float | None = 10.0,
+    clock: Clock = time.perf_counter,
+) -> list[list[list[float]]]:
+    """Seconds of every run of every turn, by program; as `measure`, which sums them up.
+
+    Args:
+        executables: what to time.
+        feeds: one set for each.
+        rounds: turns that each program gets.
+        warmup: runs before timing.
+        seconds: stop after the round that passes this budget.
+        clock: seconds; `time.thread_time` counts the thread's work alone, which other processes disturb less. For one thread.
+    """
+    runs = [executable.bind(given) for executable, given in zip(executables, feeds, strict=True)]
+    bursts = [_burst(run, warmup, clock) for run in runs]
     times: list[list[list[float]]] = [[] for _ in runs]
     started = time.perf_counter()
     with collector_paused():
         for _ in range(rounds):
             for position, run in enumerate(runs):
-                times[position].append(_turn(run, bursts[position]))
+                times[position].append(_turn(run, bursts[position], clock))
             if seconds is not None and time.perf_counter() - started > seconds:
                 break
+    return times
+
+
+def summaries(times: Sequence[Sequence[Sequence[float]]]) -> list[Latency]:
+    """What the turns of programs say, each related to the first."""
     return [summary(own, times[0]) for own in times]
 
 
-def _burst(run: Run, warmup: int) -> int:
+def _burst(run: Run, warmup: int, clock: Clock) -> int:
     """Warm up, and choose how many runs make a turn."""
-    fastest = min(_turn(run, max(1, warmup)))
+    fastest = min(_turn(run, max(1, warmup), clock))
     return max(1, min(_LONGEST_TURN, round(_TURN_SECONDS / max(fastest, 1e-9))))
 
 
-def _turn(run: Run, repeats: int) -> list[float]:
+def _turn(run: Run, repeats: int, clock: Clock) -> list[float]:
     times: list[float] = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = clock()
         run()
-        times.append(time.perf_counter() - started)
+        times.append(clock() - started)
     return times
 
 

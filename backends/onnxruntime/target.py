@@ -37,6 +37,11 @@ class OrtTarget:
         """ONNX Runtime's version."""
         return version()
 
+    @cached_property
+    def machine(self) -> str:
+        """What timings hold for: ONNX Runtime's version and the processor."""
+        return f"onnxruntime {self.version}, {cpu_model(Path('/proc/cpuinfo'))}, {self.cores} cores"
+
     def supports(self, op_type: str, domain: str = "", dtype: onnx_ir.DataType | None = None, *, opset: int | None = None) -> bool:
         """True when there is a kernel.
 
@@ -100,3 +105,13 @@ def cpu_flags(cpuinfo: Path) -> frozenset[str]:
         return frozenset()
     flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     return frozenset(flags.partition(":")[2].split())
+
+
+def cpu_model(cpuinfo: Path) -> str:
+    """The first processor that Linux lists, by name; elsewhere what Python knows of it."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        lines = []
+    named = next((line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "CPU part"))), "")
+    return named or f"{platform.machine()} {platform.processor()}".strip()

@@ -1,0 +1,90 @@
+"""From what units take alone to what each becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from netwright.passes.quantize.choice import BlockWise, Choice, Dynamic, Static
+
+if TYPE_CHECKING:
+    from netwright.passes.quantize.tuning.measured import Form, Measured
+    from netwright.passes.quantize.units import Unit
+
+FASTER = 0.97
+"""A unit alone becomes integers where it takes less than this share of the float time: timings of one program differ by some percent."""
+
+TABLE_SHARE = 0.002
+"""Of the whole program's time: what a table may lose as integers, which are a quarter of its bytes."""
+
+SCHEMES: Mapping[type[Choice], str] = {Static: "static", Dynamic: "dynamic", BlockWise: "weights"}
+
+
+def scheme_of(choice: Choice) -> str:
+    """The name of a choice's scheme."""
+    return SCHEMES[type(choice)]
+
+
+def candidates(units: Sequence[Measured], whole_ms: float) -> dict[str, dict[Unit, Choice]]:
+    """Whole programs worth timing, by label: one scheme for all that take it, each unit's first option, and the fastest by site.
+
+    Args:
+        units: with what was measured.
+        whole_ms: of the float program.
+    """
+    found: dict[str, dict[Unit, Choice]] = {}
+    for kind, name in SCHEMES.items():
+        chosen = {unit.unit: form.choice for unit in units for form in unit.open[::-1] if type(form.choice) is kind}
+        found[f"all {name}"] = chosen
+    found["each unit's first option"] = {unit.unit: unit.open[0].choice for unit in units if unit.open}
+    found["the fastest by site"] = fastest(units, whole_ms)
+    distinct: dict[str, dict[Unit, Choice]] = {}
+    for label, chosen in found.items():
+        if chosen and chosen not in distinct.values():
+            distinct[label] = chosen
+    return distinct
+
+
+def fastest(units: Sequence[Measured], whole_ms: float) -> dict[Unit, Choice]:
+    """For each unit alone the fastest option; float where none is faster. What could not be timed takes its first option."""
+    chosen: dict[Unit, Choice] = {}
+    for unit in units:
+        form = best_form(unit)
+        if form is not None and (pays(unit, form) or is_cheap_table(unit, form, whole_ms)):
+            chosen[unit.unit] = form.choice
+    return chosen
+
+
+def best_form(unit: Measured) -> Form | None:
+    """The fastest option; of those within 2 percent of it, the one with the least error."""
+    timed = [(form.ms, form) for form in unit.open if form.ms is not None]
+    if not timed:
+        return unit.open[0] if unit.open else None
+    least = min(ms for ms, _ in timed)
+    return min((form for ms, form in timed if ms <= 1.02 * least), key=lambda form: form.error)
+
+
+def pays(unit: Measured, form: Form) -> bool:
+    """True where the form is faster than float, or nobody knows."""
+    return unit.ms is None or form.ms is None or form.ms < FASTER * unit.ms
+
+
+def is_cheap_table(unit: Measured, form: Form, whole_ms: float) -> bool:
+    """True for tables whose look-up loses next to nothing."""
+    return bool(unit.unit.tables) and unit.ms is not None and form.ms is not None and form.ms - unit.ms < TABLE_SHARE * whole_ms
+
+
+def reason(unit: Measured, whole: Mapping[Unit, Choice]) -> str:
+    """Why a unit stays float in a choice for the whole, with the numbers."""
+    refusals = [f"as {scheme_of(form.choice)} {form.refusal}" for form in unit.forms if form.refusal]
+    timed = [f"{scheme_of(form.choice)} {1e3 * form.ms:.3g} µs" for form in unit.open if form.ms is not None]
+    if not unit.forms:
+        return "left float: no scheme takes it"
+    if not unit.open:
+        return f"left float: {'; '.join(refusals)}"
+    if unit.ms is None or not timed:
+        return "left float: the program as a whole is faster without it"
+    alone = f"{', '.join(timed)}, float {1e3 * unit.ms:.3g} µs"
+    form = best_form(unit)
+    where = "by itself it takes" if form is not None and not pays(unit, form) else "the whole is faster with it float; by itself it takes"
+    return f"left float: {where} {'; '.join([alone, *refusals])}"

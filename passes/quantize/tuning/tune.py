@@ -1,0 +1,118 @@
+"""Choosing by measuring: what each unit becomes, such that the whole is as fast as can be, and never slower than float."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from netwright.ir.errors import ContractError
+from netwright.passes.quantize.tuning.assignment import candidates, reason
+from netwright.passes.quantize.tuning.cache import TimingCache
+from netwright.passes.quantize.tuning.evidence import feeds_for, float_outputs
+from netwright.passes.quantize.tuning.measured import Bench, Measured, measure_units
+from netwright.passes.quantize.tuning.settings import Carry, Grids, Trial, Tuned, TuneSettings
+from netwright.passes.quantize.tuning.timer import Machine, TurnTimer
+from netwright.passes.quantize.tuning.wholes import BETTER, Candidate, Field, refined, told
+from netwright.passes.rewrite import Miss
+
+if TYPE_CHECKING:
+    from netwright.ir.program import Program
+    from netwright.passes.context import Context
+    from netwright.passes.quantize.choice import Choice
+    from netwright.passes.quantize.units import Unit
+
+
+def tuned(
+    program: Program,
+    options: Mapping[Unit, Sequence[Choice]],
+    grids: Grids,
+    context: Context,
+    carry: Carry,
+    settings: TuneSettings | None = None,
+) -> Tuned:
+    """Choose one form for each unit.
+
+    Units are measured alone (equal ones once), then whole programs in turns: one scheme for all, each unit's first option, the fastest by
+    site; the best is refined by trying groups of equal units in other forms. What wins is timed against float once more, and where it is
+    not faster, everything stays float.
+
+    Args:
+        program: float; left as it is.
+        options: by unit of it, what it may become, the usual first.
+        grids: of activations, for static choices.
+        context: a timer that times in turns, an executor, and data or what makes inputs up.
+        carry: carries choices out on a clone.
+        settings: limits; the usual where not given.
+
+    Raises:
+        ContractError: no timer, or no executor.
+        DataError: no inputs.
+    """
+    limits = settings or TuneSettings()
+    if context.executor is None or not isinstance(context.timer, TurnTimer):
+        raise ContractError(
+            "tune='latency' measures on this machine, and there is nothing to measure with.",
+            place="quantize",
+            remedy="Use `netwright compile` or nw.compile, which run models; or leave tune out.",
+        )
+    feeds = feeds_for(program, context)
+    if not feeds:
+        raise ContractError("tune='latency' needs inputs to run the model on.", place="quantize", remedy="Give calibration data.")
+    started = time.perf_counter()
+    cache = TimingCache(limits.cache, _machine(context))
+    bench = Bench(carry, grids, context.executor, context.timer, cache)
+    units = measure_units(program, options, feeds[0], bench, limits.site_error)
+    wanted = float_outputs(program)
+    field = Field(program, feeds, [context.executor.run(program, one, wanted) for one in feeds], bench, limits.output_error)
+    whole_ms = min(context.timer.turns([program], feeds[:1], rounds=5, seconds=0.5)[0])
+    rivals, refused = _candidates(field, units, whole_ms)
+    cache.save()
+    trials = field.trials(rivals)
+    ranked = [one for _, one in sorted(zip(trials[1:], rivals, strict=True), key=lambda pair: pair[0].ratio)]
+    if ranked:
+        best = refined(field, ranked[0], units, whole_ms, started + limits.seconds)
+        ranked = [best, *(one for one in ranked if one is not best)]
+    for one in ranked:
+        final = field.trials([one])
+        if final[1].ratio < BETTER:
+            return _tuned(units, one, (*trials, final[1]))
+    return _all_float(units, trials, refused)
+
+
+def _candidates(field: Field, units: Sequence[Measured], whole_ms: float) -> tuple[list[Candidate], list[str]]:
+    found: list[Candidate] = []
+    refused: list[str] = []
+    for label, choices in candidates(units, whole_ms).items():
+        made = field.candidate(label, choices)
+        if isinstance(made, Candidate):
+            found.append(made)
+        else:
+            refused.append(f"{label}: {made}")
+    return found, refused
+
+
+def _tuned(units: Sequence[Measured], best: Candidate, trials: tuple[Trial, ...]) -> Tuned:
+    found: dict[Unit, Choice | Miss] = {}
+    for one in units:
+        choice = best.choices.get(one.unit)
+        found[one.unit] = choice if choice is not None else Miss(reason(one, best.choices), one.unit.sites[0].name)
+    last = trials[-1]
+    what = f"{told(best.choices, len(units))}; {last.ms:.3g} ms, {last.ratio:.2f} of float's, outputs off by {last.error:.2g}"
+    return Tuned(found, trials, f"tuned by measuring: {what}")
+
+
+def _all_float(units: Sequence[Measured], trials: Sequence[Trial], refused: Sequence[str]) -> Tuned:
+    tried = [f"{one.label} {one.ms:.3g} ms" for one in trials[1:]]
+    why = f"float takes {trials[0].ms:.3g} ms; " + ("; ".join([*tried, *refused]) or "no unit has an option that is faster")
+    found: dict[Unit, Choice | Miss] = {}
+    for one in units:
+        own = reason(one, {})
+        text = own if not one.open else f"left float: the program would not be faster ({why})"
+        found[one.unit] = Miss(text, one.unit.sites[0].name)
+    return Tuned(found, tuple(trials), f"tuned by measuring: all float ({why})")
+
+
+def _machine(context: Context) -> str:
+    target = context.target
+    return f"{target.machine}, {context.threads or 'all'} threads" if isinstance(target, Machine) else ""
