@@ -39,14 +39,16 @@ class Blocks:
     """Unsigned integers with one scale (and zero point) for each block of a row, as `MatMulNBits` and `GatherBlockQuantized` take them.
 
     Attributes:
-        values: uint8 [rows, blocks, block_size * bits / 8]; of 4-bit pairs, the first is the low half.
+        values: uint8 [rows, blocks, block_size * bits / 8]; of several numbers in a byte, the first is in its lowest bits.
         scale: float32 [rows, blocks].
-        zero_point: uint8 [rows, blocks] (4 bits: [rows, ceil(blocks / 2)], packed likewise); None where it is `2 ** (bits - 1)` throughout.
+        zero_point: uint8 [rows, blocks] (packed likewise, [rows, ceil(blocks * bits / 8)]); None where it is `2 ** (bits - 1)` throughout.
+        factors: what the weight was multiplied by first, float32 [columns], and its input is to be divided by; None for nothing.
     """
 
     values: np.ndarray
     scale: np.ndarray
     zero_point: np.ndarray | None
+    factors: np.ndarray | None = None
 
 
 def by_rows(weight: np.ndarray, *, bits: int = 8, factors: np.ndarray | None = None, per_channel: bool = True) -> Channels:
@@ -94,7 +96,7 @@ def in_blocks(weight: np.ndarray, *, bits: int, block_size: int, symmetric: bool
 
     Args:
         weight: float [rows, columns], finite.
-        bits: 4 or 8.
+        bits: 2, 4 or 8.
         block_size: a power of two from 16.
         symmetric: zero points at `2 ** (bits - 1)` throughout, else chosen by block.
     """
@@ -108,18 +110,31 @@ def in_blocks(weight: np.ndarray, *, bits: int, block_size: int, symmetric: bool
         padded[:, :columns] = weight[part]
         blocks = padded.reshape(-1, count, block_size)
         found, step, middle = _best_blocks(blocks, bits, symmetric)
-        values[part] = packed(found) if bits == 4 else found
+        values[part] = packed(found, bits)
         scale[part], zero[part] = step, middle
     if symmetric:
         return Blocks(values, scale, None)
-    return Blocks(values, scale, packed(zero) if bits == 4 else zero)
+    return Blocks(values, scale, packed(zero, bits))
 
 
-def packed(nibbles: np.ndarray) -> np.ndarray:
-    """Pairs of 4-bit numbers along the last axis in one byte, the first in the low half; an odd one out is paired with 0."""
-    if nibbles.shape[-1] % 2:
-        nibbles = np.concatenate([nibbles, np.zeros((*nibbles.shape[:-1], 1), np.uint8)], axis=-1)
-    return nibbles[..., 0::2] | (nibbles[..., 1::2] << 4)
+def packed(integers: np.ndarray, bits: int = 4) -> np.ndarray:
+    """Numbers of 2, 4 or 8 bits along the last axis in bytes, the first in the lowest bits; what is left of the last byte is 0."""
+    share = 8 // bits
+    if share == 1:
+        return integers
+    missing = -integers.shape[-1] % share
+    if missing:
+        integers = np.concatenate([integers, np.zeros((*integers.shape[:-1], missing), np.uint8)], axis=-1)
+    whole = integers[..., 0::share].copy()
+    for place in range(1, share):
+        whole |= integers[..., place::share] << (bits * place)
+    return whole
+
+
+def unpacked(packed_bytes: np.ndarray, bits: int) -> np.ndarray:
+    """The numbers in bytes, padding and all: the inverse of `packed`."""
+    share, mask = 8 // bits, (1 << bits) - 1
+    return np.stack([(packed_bytes >> (bits * place)) & mask for place in range(share)], axis=-1).reshape(*packed_bytes.shape[:-1], -1)
 
 
 def _slices(weight: np.ndarray) -> Iterator[slice]:

@@ -15,6 +15,7 @@ from netwright.passes.statistics.windows import Window
 Found = Mapping[str, np.ndarray]
 """Values of one run, by name."""
 
+
 @dataclass(frozen=True, slots=True)
 class View(ABC):
     """Rows that an operator sees. Views that are equal see the same.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.passes.quantize.integers import Blocks, Channels, by_rows, in_blocks
+from netwright.passes.rewrite import Miss
 
 
 class Rounder(Protocol):
@@ -17,6 +19,11 @@ class Rounder(Protocol):
     Matrices are [outputs, features]: of a product W.T of the stored [rows, columns], of a convolution the weight's axes after the first
     flattened (channels of a group, then taps), of a table the entries.
     """
+
+    @property
+    def misses(self) -> Sequence[Miss]:
+        """Of the weights rounded so far, those that went to the nearest integers against the plan's word, with the reason."""
+        ...
 
     def rows(
         self, weight: onnx_ir.Value, matrix: np.ndarray, *, bits: int, factors: np.ndarray | None = None, per_channel: bool = True
@@ -32,6 +39,11 @@ class Rounder(Protocol):
 @dataclass(frozen=True, slots=True)
 class Nearest:
     """Each weight to the nearest integer, on scales that lose least of the weights themselves."""
+
+    @property
+    def misses(self) -> Sequence[Miss]:
+        """None."""
+        return ()
 
     def rows(
         self, weight: onnx_ir.Value, matrix: np.ndarray, *, bits: int, factors: np.ndarray | None = None, per_channel: bool = True
