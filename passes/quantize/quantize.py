@@ -17,7 +17,6 @@ from netwright.passes.quantize.activations import Activations
 from netwright.passes.quantize.blockwise import quantize_blocks
 from netwright.passes.quantize.choice import BLOCK_SIZES, BlockWise, Choice, Dynamic, Outliers, read_choice
 from netwright.passes.quantize.dynamic import quantize_dynamic
-from netwright.passes.quantize.lstm import quantize_lstm
 from netwright.passes.quantize.planning import (
     already_quantized,
     block_choice,
@@ -31,8 +30,9 @@ from netwright.passes.quantize.planning import (
     too_steep,
     weight_bits,
 )
+from netwright.passes.quantize.recurrent.lstm import quantize_lstm
+from netwright.passes.quantize.recurrent.trial import lstm_errors
 from netwright.passes.quantize.thresholds import LSTM_ERROR
-from netwright.passes.quantize.trial import lstm_errors
 from netwright.passes.quantize.units import Unit
 from netwright.passes.rewrite import Miss, Rewrite
 

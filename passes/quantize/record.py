@@ -43,14 +43,27 @@ def record(
     editor.map(values.name or "", Mapped(found, (weight.name or "",)))
 
 
-def record_lstm(editor: Editor, weight: onnx_ir.Value, values: onnx_ir.Value, scale: np.ndarray, shape: tuple[int, int, int]) -> None:
+def record_lstm(
+    editor: Editor,
+    weight: onnx_ir.Value,
+    values: onnx_ir.Value,
+    scale: np.ndarray,
+    shape: tuple[int, int, int],
+    factors: np.ndarray | None = None,
+) -> None:
     """Say how int8 `values` [directions, inputs, gates] come from an LSTM's weight of `shape` [directions, gates, inputs].
 
-    `scale` is [directions * gates].
+    `scale` is [directions * gates]; inputs are multiplied by `factors`, [inputs], before.
     """
     directions, gates, inputs = shape
     flat = (directions * gates, inputs)
-    found = Reshape(flat, shape).then(Cast("int8", _dtype_name(weight), scale, axis=0)).then(Reshape(shape, flat)).then(Permute((0, 2, 1)))
+    start: ValueMap = Same() if factors is None else Affine(scale=factors)
+    found = (
+        start.then(Reshape(flat, shape))
+        .then(Cast("int8", _dtype_name(weight), scale, axis=0))
+        .then(Reshape(shape, flat))
+        .then(Permute((0, 2, 1)))
+    )
     editor.map(values.name or "", Mapped(found, (weight.name or "",)))
 
 
