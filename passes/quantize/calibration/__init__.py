@@ -1,6 +1,6 @@
 """Calibration: what activations range over, learnt from data in one pass and bounded memory, and the grids that follow."""
 
-from netwright.passes.quantize.calibration.calibrate import calibrate
+from netwright.passes.quantize.calibration.calibrate import activations, calibrate
 from netwright.passes.quantize.calibration.channels import ChannelStatistics
 from netwright.passes.quantize.calibration.grids import grid_of, on_grid
 from netwright.passes.quantize.calibration.methods import METHODS, PERCENTILE, Method
@@ -15,6 +15,7 @@ __all__ = [
     "Method",
     "Statistics",
     "TensorStatistics",
+    "activations",
     "calibrate",
     "grid_of",
     "on_grid",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import onnx_ir
+
 from netwright.ir.errors import ContractError, DataError
 from netwright.ir.fingerprint import fingerprint
 from netwright.passes.quantize.calibration.channels import ChannelStatistics
@@ -62,6 +64,16 @@ def calibrate(
     if not runs:
         raise DataError("The data holds no batch.", place="calibration", remedy="Give at least one.")
     return Statistics(fingerprint(program), runs, tensors, sums)
+
+
+def activations(program: Program) -> tuple[str, ...]:
+    """Every value of the main graph that calibration can look at: float inputs, and results of nodes that are not constant."""
+    results = (value for node in program.graph if node.op_type != "Constant" for value in node.outputs)
+    return tuple(
+        value.name
+        for value in (*program.inputs, *results)
+        if value.name and value.dtype is not None and value.dtype.is_floating_point() and not isinstance(value.type, onnx_ir.SequenceType)
+    )
 
 
 def _data(program: Program, context: Context, batches: Iterable[Feeds] | None) -> Iterator[Feeds]:

@@ -92,19 +92,17 @@ class Histogram:
 
     def quantile(self, share: float) -> float:
         """The value under which this share of the data lies, linear within a bin."""
-        counts, place = self.counts.copy(), -self.first
+        counts, place = self.counts, -self.first
         if self.zeros:
-            if not 0 <= place < counts.size:
-                return 0.0
+            counts = counts.copy() if 0 <= place < counts.size else np.zeros(place + 1, np.int64)
             counts[place] += self.zeros
         if not counts.size:
             return 0.0
         sums: np.ndarray = counts.cumsum()
-        wanted = share * sums[-1]
-        at = int(np.searchsorted(sums, wanted))
-        at = min(at, counts.size - 1)
-        before = sums[at] - counts[at]
-        return float((self.first + at + (wanted - before) / max(1, counts[at])) * self.width)
+        wanted = share * float(sums[-1])
+        at = min(int(np.searchsorted(sums, wanted)), counts.size - 1)
+        inside = int(counts[at])
+        return (self.first + at + (wanted - float(sums[at] - inside)) / max(1, inside)) * self.width
 
 
 def drawn(values: np.ndarray) -> np.ndarray:
