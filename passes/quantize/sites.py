@@ -1,4 +1,4 @@
-"""Where a model can be quantized: products with constant weights, convolutions, table look-ups, recurrent layers; and what speaks against."""
+"""Where a model can be quantized (constant weights of products, convolutions, tables, recurrent layers), and what speaks against it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,124 @@
+"""Carrying static quantization out: one rewrite for each unit, and one for each neighbour that becomes an integer kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import onnx_ir
+
+from netwright.ir.dims import shape_of
+from netwright.ir.editor import Editor
+from netwright.ir.program import Program, array
+from netwright.passes.base import Proposals
+from netwright.passes.quantize.choice import ActivationGrid, Static
+from netwright.passes.quantize.rounding import Rounder
+from netwright.passes.quantize.static.convolution import quantize_convolutions
+from netwright.passes.quantize.static.operators import data_inputs
+from netwright.passes.quantize.static.pairs import Pairs
+from netwright.passes.quantize.static.product import quantize_products
+from netwright.passes.quantize.static.regions import Regions
+from netwright.passes.quantize.units import Unit
+from netwright.passes.rewrite import Miss, Rewrite, site_of
+
+
+def quantize_static(
+    program: Program,
+    choices: Mapping[Unit, Static],
+    grids: Mapping[str, ActivationGrid],
+    rounder: Rounder,
+    *,
+    trainable: bool = False,
+) -> Proposals:
+    """Write units as kernels between integers, in standard QuantizeLinear and DequantizeLinear.
+
+    Args:
+        program: as the units were found in it.
+        choices: the decision for each unit.
+        grids: of the values that `activations_of` names; where one is missing, the unit or neighbour stays float.
+        rounder: makes integers of the weights.
+        trainable: keep weights and biases in float32, on their grids by nodes in the graph; the pass `fold` makes integers of them.
+    """
+    regions = Regions.of(program, choices)
+    pairs = Pairs.of(program, grids)
+    steps: list[tuple[int, Rewrite | Miss]] = []
+    for unit, choice in choices.items():
+        place = pairs.order.get(unit.sites[0].node, 0)
+        reason = _obstacle(unit, pairs, regions)
+        if reason is not None:
+            steps.extend((place, Miss(reason, site.name)) for site in unit.sites)
+            continue
+        write = quantize_convolutions if unit.convolutions else quantize_products
+        change = partial(_quantize, write, unit, choice, rounder, pairs, regions, trainable)
+        steps.append((place, Rewrite.edit(unit.sites[0].name, _why(choice), change, anchor=unit.sites[0].node)))
+    for node in regions.neighbours:
+        reason = _lacking([node.inputs[index] for index in data_inputs(node)], [regions.tails[node].value], pairs)
+        if reason is not None:
+            steps.append((pairs.order[node], Miss(reason, site_of(node))))
+            continue
+        change = partial(_neighbour, node, regions.tails[node].last, pairs)
+        why = f"{node.op_type} between integers"
+        steps.append((pairs.order[node], Rewrite.edit(site_of(node), why, change, anchor=node)))
+    for _, step in sorted(steps, key=lambda pair: pair[0]):
+        yield step
+
+
+def _quantize(
+    write: Callable[..., None],
+    unit: Unit,
+    choice: Static,
+    rounder: Rounder,
+    pairs: Pairs,
+    regions: Regions,
+    trainable: bool,
+    editor: Editor,
+) -> None:
+    write(editor, unit.sites, choice, rounder, pairs, regions, trainable=trainable)
+
+
+def _neighbour(node: onnx_ir.Node, last: onnx_ir.Node, pairs: Pairs, editor: Editor) -> None:
+    for index in data_inputs(node):
+        pairs.read(editor, node, index)
+    pairs.settle(editor, last)
+
+
+def _why(choice: Static) -> str:
+    return f"int{choice.bits} weights by {choice.axis}, activations on fixed grids"
+
+
+def _obstacle(unit: Unit, pairs: Pairs, regions: Regions) -> str | None:
+    """Why a unit stays float; None where it need not."""
+    if unit.tables or unit.sites[0].kind == "lstm":
+        return "left float: static quantization is for products and convolutions; scheme='dynamic' quantizes tables and LSTMs"
+    for site in unit.sites:
+        source = site.node.inputs[0]
+        dtype = source.dtype if source is not None else None
+        if dtype not in (None, onnx_ir.DataType.FLOAT) or site.weights[0].dtype != onnx_ir.DataType.FLOAT:
+            return (
+                f"left float: static quantization takes float32, and %{site.name} is {dtype.name.lower() if dtype else 'of another type'}"
+            )
+        dims = shape_of(source)
+        if site.kind == "linear" and dims is not None and len(dims) < 2:
+            return f"left float: its activation has {len(dims)} dimensions, and 2 are the fewest"
+        bias = site.node.inputs[2] if site.kind == "conv" and len(site.node.inputs) > 2 else None
+        if bias is not None and array(bias) is None:
+            return f"left float: its bias %{bias.name} is computed"
+        results = [regions.tails[site.node].value] if site.node in regions.results else []
+        reason = _lacking([source], results, pairs)
+        if reason is not None:
+            return reason
+    return None
+
+
+def _lacking(sources: list[onnx_ir.Value | None], results: list[onnx_ir.Value], pairs: Pairs) -> str | None:
+    names = [pairs.missing(source) for source in sources]
+    names += [result.name if result.name not in pairs.grids else None for result in results]
+    missing = next((name for name in names if name is not None), None)
+    if missing is not None:
+        return f"left float: there is no grid for %{missing} (the plan's activation:{missing})"
+    double = next((result.name for result in results if _is_twice_output(result)), None)
+    return None if double is None else f"left float: its result %{double} is an output of the graph twice"
+
+
+def _is_twice_output(value: onnx_ir.Value) -> bool:
+    return value.is_graph_output() and value.graph is not None and sum(output is value for output in value.graph.outputs) > 1

@@ -1,0 +1,128 @@
+"""Products of integers, in the forms that ONNX Runtime fuses (measured with 1.31).
+
+A MatMul with a bias of rank 1 behind it is first made a Gemm, and that stays float unless the bias is an int32 behind a
+DequantizeLinear, or no integers go out. So: where the result goes on as integers and the operand is a matrix, Gemm with
+an int32 bias (QGemm); else MatMul with the bias as [1, N] (MatMulIntegerToFloat and an Add).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir
+
+from netwright.ir.dims import shape_of
+from netwright.ir.editor import Editor
+from netwright.ir.opinfo import float_attr, int_attr
+from netwright.ir.program import array
+from netwright.passes.quantize.choice import Static
+from netwright.passes.quantize.rounding import Rounder
+from netwright.passes.quantize.sites import Site
+from netwright.passes.quantize.static.pairs import Pairs
+from netwright.passes.quantize.static.regions import Regions
+from netwright.passes.quantize.static.stored import Form, store_bias, store_weight
+
+
+def quantize_products(
+    editor: Editor, sites: tuple[Site, ...], choice: Static, rounder: Rounder, pairs: Pairs, regions: Regions, *, trainable: bool
+) -> None:
+    """Put the products that share a weight, their operands, and results where they go on as integers, on grids."""
+    steps = [np.float32(pairs.read(editor, site.node, 0).scale) for site in sites]
+    vectors = [_vector(site, regions.tails[site.node].bias) for site in sites]
+    biases = [np.abs(vector) / step for vector, step in zip(vectors, steps, strict=True) if vector is not None]
+    for site, step, vector in zip(sites, steps, vectors, strict=True):
+        node, tail = site.node, regions.tails[site.node]
+        alpha = float_attr(node, "alpha", 1.0) if node.op_type == "Gemm" else 1.0
+        form = Form((1, 0), 0, alpha) if site.transposed else Form((0, 1), 1, alpha)
+        stored, scale = store_weight(editor.at(node), site.weights[0], form, choice, rounder, biases, trainable=trainable)
+        goes_on = node in regions.results
+        if _as_gemm(node, vector, goes_on):
+            result = _gemm(editor, site, stored, vector, None if trainable else scale * step)
+        else:
+            result = _matmul(editor, site, stored, vector)
+        product = tail.adding if tail.adding is not None else node
+        made = result.producer()
+        assert made is not None
+        pairs.order[made] = pairs.order[product]
+        last = made if tail.last is product else tail.last
+        editor.replace(product.outputs[0], result)
+        if goes_on:
+            pairs.settle(editor, last)
+
+
+def _as_gemm(node: onnx_ir.Node, vector: np.ndarray | None, goes_on: bool) -> bool:
+    if _computed_term(node) is not None:
+        return False
+    dims = shape_of(node.inputs[0])
+    is_matrix = node.op_type == "Gemm" or (dims is not None and len(dims) == 2)
+    return is_matrix and (int_attr(node, "transA", 0) == 1 or (goes_on and vector is not None))
+
+
+def _gemm(editor: Editor, site: Site, weight: onnx_ir.Value, vector: np.ndarray | None, scale: np.ndarray | None) -> onnx_ir.Value:
+    """Gemm with an int32 bias in steps of `scale`; a float one where there is no scale."""
+    inputs = [site.node.inputs[0], weight]
+    if vector is not None:
+        inputs.append(
+            store_bias(editor, vector, scale, f"{site.name}.bias") if scale is not None else editor.constant(vector, f"{site.name}.bias")
+        )
+    return editor.op("Gemm", inputs, {"transA": int_attr(site.node, "transA", 0) or None}, name=f"{site.name}.sum")
+
+
+def _matmul(editor: Editor, site: Site, weight: onnx_ir.Value, vector: np.ndarray | None) -> onnx_ir.Value:
+    """MatMul, and an Add whose operand has two dimensions."""
+    name, node, source = site.name, site.node, site.node.inputs[0]
+    if int_attr(node, "transA", 0) == 1:
+        source = editor.op("Transpose", [source], {"perm": [1, 0]}, name=f"{name}.turned")
+    result = editor.op("MatMul", [source, weight], name=f"{name}.product")
+    if vector is not None:
+        result = editor.op("Add", [result, editor.constant(vector[None], f"{name}.bias")], name=f"{name}.sum")
+    term = _computed_term(node)
+    if term is None:
+        _unfuse(editor, node)
+        return result
+    beta = float_attr(node, "beta", 1.0)
+    if beta != 1.0:
+        term = editor.op("Mul", [term, editor.constant(np.array(beta, np.float32), f"{name}.beta")], name=f"{name}.term")
+    return editor.op("Add", [result, _tall(editor, term)], name=f"{name}.sum")
+
+
+def _unfuse(editor: Editor, node: onnx_ir.Node) -> None:
+    """Give a computed bias of one dimension, which an Add behind the product takes, a second one."""
+    uses = node.outputs[0].uses()
+    for user, index in uses:
+        if len(uses) == 1 and user.op_type == "Add" and not user.domain and (other := user.inputs[1 - index]) is not None:
+            editor.at(user).set_input(user, 1 - index, _tall(editor, other))
+    editor.at(node)
+
+
+def _tall(editor: Editor, value: onnx_ir.Value) -> onnx_ir.Value:
+    dims = shape_of(value)
+    if dims is None or len(dims) != 1:
+        return value
+    axes = editor.constant(np.array([0], np.int64), f"{value.name}.axes")
+    return editor.op("Unsqueeze", [value, axes], name=f"{value.name}.row")
+
+
+def _vector(site: Site, behind: onnx_ir.Value | None) -> np.ndarray | None:
+    """What is added to each output channel, [N]: a Gemm's `beta * C`, where that is constant, and the Add's behind; None for nothing."""
+    added = [] if behind is None else [_numbers(behind)]
+    term = site.node.inputs[2] if site.node.op_type == "Gemm" and len(site.node.inputs) > 2 else None
+    if term is not None and _computed_term(site.node) is None:
+        added.append(_numbers(term) * np.float32(float_attr(site.node, "beta", 1.0)))
+    if not added:
+        return None
+    return np.broadcast_to(sum(one.reshape(-1) for one in added), (site.columns,)).astype(np.float32)
+
+
+def _computed_term(node: onnx_ir.Node) -> onnx_ir.Value | None:
+    """A Gemm's C where it is no constant with one number for each output channel, or for all."""
+    term = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
+    if term is None or float_attr(node, "beta", 1.0) == 0.0:
+        return None
+    data = array(term)
+    return term if data is None or (data.size != 1 and data.size != data.shape[-1]) else None
+
+
+def _numbers(value: onnx_ir.Value) -> np.ndarray:
+    data = array(value)
+    assert data is not None
+    return data.astype(np.float32)
