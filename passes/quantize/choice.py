@@ -15,6 +15,9 @@ when, both become integers: the product stays the same, and the tensor's one sca
 
 BLOCK_SIZES = (16, 32, 64, 128, 256)
 
+MOST_CHUNKS = 16
+"""Of an LSTM's input."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dynamic:
@@ -26,6 +29,7 @@ class Dynamic:
         outliers: see `Outliers`.
         rounding: see `ROUNDINGS`.
         smooth: see `Static`.
+        chunks: into how many the range of an LSTM's input is cut (`recurrent/inputs.py`).
     """
 
     bits: int = 8
@@ -33,6 +37,7 @@ class Dynamic:
     outliers: Outliers = ()
     rounding: str = "nearest"
     smooth: float = 0.0
+    chunks: int = 1
 
     def decision(self) -> Decision:
         """The decision as it stands in a plan."""
@@ -140,6 +145,8 @@ def _unusual(choice: Dynamic | Static | BlockWise) -> dict[str, DecisionValue]:
         found["rounding"] = choice.rounding
     if not isinstance(choice, BlockWise) and choice.smooth:
         found["smooth"] = choice.smooth
+    if isinstance(choice, Dynamic) and choice.chunks > 1:
+        found["chunks"] = choice.chunks
     if isinstance(choice, Static) and choice.fold_stride:
         found["fold_stride"] = True
     return found
@@ -181,7 +188,10 @@ def _dynamic(site: str, fields: dict[str, DecisionValue]) -> Dynamic:
                 outliers.append((channel, factor))
             case _:
                 raise PlanError(f"An outlier is [channel, factor], the factor a power of two, not {pair!r}.", place=site)
-    return Dynamic(cast("int", bits), axis, tuple(outliers), _rounding(site, fields), _smooth(site, fields))
+    chunks = fields.pop("chunks", 1)
+    if not isinstance(chunks, int) or not 1 <= chunks <= MOST_CHUNKS:
+        raise PlanError(f"'chunks' is a number from 1 to {MOST_CHUNKS}, not {chunks!r}.", place=site)
+    return Dynamic(bits, axis, tuple(outliers), _rounding(site, fields), _smooth(site, fields), chunks)
 
 
 def _static(site: str, fields: dict[str, DecisionValue]) -> Static:
