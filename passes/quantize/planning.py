@@ -24,6 +24,7 @@ from netwright.passes.rewrite import Miss, site_of
 if TYPE_CHECKING:
     from netwright.ir.program import Program
     from netwright.passes.context import Context, Executor, Feeds
+    from netwright.passes.quantize.quantize import Quantize
 
 
 @runtime_checkable
@@ -54,9 +55,14 @@ class Survey:
     misses: list[Miss] = field(default_factory=list[Miss])
 
 
-def survey(program: Program) -> Survey:
-    """All units without an obstacle in the graph; a Miss for every other site that holds weights."""
-    found = list(find_sites(program))
+def survey(program: Program, *, convolutions: bool = False) -> Survey:
+    """All units without an obstacle in the graph; a Miss for every other site that holds weights.
+
+    Args:
+        program: looked at only.
+        convolutions: whether they can be sites; else each is a miss.
+    """
+    found = list(find_sites(program, convolutions=convolutions))
     misses = [entry for entry in found if isinstance(entry, Miss)]
     units: list[Unit] = []
     for unit in units_of(entry for entry in found if isinstance(entry, Site)):
@@ -177,20 +183,23 @@ def _by_activation(program: Program, units: Sequence[Unit]) -> dict[tuple[str, .
     return groups
 
 
-def dynamic_choice(unit: Unit, site: Site, bits: int, per_channel: bool, outliers: Outliers) -> Dynamic:
-    """The decision for one site of a dynamic plan."""
-    axis = "tensor" if not per_channel else "row" if site.kind == "table" else "column"
-    return Dynamic(bits if unit.products or site.kind == "lstm" else 8, axis, outliers if site.kind == "linear" else ())
+def dynamic_choice(unit: Unit, bits: int, options: Quantize, outliers: Outliers, chunks: int) -> Dynamic:
+    """The usual decision for a unit that is not static."""
+    axis = "column" if options.per_channel else "tensor"
+    multiplied = bool(unit.products) or unit.sites[0].kind == "lstm"
+    return Dynamic(bits if multiplied else options.bits, axis, outliers, options.rounding, 0.0 if unit.tables else options.smooth, chunks)
 
 
-def block_choice(unit: Unit, bits: int, block_size: int, symmetric: bool) -> Choice | str:
+def block_choice(unit: Unit, bits: int, block_size: int, symmetric: bool, rounding: str) -> Choice | str:
     """The decision for the sites of a weight-only plan, or why there is none."""
     if unit.sites[0].kind == "lstm":
         return "left float: weight-only integers are for products and tables; scheme='dynamic' quantizes LSTMs"
+    if unit.sites[0].kind == "conv":
+        return "left float: weight-only integers are for products and tables; scheme='static' quantizes convolutions"
     width = unit.tables[0].columns if unit.tables else unit.sites[0].rows
     fitting = fitting_block_size(unit, block_size)
     if fitting is None:
         return f"left float: the tied table's width {width} is no multiple of 16, the smallest block"
     if unit.tables and width * bits % 8:
         return f"left float: {width} elements of {bits} bits do not fill whole bytes"
-    return BlockWise(bits, fitting, symmetric)
+    return BlockWise(bits, fitting, symmetric, rounding)

@@ -91,7 +91,7 @@ def test_two_schemes_in_one_plan_can_stand_beside_each_other() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"scheme": "weights", "bits": 3}, "takes bits 8 or 4, not 3"),
+        ({"scheme": "weights", "bits": 3}, "takes bits 8, 4, not 3"),
         ({"scheme": "dynamic", "bits": 4}, "takes bits 8, not 4"),
         ({"scheme": "weights", "block_size": 24}, "Block sizes are 16, 32"),
         ({"scheme": "int8"}, "no scheme 'int8'"),

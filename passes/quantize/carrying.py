@@ -1,0 +1,75 @@
+"""Carrying a plan out: float rewrites first, then integers unit by unit, then what makes up for the error, then folding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netwright.ir.editor import Editor
+from netwright.passes.base import Proposals
+from netwright.passes.context import Context
+from netwright.passes.quantize.activations import Activations
+from netwright.passes.quantize.blockwise import quantize_blocks
+from netwright.passes.quantize.choice import BlockWise, Choice, Dynamic, Static
+from netwright.passes.quantize.dynamic import quantize_dynamic
+from netwright.passes.quantize.reading import Decided, read
+from netwright.passes.quantize.recurrent.lstm import quantize_lstm
+from netwright.passes.quantize.rounding import Rounder, rounder_for
+from netwright.passes.quantize.static import quantize_static
+from netwright.passes.quantize.units import Unit
+from netwright.passes.rewrite import Rewrite
+
+if TYPE_CHECKING:
+    from netwright.ir.program import Program
+    from netwright.passes.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Carrying:
+    """How plans are carried out.
+
+    Attributes:
+        context: data and executor, where roundings and corrections need them.
+        trainable: weights stay float before QuantizeLinear, so that they can be trained.
+        fold: pairs are pushed, cancelled and made into integers afterwards.
+    """
+
+    context: Context
+    trainable: bool = False
+    fold: bool = True
+
+    def proposals(self, program: Program, plan: Plan) -> Proposals:
+        """The rewrites of a plan, in order, each made on the program as the ones before left it."""
+        yield from self.decided(program, read(plan, program))
+
+    def decided(self, program: Program, decided: Decided) -> Proposals:
+        """The rewrites of decisions."""
+        yield from decided.misses
+        rounder = rounder_for(program, decided.choices, self.context)
+        static = {unit: choice for unit, choice in decided.choices.items() if isinstance(choice, Static)}
+        yield from quantize_static(program, static, decided.grids, rounder, trainable=self.trainable)
+        activations = Activations.of(program)
+        for unit, choice in decided.choices.items():
+            if not isinstance(choice, Static):
+                yield _rewrite(unit, choice, activations, rounder)
+
+    def carried(self, program: Program, plan: Plan) -> Program:
+        """A clone with a plan carried out, to be tried."""
+        clone = program.clone()
+        for proposal in self.proposals(clone, plan):
+            if isinstance(proposal, Rewrite):
+                with Editor(clone, at=proposal.anchor) as editor:
+                    proposal.change(editor)
+        return clone
+
+
+def _rewrite(unit: Unit, choice: Choice, activations: Activations, rounder: Rounder) -> Rewrite:
+    site = unit.sites[0]
+    if isinstance(choice, BlockWise):
+        why = f"{choice.bits}-bit weights in blocks of {choice.block_size}"
+        return Rewrite.edit(site.name, why, lambda editor: quantize_blocks(editor, unit, choice, rounder), anchor=site.node)
+    assert isinstance(choice, Dynamic), "static units are carried out together"
+    why = f"int{choice.bits} weights by {choice.axis}, activations quantized as they come"
+    if site.kind == "lstm":
+        return Rewrite.edit(site.name, why, lambda editor: quantize_lstm(editor, unit, choice), anchor=site.node)
+    return Rewrite.edit(site.name, why, lambda editor: quantize_dynamic(editor, unit, choice, activations, rounder), anchor=site.node)

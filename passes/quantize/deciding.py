@@ -1,0 +1,226 @@
+"""Making a plan: which units become integers, by which scheme, on which grids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from netwright.ir.errors import ContractError, DataError, RunError
+from netwright.ir.fingerprint import fingerprint
+from netwright.passes.plan import Plan
+from netwright.passes.quantize.calibration import DEFAULT_METHOD, Statistics, calibrate
+from netwright.passes.quantize.carrying import Carrying
+from netwright.passes.quantize.choice import ActivationGrid, Choice, Dynamic, Static
+from netwright.passes.quantize.planning import (
+    already_quantized,
+    block_choice,
+    dynamic_choice,
+    excluded,
+    find_outliers,
+    not_finite,
+    probe_feeds,
+    survey,
+    too_small,
+    too_steep,
+    weight_bits,
+)
+from netwright.passes.quantize.reading import Steps, decisions_of
+from netwright.passes.quantize.recurrent.trial import LstmTrial, lstm_trials
+from netwright.passes.quantize.static import activations_of
+from netwright.passes.quantize.thresholds import LSTM_ERROR
+from netwright.passes.quantize.tuning import tuned
+from netwright.passes.rewrite import Miss
+
+if TYPE_CHECKING:
+    from netwright.ir.program import Program
+    from netwright.passes.context import Context
+    from netwright.passes.quantize.quantize import Quantize
+    from netwright.passes.quantize.units import Unit
+
+
+@dataclass(slots=True)
+class Draft:
+    """A plan in the making.
+
+    Attributes:
+        options: by unit, what it may become, the usual first; those that are not named stay float.
+        misses: of all others.
+        notes: what the report says of the plan as a whole.
+        grids: of activations.
+        choices: the choice that was made for each unit.
+    """
+
+    options: dict[Unit, tuple[Choice, ...]] = field(default_factory=dict["Unit", tuple[Choice, ...]])
+    misses: list[Miss] = field(default_factory=list[Miss])
+    notes: list[str] = field(default_factory=list[str])
+    grids: dict[str, ActivationGrid] = field(default_factory=dict[str, ActivationGrid])
+    choices: dict[Unit, Choice] = field(default_factory=dict["Unit", Choice])
+
+    def miss(self, unit: Unit, reason: str) -> None:
+        """Leave a unit float."""
+        self.misses.extend(Miss(reason, site.name) for site in unit.sites)
+
+
+def make_plan(options: Quantize, program: Program, context: Context) -> Plan:
+    """Decide by unit.
+
+    Raises:
+        ContractError: static quantization without data.
+        DataError: the data does not fit the program.
+    """
+    print_of = fingerprint(program)
+    before = already_quantized(program)
+    if before is not None:
+        return Plan(pass_name=options.name, fingerprint=print_of, decisions={}, misses=(before,), note=before.reason)
+    draft = Draft()
+    _offer(options, program, context, draft)
+    _calibrate(options, program, context, draft)
+    if options.tune is not None:
+        _tune(program, context, draft)
+    else:
+        draft.choices = {unit: offered[0] for unit, offered in draft.options.items()}
+    decisions = decisions_of(draft.choices, _used(program, draft), Steps(options.equalize, options.correct_bias))
+    note = "; ".join(draft.notes)
+    return Plan(pass_name=options.name, fingerprint=print_of, decisions=decisions, misses=tuple(draft.misses), note=note)
+
+
+def has_data(options: Quantize, context: Context) -> bool:
+    """True where grids of activations can be had."""
+    return options.statistics is not None or (context.calibration is not None and context.executor is not None)
+
+
+def _offer(options: Quantize, program: Program, context: Context, draft: Draft) -> None:
+    """What each unit may become."""
+    data = has_data(options, context)
+    if options.scheme == "static" and not data:
+        raise ContractError(
+            "Static quantization needs calibration data, or statistics of it.",
+            place="quantize(scheme='static')",
+            remedy="Give calibration=… (on the command line, --calibration), or statistics='stats.npz' from `netwright calibrate`.",
+        )
+    found = survey(program, convolutions=options.scheme in ("static", "weights") or (options.scheme == "auto" and data))
+    draft.misses.extend(found.misses)
+    units: list[Unit] = []
+    for unit in found.units:
+        reason = excluded(unit, options.exclude) or too_small(unit) or not_finite(unit)
+        if reason is None:
+            units.append(unit)
+        else:
+            draft.miss(unit, reason)
+    if options.scheme == "weights":
+        for unit in units:
+            choice = block_choice(
+                unit, options.bits, options.block_size or (32 if options.bits == 4 else 128), options.symmetric, options.rounding
+            )
+            if isinstance(choice, str):
+                draft.miss(unit, choice)
+            else:
+                draft.options[unit] = (choice,)
+        return
+    _offer_integers(options, program, context, draft, units)
+    if options.scheme == "auto":
+        draft.notes.append(_auto_note(units, data=data))
+
+
+def _auto_note(units: Sequence[Unit], *, data: bool) -> str:
+    if not data:
+        return "scheme 'auto' chose dynamic: no calibration data was given"
+    kinds = {site.kind for unit in units for site in unit.sites}
+    return "scheme 'auto' chose static for convolutions and dynamic for the rest" if "conv" in kinds else "scheme 'auto' chose dynamic"
+
+
+def _offer_integers(options: Quantize, program: Program, context: Context, draft: Draft, units: Sequence[Unit]) -> None:
+    data = has_data(options, context)
+    bits = min(weight_bits(context), options.bits)
+    moving = [unit for unit in units if unit.sites[0].kind != "conv"]
+    outliers, trials = _look(options, program, context, draft, moving, bits)
+    static = Static(options.bits, "column" if options.per_channel else "tensor", options.rounding, options.smooth)
+    for unit in units:
+        site = unit.sites[0]
+        if site.kind == "conv":
+            draft.options[unit] = (static,)
+            continue
+        trial = trials.get(unit)
+        reason = _poor(trial) if trial is not None else too_steep(unit)
+        if reason is not None:
+            draft.miss(unit, reason)
+            continue
+        own = trial.outliers if trial is not None else outliers.get(unit, ())
+        dynamic = dynamic_choice(unit, bits, options, own, trial.chunks if trial is not None else 1)
+        if site.kind != "linear" or unit.tables:
+            draft.options[unit] = (dynamic,)
+        elif options.scheme == "static":
+            draft.options[unit] = (static,)
+        elif options.tune is not None and options.scheme == "auto":
+            blocks = block_choice(unit, 8, options.block_size or 128, options.symmetric, options.rounding)
+            rest = () if isinstance(blocks, str) else (blocks,)
+            draft.options[unit] = (dynamic, *((static,) if data else ()), *rest)
+        else:
+            draft.options[unit] = (dynamic,)
+
+
+def _poor(trial: LstmTrial) -> str | None:
+    if trial.error <= LSTM_ERROR:
+        return None
+    return f"left float: as int8 its outputs are off by {trial.error:.2f} of their norm, more than {LSTM_ERROR}"
+
+
+def _look(
+    options: Quantize, program: Program, context: Context, draft: Draft, units: Sequence[Unit], bits: int
+) -> tuple[Mapping[Unit, tuple[tuple[int, int], ...]], Mapping[Unit, LstmTrial]]:
+    """Outlier channels of products and trials of LSTMs, where the program can be run; a note where it cannot."""
+    dynamic = [unit for unit in units if options.scheme != "static" or unit.sites[0].kind != "linear"]
+    try:
+        feeds = probe_feeds(program, context)
+        if context.executor is None or not feeds:
+            return {}, {}
+        return (
+            find_outliers(program, context.executor, feeds, dynamic),
+            lstm_trials(program, context.executor, feeds[:2], dynamic, Dynamic(bits)),
+        )
+    except (DataError, RunError) as error:
+        if context.calibration is not None:
+            raise
+        draft.notes.append(f"outlier channels were not looked for, since the model runs on no made-up inputs: {error.message}")
+        return {}, {}
+
+
+def _calibrate(options: Quantize, program: Program, context: Context, draft: Draft) -> None:
+    """Grids of all activations that static units would need."""
+    static = [unit for unit, offered in draft.options.items() if any(isinstance(choice, Static) for choice in offered)]
+    names = activations_of(program, static)
+    if not names:
+        return
+    seen = Statistics.load(options.statistics, program) if options.statistics is not None else calibrate(program, names, context)
+    signed = options.activations == "s8"
+    for name in names:
+        reason = seen.obstacle(name)
+        if reason is not None:
+            draft.misses.append(Miss(reason, name))
+            continue
+        draft.grids[name] = seen.grid(name, method=options.ranges or DEFAULT_METHOD, signed=signed, symmetric=signed)
+
+
+def _tune(program: Program, context: Context, draft: Draft) -> None:
+    """What is fastest, as measured."""
+
+    def carry(whole: Program, choices: Mapping[Unit, Choice], grids: Mapping[str, ActivationGrid]) -> Program:
+        return carried(whole, choices, grids, context)
+
+    found = tuned(program, draft.options, draft.grids, context, carry)
+    draft.choices = found.chosen
+    draft.misses.extend(found.misses)
+    draft.notes.append(found.note)
+
+
+def carried(program: Program, choices: Mapping[Unit, Choice], grids: Mapping[str, ActivationGrid], context: Context) -> Program:
+    """A clone with choices carried out, to be tried."""
+    plan = Plan(pass_name="quantize", fingerprint="", decisions=decisions_of(choices, grids))
+    return Carrying(context).carried(program, plan)
+
+
+def _used(program: Program, draft: Draft) -> dict[str, ActivationGrid]:
+    """The grids that the chosen units need, and no others."""
+    static = [unit for unit, choice in draft.choices.items() if isinstance(choice, Static)]
+    return {name: draft.grids[name] for name in activations_of(program, static) if name in draft.grids}
