@@ -15,13 +15,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from netwright.api import compare, compile, load, passes, save, to_torch, trace, write_back
+from netwright.api import calibrate, compare, compile, load, passes, save, to_torch, trace, write_back
 
 if TYPE_CHECKING:
     from netwright.compiling import Result
     from netwright.debug import Comparison
     from netwright.ir import NetwrightError, Program
     from netwright.passes import Pipeline, Plan
+    from netwright.passes.quantize.calibration import Statistics
     from netwright.report import Report
     from netwright.training.training import train
 
@@ -35,7 +36,9 @@ __all__ = [
     "Program",
     "Report",
     "Result",
+    "Statistics",
     "__version__",
+    "calibrate",
     "compare",
     "compile",
     "load",
@@ -55,6 +58,7 @@ _LAZY = {
     "Program": "netwright.ir",
     "Report": "netwright.report",
     "Result": "netwright.compiling",
+    "Statistics": "netwright.passes.quantize.calibration",
     "train": "netwright.training.training",
 }
 """Names resolved when first used, so that `import netwright` and `netwright --help` stay quick."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from netwright.ir import Program
     from netwright.metrics import MetricLike
     from netwright.passes import Pipeline, Plan
+    from netwright.passes.quantize.calibration import Statistics
 
     Source = str | PathLike[str] | bytes | onnx.ModelProto | onnx_ir.Model
     Traceable = torch.nn.Module | torch.export.ExportedProgram | torch.fx.GraphModule
@@ -131,6 +132,52 @@ def compile(
         dims=dims,
         plans=plans,
         latency=latency,
+    )
+
+
+def calibrate(
+    program_or_source: Program | Source,
+    calibration: DataLike,
+    *,
+    pipeline: str | Pipeline = "",
+    where: str | Sequence[str] = (),
+    channels: Mapping[str, int] | None = None,
+    batch_size: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+) -> Statistics:
+    """Run a model on data, once and in bounded memory, and keep of its activations what static quantization needs.
+
+    Args:
+        program_or_source: a Program, or anything that `load` takes; left as it is.
+        calibration: unlabelled batches; any form that `netwright.data.as_batches` takes.
+        pipeline: passes to run first: statistics belong to one program, so give what will stand before `quantize`.
+        where: patterns (`*`, `?`) of the activations wanted; all where not given.
+        channels: axes by name of activations whose channels are wanted too.
+        batch_size: samples to a batch, for arrays that hold all of them.
+        limit: at most this many batches.
+        seed: of what the pipeline draws.
+        threads: how many threads run the model.
+
+    Returns:
+        The statistics; `save` writes them, `Statistics.load` reads them.
+
+    Raises:
+        NetwrightError: each with its place and a remedy.
+    """
+    from netwright.calibrating import calibrate_program
+
+    return calibrate_program(
+        program_or_source,
+        calibration,
+        pipeline=pipeline,
+        where=where,
+        channels=channels,
+        batch_size=batch_size,
+        limit=limit,
+        seed=seed,
+        threads=threads,
     )
 
 

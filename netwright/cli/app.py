@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from netwright.cli import bench, compile_, diff, inspect_, opt, passes_, run_, train
+from netwright.cli import bench, calibrate, compile_, diff, inspect_, opt, passes_, run_, train
 from netwright.cli.output import INTERRUPTED, fail, internal_error, note, usage_error
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("inspect")(inspect_.inspect)
 app.command("passes")(passes_.passes)
 app.command("compile")(compile_.compile_)
+app.command("calibrate")(calibrate.calibrate)
 app.command("opt")(opt.opt)
 app.command("run")(run_.run)
 app.command("train")(train.train)

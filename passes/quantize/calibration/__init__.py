@@ -5,6 +5,7 @@ from netwright.passes.quantize.calibration.channels import ChannelStatistics
 from netwright.passes.quantize.calibration.grids import grid_of, on_grid
 from netwright.passes.quantize.calibration.methods import METHODS, PERCENTILE, Method
 from netwright.passes.quantize.calibration.statistics import DEFAULT_METHOD, Statistics
+from netwright.passes.quantize.calibration.summary import Summary
 from netwright.passes.quantize.calibration.tensors import TensorStatistics
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "ChannelStatistics",
     "Method",
     "Statistics",
+    "Summary",
     "TensorStatistics",
     "activations",
     "calibrate",

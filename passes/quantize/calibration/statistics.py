@@ -12,6 +12,7 @@ from netwright.ir.fingerprint import fingerprint
 from netwright.passes.quantize.calibration.channels import ChannelStatistics
 from netwright.passes.quantize.calibration.files import read_statistics, write_statistics
 from netwright.passes.quantize.calibration.methods import METHODS, PERCENTILE, Method, Wanted, find_grid
+from netwright.passes.quantize.calibration.summary import Summary
 from netwright.passes.quantize.calibration.tensors import TensorStatistics
 
 if TYPE_CHECKING:
@@ -87,6 +88,10 @@ class Statistics:
         if not 50 < percentile <= 100:
             raise DataError(f"The percentile lies between 50 and 100, not at {percentile!r}.", place=name, remedy="Such as 99.99.")
         return find_grid(method, self.tensors[name], Wanted(bits, signed, symmetric, percentile))
+
+    def summary(self) -> tuple[Summary, ...]:
+        """A line for each activation."""
+        return tuple(Summary.of(name, seen, self.obstacle(name)) for name, seen in self.tensors.items())
 
     def check_fits(self, program: Program) -> None:
         """Refuse statistics of another program.
