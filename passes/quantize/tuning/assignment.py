@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from netwright.passes.quantize.choice import BlockWise, Choice, Dynamic, Static
+from netwright.passes.quantize.tuning.borders import Sides
 
 if TYPE_CHECKING:
     from netwright.passes.quantize.tuning.measured import Form, Measured
@@ -25,11 +26,12 @@ def scheme_of(choice: Choice) -> str:
     return SCHEMES[type(choice)]
 
 
-def candidates(units: Sequence[Measured], whole_ms: float) -> dict[str, dict[Unit, Choice]]:
+def candidates(units: Sequence[Measured], statics: Collection[Unit], whole_ms: float) -> dict[str, dict[Unit, Choice]]:
     """Whole programs worth timing, by label: one scheme for all that take it, each unit's first option, and the fastest by site.
 
     Args:
         units: with what was measured.
+        statics: which of them pay as static, borders counted.
         whole_ms: of the float program.
     """
     found: dict[str, dict[Unit, Choice]] = {}
@@ -37,7 +39,7 @@ def candidates(units: Sequence[Measured], whole_ms: float) -> dict[str, dict[Uni
         chosen = {unit.unit: form.choice for unit in units for form in unit.open[::-1] if type(form.choice) is kind}
         found[f"all {name}"] = chosen
     found["each unit's first option"] = {unit.unit: unit.open[0].choice for unit in units if unit.open}
-    found["the fastest by site"] = fastest(units, whole_ms)
+    found["the fastest by site"] = fastest(units, statics, whole_ms)
     distinct: dict[str, dict[Unit, Choice]] = {}
     for label, chosen in found.items():
         if chosen and chosen not in distinct.values():
@@ -45,21 +47,34 @@ def candidates(units: Sequence[Measured], whole_ms: float) -> dict[str, dict[Uni
     return distinct
 
 
-def fastest(units: Sequence[Measured], whole_ms: float) -> dict[Unit, Choice]:
+def sides_of(units: Sequence[Measured]) -> list[Sides]:
+    """Of the units that could be static: what that takes, and what the best of their other forms."""
+    found: list[Sides] = []
+    for unit in units:
+        static = best_form(unit, static=True)
+        if static is None or static.ms is None or unit.ms is None or unit.place is None:
+            continue
+        other = best_form(unit, static=False)
+        found.append(Sides(unit.place, static.ms, unit.ms if other is None or other.ms is None else min(unit.ms, other.ms)))
+    return found
+
+
+def fastest(units: Sequence[Measured], statics: Collection[Unit], whole_ms: float) -> dict[Unit, Choice]:
     """For each unit alone the fastest option; float where none is faster. What could not be timed takes its first option."""
     chosen: dict[Unit, Choice] = {}
     for unit in units:
-        form = best_form(unit)
-        if form is not None and (pays(unit, form) or is_cheap_table(unit, form, whole_ms)):
+        first = unit.open[0] if unit.open else None
+        form = first if unit.ms is None else best_form(unit, static=unit.unit in statics)
+        if form is not None and (unit.unit in statics or pays(unit, form) or is_cheap_table(unit, form, whole_ms)):
             chosen[unit.unit] = form.choice
     return chosen
 
 
-def best_form(unit: Measured) -> Form | None:
-    """The fastest option; of those within 2 percent of it, the one with the least error."""
-    timed = [(form.ms, form) for form in unit.open if form.ms is not None]
+def best_form(unit: Measured, *, static: bool) -> Form | None:
+    """The fastest option that was timed, static or not; of those within 2 percent of it, the one with the least error."""
+    timed = [(form.ms, form) for form in unit.open if form.ms is not None and isinstance(form.choice, Static) == static]
     if not timed:
-        return unit.open[0] if unit.open else None
+        return None
     least = min(ms for ms, _ in timed)
     return min((form for ms, form in timed if ms <= 1.02 * least), key=lambda form: form.error)
 
@@ -85,6 +100,6 @@ def reason(unit: Measured, whole: Mapping[Unit, Choice]) -> str:
     if unit.ms is None or not timed:
         return "left float: the program as a whole is faster without it"
     alone = f"{', '.join(timed)}, float {1e3 * unit.ms:.3g} µs"
-    form = best_form(unit)
-    where = "by itself it takes" if form is not None and not pays(unit, form) else "the whole is faster with it float; by itself it takes"
+    alone_faster = any(pays(unit, form) for form in unit.open)
+    where = "the whole is faster with it float; by itself it takes" if alone_faster else "by itself it takes"
     return f"left float: {where} {'; '.join([alone, *refusals])}"

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from netwright.ir.errors import ContractError
-from netwright.passes.quantize.tuning.assignment import candidates, reason
+from netwright.passes.quantize.tuning.assignment import candidates, reason, sides_of
+from netwright.passes.quantize.tuning.borders import static_units
 from netwright.passes.quantize.tuning.cache import TimingCache
 from netwright.passes.quantize.tuning.evidence import feeds_for, float_outputs
-from netwright.passes.quantize.tuning.measured import Bench, Measured, measure_units
+from netwright.passes.quantize.tuning.measured import Bench, Measured, calibrated, measure_units, sizes_between
 from netwright.passes.quantize.tuning.settings import Carry, Grids, Trial, Tuned, TuneSettings
 from netwright.passes.quantize.tuning.timer import Machine, TurnTimer
 from netwright.passes.quantize.tuning.wholes import BETTER, Candidate, Field, refined, told
@@ -61,12 +62,15 @@ def tuned(
         raise ContractError("tune='latency' needs inputs to run the model on.", place="quantize", remedy="Give calibration data.")
     started = time.perf_counter()
     cache = TimingCache(limits.cache, _machine(context))
-    bench = Bench(carry, grids, context.executor, context.timer, cache)
+    bench, converters = calibrated(Bench(carry, grids, context.executor, context.timer, cache))
     units = measure_units(program, options, feeds[0], bench, limits.site_error)
     wanted = float_outputs(program)
     field = Field(program, feeds, [context.executor.run(program, one, wanted) for one in feeds], bench, limits.output_error)
     whole_ms = min(context.timer.turns([program], feeds[:1], rounds=5, seconds=0.5)[0])
-    rivals, refused = _candidates(field, units, whole_ms)
+    sides = sides_of(units)
+    sizes = sizes_between(program, units, feeds[0], context.executor) if sides else {}
+    statics = static_units(program, sides, sizes, converters)
+    rivals, refused = _candidates(field, candidates(units, statics, whole_ms))
     cache.save()
     trials = field.trials(rivals)
     ranked = [one for _, one in sorted(zip(trials[1:], rivals, strict=True), key=lambda pair: pair[0].ratio)]
@@ -80,10 +84,10 @@ def tuned(
     return _all_float(units, trials, refused)
 
 
-def _candidates(field: Field, units: Sequence[Measured], whole_ms: float) -> tuple[list[Candidate], list[str]]:
+def _candidates(field: Field, wanted: Mapping[str, Mapping[Unit, Choice]]) -> tuple[list[Candidate], list[str]]:
     found: list[Candidate] = []
     refused: list[str] = []
-    for label, choices in candidates(units, whole_ms).items():
+    for label, choices in wanted.items():
         made = field.candidate(label, choices)
         if isinstance(made, Candidate):
             found.append(made)
