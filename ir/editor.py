@@ -143,11 +143,16 @@ class Editor:
 
     # ---- changing --------------------------------------------------------------------------------------------------
 
-    def replace(self, old: onnx_ir.Value, new: onnx_ir.Value) -> None:
+    def replace(self, old: onnx_ir.Value, new: onnx_ir.Value, *, keep: onnx_ir.Node | None = None) -> None:
         """Route every reader of `old`, graph outputs included, to `new`; what this orphans goes.
 
         A value made in this transaction takes over `old`'s name, so that names stay stable along a pipeline; a graph
         output keeps its name in any case.
+
+        Args:
+            old: the value.
+            new: what takes its place.
+            keep: a reader that goes on reading `old`: the first of the nodes that make `new` of it.
 
         Raises:
             VerifyError: `old` is a graph output and `new` cannot be one (see `can_replace`).
@@ -161,7 +166,7 @@ class Editor:
         fresh = new.producer() in self.created or new in self._constants
         was_output = old.is_graph_output()
         for user, index in tuple(old.uses()):
-            if user not in self._gone:
+            if user not in self._gone and user is not keep:
                 self.set_input(user, index, new)
         if was_output:
             self._swap_output(old, new)

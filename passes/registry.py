@@ -24,6 +24,8 @@ BUILTIN: Mapping[str, str] = MappingProxyType(
         "prune": "netwright.passes.prune:Prune",
         "factorize": "netwright.passes.factorize:Factorize",
         "quantize": "netwright.passes.quantize:Quantize",
+        "smooth": "netwright.passes.quantize.equalizing:Smooth",
+        "sparsify_activations": "netwright.passes.sparsify:SparsifyActivations",
     }
 )
 """netwright's own passes, loaded when first named."""

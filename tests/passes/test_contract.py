@@ -23,6 +23,7 @@ REQUIRED: Mapping[str, Mapping[str, object]] = {
     "factorize": {"ratio": 0.2, "round_to": 1},
     "prune": {"ratio": 0.25, "round_to": 1},
     "prune_train": {"penalty": 1e-6},
+    "sparsify_activations": {"threshold": 0.01},
 }
 """Options without which a pass says that something is missing."""
 ERRORS: Mapping[str, float] = {"factorize": 0.5, "prune": 0.5}

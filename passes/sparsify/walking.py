@@ -1,0 +1,89 @@
+"""Walking back over nodes that only move elements or multiply all of them by one number: a zero stays a zero."""
+
+from __future__ import annotations
+
+import onnx_ir
+
+from netwright.ir.opinfo import is_standard
+from netwright.ir.program import constant
+
+MOVES = frozenset({"Dropout", "Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators whose output's elements are their first input's."""
+
+
+def source_of(value: onnx_ir.Value) -> onnx_ir.Value:
+    """The earliest value that reaches this one, and nobody else, with its elements moved or scaled and its zeros where they were.
+
+    Over a Concat it goes to the part that is new, where the others are inputs of the graph: a cache of keys or values.
+    """
+    while (before := _before(value)) is not None:
+        value = before
+    return value
+
+
+def readers(value: onnx_ir.Value) -> list[tuple[onnx_ir.Node, int]]:
+    """Who reads the elements of a value, not only its shape, and as which input."""
+    return [(use.node, use.idx) for use in value.uses() if not is_standard(use.node, "Shape", "Size")]
+
+
+def weight_of(value: onnx_ir.Value | None) -> onnx_ir.TensorProtocol | None:
+    """The constant that a weight is, also where it is transposed or stored as integers."""
+    while value is not None:
+        tensor = constant(value)
+        if tensor is not None:
+            return tensor
+        node = value.producer()
+        if node is None or not is_standard(node, "Transpose", "DequantizeLinear", "Cast"):
+            return None
+        value = node.inputs[0]
+    return None
+
+
+def _before(value: onnx_ir.Value) -> onnx_ir.Value | None:
+    """One step back, or None where it ends."""
+    node = value.producer()
+    if node is None or not node.inputs:
+        return None
+    if is_standard(node, *MOVES):
+        return _only_read_by(node, node.inputs[0])
+    if is_standard(node, "Mul", "Div"):
+        left, right = node.inputs
+        if _is_number(right):
+            return _only_read_by(node, left)
+        return _only_read_by(node, right) if node.op_type == "Mul" and _is_number(left) else None
+    if is_standard(node, "Concat"):
+        new = [one for one in node.inputs if one is not None and not _is_past(one)]
+        return _only_read_by(node, new[0]) if len(new) == 1 and len(node.inputs) > 1 else None
+    if is_standard(node, "DequantizeLinear"):
+        return _before_grid(node)
+    return None
+
+
+def _before_grid(node: onnx_ir.Node) -> onnx_ir.Value | None:
+    """What QuantizeLinear and DequantizeLinear lead on; None where that was made sparse: then the pair belongs to the map."""
+    rounding = node.inputs[0].producer() if node.inputs[0] is not None else None
+    if rounding is None or not is_standard(rounding, "QuantizeLinear"):
+        return None
+    value = rounding.inputs[0]
+    producer = value.producer() if value is not None else None
+    if producer is not None and is_standard(producer, "Shrink"):
+        return None
+    return _only_read_by(rounding, value) if len(node.inputs[0].uses()) == 1 else None  # type: ignore[union-attr]
+
+
+def _only_read_by(node: onnx_ir.Node, value: onnx_ir.Value | None) -> onnx_ir.Value | None:
+    if value is None or constant(value) is not None or value.is_graph_output():
+        return None
+    return value if all(reader is node for reader, _ in readers(value)) else None
+
+
+def _is_number(value: onnx_ir.Value | None) -> bool:
+    tensor = constant(value)
+    return tensor is not None and tensor.size == 1
+
+
+def _is_past(value: onnx_ir.Value) -> bool:
+    """True of an input of the graph, its elements moved or not."""
+    while (node := value.producer()) is not None and is_standard(node, *MOVES) and node.inputs[0] is not None:
+        value = node.inputs[0]
+    return value.is_graph_input()
