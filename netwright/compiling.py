@@ -146,6 +146,7 @@ def compile_program(
         dims=bindings,
         plans=plans or {},
         executor=executor,
+        kernels=backend.kernels(),
         gradients=TorchGradients(threads=threads),
         trainer=TorchTrainer(seed=seed, threads=threads),
         timer=SampleTimer(

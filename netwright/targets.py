@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from netwright.backends.onnxruntime import Executable
     from netwright.ir.program import Program
     from netwright.passes.context import Executor, Target
+    from netwright.passes.kernels import Kernels
 
 
 class Backend(Protocol):
@@ -25,6 +26,10 @@ class Backend(Protocol):
 
     def executor(self, threads: int | None) -> Executor:
         """Runs programs and hands out inner values."""
+        ...
+
+    def kernels(self) -> Kernels:
+        """Tells which kernels programs become."""
         ...
 
     def lower(self, program: Program, *, threads: int | None) -> Executable:
@@ -56,6 +61,12 @@ class OnnxRuntimeBackend:
         from netwright.backends.onnxruntime import OrtExecutor
 
         return OrtExecutor(threads=threads)
+
+    def kernels(self) -> Kernels:
+        """Tells which kernels programs become."""
+        from netwright.backends.onnxruntime import OrtKernels
+
+        return OrtKernels()
 
     def lower(self, program: Program, *, threads: int | None) -> Executable:
         """Make a session."""

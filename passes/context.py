@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.program import Program
+from netwright.passes.kernels import Kernels
 from netwright.passes.plan import Plan
 
 Feeds = Mapping[str, np.ndarray]
@@ -107,6 +108,7 @@ class Context:
         dims: values for symbolic dimensions, where a pass must have numbers.
         plans: plans given from outside, by pass name.
         samples: makes up inputs for a program, where no data was given.
+        kernels: tells which kernels the target makes of a program.
     """
 
     calibration: Iterable[Feeds] | None = None
@@ -125,6 +127,7 @@ class Context:
     trainer: Trainer | None = None
     timer: Timer | None = None
     samples: Callable[[Program], Iterable[Feeds]] | None = None
+    kernels: Kernels | None = None
 
     def has(self, need: str) -> bool:
         """True when what a pass `needs` by this name is there."""

@@ -2,5 +2,6 @@
 
 from netwright.passes.quantize.static.carry import quantize_static
 from netwright.passes.quantize.static.regions import Regions, activations_of
+from netwright.passes.quantize.static.running import left_float
 
-__all__ = ["Regions", "activations_of", "quantize_static"]
+__all__ = ["Regions", "activations_of", "left_float", "quantize_static"]

@@ -1,8 +1,8 @@
 """Products of integers, in the forms that ONNX Runtime fuses (measured with 1.31).
 
-A MatMul with a bias of rank 1 behind it is first made a Gemm, and that stays float unless the bias is an int32 behind a
-DequantizeLinear, or no integers go out. So: where the result goes on as integers and the operand is a matrix, Gemm with
-an int32 bias (QGemm); else MatMul with the bias as [1, N] (MatMulIntegerToFloat and an Add).
+A MatMul of a matrix with an Add behind it is first made a Gemm, and that stays float unless the bias is an int32 behind a
+DequantizeLinear, or no float comes out. So: Gemm with such a bias where the operand is a matrix (QGemm), else MatMul with
+the bias as [1, N] (MatMulIntegerToFloat and an Add); where what is added is computed, a Sum of two in the place of the Add.
 """
 
 from __future__ import annotations
@@ -34,27 +34,26 @@ def quantize_products(
         alpha = float_attr(node, "alpha", 1.0) if node.op_type == "Gemm" else 1.0
         form = Form((1, 0), 0, alpha) if site.transposed else Form((0, 1), 1, alpha)
         stored, scale = store_weight(editor.at(node), site.weights[0], form, choice, rounder, biases, trainable=trainable)
-        goes_on = node in regions.results
-        if _as_gemm(node, vector, goes_on):
+        if _as_gemm(node, vector):
             result = _gemm(editor, site, stored, vector, None if trainable else scale * step)
         else:
-            result = _matmul(editor, site, stored, vector)
+            result = _matmul(editor, site, stored, vector, tail.bias)
         product = tail.adding if tail.adding is not None else node
         made = result.producer()
         assert made is not None
         pairs.order[made] = pairs.order[product]
         last = made if tail.last is product else tail.last
         editor.replace(product.outputs[0], result)
-        if goes_on:
+        if node in regions.results:
             pairs.settle(editor, last)
 
 
-def _as_gemm(node: onnx_ir.Node, vector: np.ndarray | None, goes_on: bool) -> bool:
+def _as_gemm(node: onnx_ir.Node, vector: np.ndarray | None) -> bool:
     if _computed_term(node) is not None:
         return False
     dims = shape_of(node.inputs[0])
     is_matrix = node.op_type == "Gemm" or (dims is not None and len(dims) == 2)
-    return is_matrix and (int_attr(node, "transA", 0) == 1 or (goes_on and vector is not None))
+    return is_matrix and (int_attr(node, "transA", 0) == 1 or vector is not None)
 
 
 def _gemm(editor: Editor, site: Site, weight: onnx_ir.Value, vector: np.ndarray | None, scale: np.ndarray | None) -> onnx_ir.Value:
@@ -67,7 +66,7 @@ def _gemm(editor: Editor, site: Site, weight: onnx_ir.Value, vector: np.ndarray 
     return editor.op("Gemm", inputs, {"transA": int_attr(site.node, "transA", 0) or None}, name=f"{site.name}.sum")
 
 
-def _matmul(editor: Editor, site: Site, weight: onnx_ir.Value, vector: np.ndarray | None) -> onnx_ir.Value:
+def _matmul(editor: Editor, site: Site, weight: onnx_ir.Value, vector: np.ndarray | None, behind: onnx_ir.Value | None) -> onnx_ir.Value:
     """MatMul, and an Add whose operand has two dimensions."""
     name, node, source = site.name, site.node, site.node.inputs[0]
     if int_attr(node, "transA", 0) == 1:
@@ -77,29 +76,23 @@ def _matmul(editor: Editor, site: Site, weight: onnx_ir.Value, vector: np.ndarra
         result = editor.op("Add", [result, editor.constant(vector[None], f"{name}.bias")], name=f"{name}.sum")
     term = _computed_term(node)
     if term is None:
-        _unfuse(editor, node)
+        if behind is None:
+            _unfuse(editor, node)
         return result
     beta = float_attr(node, "beta", 1.0)
     if beta != 1.0:
         term = editor.op("Mul", [term, editor.constant(np.array(beta, np.float32), f"{name}.beta")], name=f"{name}.term")
-    return editor.op("Add", [result, _tall(editor, term)], name=f"{name}.sum")
+    return editor.op("Sum", [result, term], name=f"{name}.sum")
 
 
 def _unfuse(editor: Editor, node: onnx_ir.Node) -> None:
-    """Give a computed bias of one dimension, which an Add behind the product takes, a second one."""
+    """An Add of something computed behind a product becomes a Sum of two, which ONNX Runtime does not make a float Gemm of."""
     uses = node.outputs[0].uses()
-    for user, index in uses:
-        if len(uses) == 1 and user.op_type == "Add" and not user.domain and (other := user.inputs[1 - index]) is not None:
-            editor.at(user).set_input(user, 1 - index, _tall(editor, other))
+    for user, _ in uses:
+        if len(uses) == 1 and user.op_type == "Add" and not user.domain and user.graph is node.graph:
+            again = editor.at(user).op("Sum", user.inputs, name=f"{user.outputs[0].name}.sum", like=user.outputs[0])
+            editor.replace(user.outputs[0], again)
     editor.at(node)
-
-
-def _tall(editor: Editor, value: onnx_ir.Value) -> onnx_ir.Value:
-    dims = shape_of(value)
-    if dims is None or len(dims) != 1:
-        return value
-    axes = editor.constant(np.array([0], np.int64), f"{value.name}.axes")
-    return editor.op("Unsqueeze", [value, axes], name=f"{value.name}.row")
 
 
 def _vector(site: Site, behind: onnx_ir.Value | None) -> np.ndarray | None:

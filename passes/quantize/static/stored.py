@@ -86,12 +86,6 @@ def store_weight(
     factors = None if form.alpha == 1.0 else np.array(form.alpha, np.float32)
     record(editor, weight, integers, scale, form.axis, factors=factors, perm=form.moved)
     return editor.op("DequantizeLinear", [integers, step, zero], attributes, name=f"{name}.dequantized"), scale
-    integers = editor.constant(form.stored(values, data.shape), f"{name}.integers", graph=graph)
-    record(
-        editor, weight, integers, scale, form.axis,
-        factors=None if form.alpha == 1.0 else np.array(form.alpha, np.float32), perm=() if list(form.perm) == sorted(form.perm) else form.perm,
-    )  # fmt: skip
-    return editor.op("DequantizeLinear", [integers, step, zero], attributes, name=f"{name}.dequantized"), scale
 
 
 def store_bias(editor: Editor, bias: np.ndarray, scale: np.ndarray, name: str) -> onnx_ir.Value:
