@@ -1,0 +1,7 @@
+"""Exact rewrites of the float program that let 8 bits resolve more: scales moved between activations and weights."""
+
+from netwright.passes.quantize.equalizing.finding import Scales, Search, find_scales
+from netwright.passes.quantize.equalizing.smooth import Smooth
+from netwright.passes.quantize.equalizing.smoothing import Smoothing, read_smoothing, smooth_rewrites
+
+__all__ = ["Scales", "Search", "Smooth", "Smoothing", "find_scales", "read_smoothing", "smooth_rewrites"]
