@@ -96,6 +96,19 @@ class Bench:
     cache: TimingCache
     idle: float = 0.0
 
+    def carried(self, program: Program, choices: Mapping[Unit, Choice], grids: Grids | None = None) -> Program:
+        """Choices carried out, weights rounded to the nearest: that takes no data, and no less time to run.
+
+        Args:
+            program: left as it is.
+            choices: by unit of it.
+            grids: those of the bench where not given.
+        """
+        plain = {unit: replace(choice, rounding="nearest") for unit, choice in choices.items()}
+        known = {value.name for value in (*program.graph.inputs, *(value for node in program.nodes() for value in node.outputs))}
+        every = self.grids if grids is None else grids
+        return self.carry(program, plain, {name: grid for name, grid in every.items() if name in known})
+
     def timed(self, programs: Sequence[Program], feeds: Sequence[Feeds]) -> list[float]:
         """Best-of milliseconds of rivals, above those of an idle run: known ones where all are known, else all are measured, in turns."""
         keys = [signature(one, given) for one, given in zip(programs, feeds, strict=True)]
@@ -173,7 +186,7 @@ def _measured(
     goal = bench.executor.run(alone, given)
     grids = bench.grids_of(place)
     key = signature(alone, given)
-    forms = [Form(choice, made=bench.carry(alone, {own: choice}, grids)) for choice in choices]
+    forms = [Form(choice, made=bench.carried(alone, {own: choice}, grids)) for choice in choices]
     judged = [_judged(form, key, given, goal, bench.executor, limit) for form in forms]
     runnable = [form for form in judged if form.made is not None]
     rivals = [(alone, given), *(integer_core(form.made, given) for form in runnable if form.made is not None)]

@@ -67,7 +67,7 @@ class Field:
 
     def candidate(self, label: str, choices: Mapping[Unit, Choice]) -> Candidate | str:
         """Carry choices out and compare outputs; or why that is no candidate."""
-        made = self.bench.carry(self.program, choices, self.bench.grids)
+        made = self.bench.carried(self.program, choices)
         wanted = list(self.goal[0])
         try:
             error = relative_error(self.goal, [self.bench.executor.run(made, one, wanted) for one in self.feeds])
