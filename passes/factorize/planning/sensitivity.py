@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from netwright.ir.opinfo import is_float
 from netwright.passes.factorize.carrying import carried
 from netwright.passes.factorize.evidence import Study
 from netwright.passes.factorize.planning.choices import Candidate
 from netwright.passes.factorize.planning.decisions import Chosen
+from netwright.passes.planning import relative_error
 from netwright.passes.statistics import pieces
 
 if TYPE_CHECKING:
     from netwright.ir.program import Program
-    from netwright.passes.context import Context, Feeds
+    from netwright.passes.context import Context
 
 SHARE = 0.5
 """Of a site's parameters: the size at which it is tried."""
@@ -58,13 +57,3 @@ def sensitivities(program: Program, candidates: Sequence[Candidate], studied: St
         made = [context.executor.run(clone, one_feed, wanted) for one_feed in feeds]
         found[one.site.name] = relative_error(goal, made) / tried.error
     return found
-
-
-def relative_error(goal: Sequence[Feeds], made: Sequence[Feeds]) -> float:
-    """Mean over outputs of the squared error over what varies of each."""
-    shares: list[float] = []
-    for name in goal[0]:
-        lost = sum(float(np.square(np.asarray(b[name], np.float64) - a[name]).sum()) for a, b in zip(goal, made, strict=True))
-        whole = np.concatenate([np.asarray(a[name], np.float64).reshape(-1) for a in goal])
-        shares.append(lost / max(float(np.square(whole - whole.mean()).sum()), 1e-30))
-    return float(np.mean(shares)) if shares else 0.0

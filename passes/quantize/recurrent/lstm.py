@@ -24,19 +24,18 @@ _KEPT = ("activation_alpha", "activation_beta", "activations", "clip", "directio
 _Operand = tuple[onnx_ir.Value, onnx_ir.Value, onnx_ir.Value]
 
 
-def quantize_lstm(editor: Editor, unit: Unit, choice: Dynamic, chunks: int = 1, rounder: Rounder | None = None) -> None:
+def quantize_lstm(editor: Editor, unit: Unit, choice: Dynamic, rounder: Rounder | None = None) -> None:
     """Quantize a unit of LSTMs; those that share W or R go on sharing.
 
     Args:
         editor: the transaction.
         unit: of LSTMs.
-        choice: its outliers are the factors by which input channels are divided.
-        chunks: into how many the input's range is cut; see `recurrent.inputs`.
+        choice: its outliers are the factors by which input channels are divided; for its chunks see `recurrent.inputs`.
         rounder: makes integers of W (in one chunk) and R; to the nearest where not given.
     """
     stored: dict[onnx_ir.Value, _Operand] = {}
     inputs: dict[onnx_ir.Value, onnx_ir.Value] = {}
-    rounder = Nearest() if rounder is None else rounder
+    rounder, chunks = Nearest() if rounder is None else rounder, choice.chunks
     factors = np.ones(unit.sites[0].rows, np.float32)
     for channel, factor in choice.outliers:
         factors[channel] = factor

@@ -142,7 +142,7 @@ def lstm_errors(
     chosen = {site.name for sites in wanted.values() for site in sites}
     for unit in units_of(site for site in find_sites(clone) if isinstance(site, Site) and site.name in chosen):
         with Editor(clone, at=unit.sites[0].node) as editor:
-            quantize_lstm(editor, unit, replace(choice, outliers=outliers.get(unit.sites[0].name, ())), chunks)
+            quantize_lstm(editor, unit, replace(choice, outliers=outliers.get(unit.sites[0].name, ()), chunks=chunks))
     errors: dict[Unit, float] = {}
     for unit, sites in wanted.items():
         if sites:
