@@ -184,6 +184,8 @@ class Editor:
         if producer is not None:
             self.touched[producer] = None
             self._doom_if_dead(producer)
+            if keep is not None:
+                self._stamp(producer)
         self._touch_users(new)
 
     def set_input(self, node: onnx_ir.Node, index: int, value: onnx_ir.Value | None) -> None:
@@ -425,6 +427,18 @@ class Editor:
         if self._at is None:
             raise VerifyError("No insertion point: the editor does not know where new nodes go.", remedy="Call editor.at(node) first.")
         return self._at
+
+    def _stamp(self, node: onnx_ir.Node) -> None:
+        """Say of a node that stays that this action renamed its value."""
+        before = node.metadata_props.get(origin.BY)
+        origin.inherit(node, node, self._by)
+
+        def undo() -> None:
+            node.metadata_props.pop(origin.BY, None)
+            if before is not None:
+                node.metadata_props[origin.BY] = before
+
+        self._undo.append(undo)
 
     def _import(self, domain: str) -> None:
         imports = self.program.model.opset_imports

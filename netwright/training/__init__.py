@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from netwright.training.errors import CheckpointError as CheckpointError
     from netwright.training.errors import TrainingError as TrainingError
     from netwright.training.errors import TrainingInterrupted as TrainingInterrupted
+    from netwright.training.feature_maps import FeatureMapPenalty as FeatureMapPenalty
     from netwright.training.history import History as History
     from netwright.training.labelled import LabelledObjective as LabelledObjective
     from netwright.training.loop import fit as fit
@@ -35,6 +36,7 @@ _HOMES = {
     "CheckpointError": "errors",
     "TrainingError": "errors",
     "TrainingInterrupted": "errors",
+    "FeatureMapPenalty": "feature_maps",
     "History": "history",
     "LabelledObjective": "labelled",
     "fit": "loop",
