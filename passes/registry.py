@@ -23,6 +23,7 @@ BUILTIN: Mapping[str, str] = MappingProxyType(
         "merge": "netwright.passes.merge:Merge",
         "prune": "netwright.passes.prune:Prune",
         "factorize": "netwright.passes.factorize:Factorize",
+        "fold": "netwright.passes.quantize.folding:Fold",
         "quantize": "netwright.passes.quantize:Quantize",
         "smooth": "netwright.passes.quantize.equalizing:Smooth",
         "sparsify_activations": "netwright.passes.sparsify:SparsifyActivations",

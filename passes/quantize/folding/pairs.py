@@ -1,0 +1,142 @@
+"""Where QuantizeLinear meets DequantizeLinear, a bound, or a factor."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir
+
+from netwright.ir.editor import Editor, can_replace
+from netwright.ir.program import Program, array
+from netwright.passes.quantize.choice import ActivationGrid
+from netwright.passes.quantize.folding.facts import dequantized, is_output_once, producer, sole_reader
+from netwright.passes.quantize.static.operators import bounds, is_bounding
+from netwright.passes.quantize.static.pairs import grid_at, grid_constants
+from netwright.passes.rewrite import Rewrite
+from netwright.passes.rules import rule
+
+_HALF = 0.5
+
+
+@rule("QuantizeLinear")
+def cancel(node: onnx_ir.Node, program: Program) -> Rewrite | None:
+    """Integers that were taken to floats and put back on the same grid."""
+    found = dequantized(node.inputs[0])
+    if found is None or found[1] != grid_at(node):
+        return None
+    integers = found[0].inputs[0]
+    if integers is None or not can_replace(node.outputs[0], integers):
+        return None
+    return Rewrite.replace(node.outputs[0], by=integers, why="the integers that there were")
+
+
+@rule("QuantizeLinear")
+def merge_requantization(node: onnx_ir.Node, program: Program) -> Rewrite | None:
+    """A value put on one grid only to be put on another within it: on the second at once."""
+    second, found = grid_at(node), dequantized(node.inputs[0])
+    before = producer(found[0].inputs[0], "QuantizeLinear") if found is not None else None
+    first = grid_at(before) if before is not None else None
+    if found is None or before is None or first is None or second is None or not is_output_once(node.outputs[0]):
+        return None
+    dequantize, between = found
+    if sole_reader(before.outputs[0]) is not dequantize or sole_reader(dequantize.outputs[0]) is not node:
+        return None
+    if between.zero_point != first.zero_point or (between.bits, between.signed) != (first.bits, first.signed):
+        return None
+    if not _spans(between, second):
+        return None
+    joined = ActivationGrid(second.scale * first.scale / between.scale, second.zero_point, second.bits, second.signed)
+
+    def make(editor: Editor) -> onnx_ir.Value:
+        scale, zero = grid_constants(editor, joined, node.outputs[0].name or "integers")
+        return editor.op("QuantizeLinear", [before.inputs[0], scale, zero], like=node.outputs[0])
+
+    return Rewrite.build(node, make, why="two quantizations are one")
+
+
+@rule("Concat")
+def share_grid(node: onnx_ir.Node, program: Program) -> Rewrite | None:
+    """Values that are only joined go straight onto the grid of the whole, so that joining moves bytes."""
+    reader = sole_reader(node.outputs[0])
+    grid = grid_at(reader) if reader is not None and reader.op_type == "QuantizeLinear" else None
+    if grid is None:
+        return None
+    for index, operand in enumerate(node.inputs):
+        found = dequantized(operand)
+        if found is None or found[1] == grid or operand is None or sole_reader(operand) is not node:
+            continue
+        before = producer(found[0].inputs[0], "QuantizeLinear")
+        if before is None or sole_reader(before.outputs[0]) is not found[0] or grid_at(before) != found[1] or not _spans(found[1], grid):
+            continue
+        return Rewrite.edit(
+            node.outputs[0].name or "",
+            f"%{operand.name} goes on the grid of the whole",
+            lambda editor, before=before, index=index: _regrid(editor, node, index, before, grid),
+            anchor=node,
+        )
+    return None
+
+
+def _regrid(editor: Editor, node: onnx_ir.Node, index: int, before: onnx_ir.Node, grid: ActivationGrid) -> None:
+    source = before.inputs[0]
+    assert source is not None
+    name = f"{source.name}.joined"
+    editor.at(before)
+    scale, zero = grid_constants(editor, grid, name)
+    integers = editor.op("QuantizeLinear", [source, scale, zero], name=f"{name}.integers")
+    editor.at(node).set_input(node, index, editor.op("DequantizeLinear", [integers, scale, zero], name=f"{name}.dequantized"))
+
+
+@rule("QuantizeLinear")
+def drop_bound(node: onnx_ir.Node, program: Program) -> Rewrite | None:
+    """A Relu or Clip before integers that cannot leave its range."""
+    source, grid = node.inputs[0], grid_at(node)
+    bound = source.producer() if source is not None else None
+    if bound is None or source is None or grid is None or not is_bounding(bound) or sole_reader(source) is not node:
+        return None
+    limits = bounds(bound)
+    if limits is None or not is_output_once(node.outputs[0]):
+        return None
+    low = np.rint(limits[0] / grid.scale) + grid.zero_point <= grid.low
+    high = np.rint(min(limits[1] / grid.scale, 1e9)) + grid.zero_point >= grid.high
+    if not (low and high):
+        return None
+    inputs = [bound.inputs[0], *node.inputs[1:]]
+    return Rewrite.build(
+        node,
+        lambda editor: editor.op("QuantizeLinear", inputs, dict(node.attributes), like=node.outputs[0]),
+        why=f"{bound.op_type} by the grid's ends",
+    )
+
+
+@rule("Div", "Mul")
+def scale_into_grid(node: onnx_ir.Node, program: Program) -> Rewrite | None:
+    """A positive factor behind DequantizeLinear goes into its scale, where the result becomes integers again."""
+    for index, operand in enumerate(node.inputs):
+        found = dequantized(operand)
+        other = array(node.inputs[1 - index], limit=1)
+        if found is None or other is None or other.size != 1 or other.ndim > 1 or (node.op_type == "Div" and index):
+            continue
+        number = float(other.reshape(-1)[0])
+        factor = number if node.op_type == "Mul" else (1 / number if number else 0.0)
+        reader = sole_reader(node.outputs[0])
+        if not 0 < factor < float("inf") or reader is None or reader.op_type != "QuantizeLinear":
+            continue
+        dequantize, grid = found
+        scaled = ActivationGrid(grid.scale * factor, grid.zero_point, grid.bits, grid.signed)
+
+        def make(editor: Editor, dequantize: onnx_ir.Node = dequantize, scaled: ActivationGrid = scaled) -> onnx_ir.Value:
+            scale, zero = grid_constants(editor, scaled, node.outputs[0].name or "scaled")
+            return editor.op("DequantizeLinear", [dequantize.inputs[0], scale, zero], like=node.outputs[0])
+
+        return Rewrite.build(node, make, why=f"the factor {factor:g} is one of the scale")
+    return None
+
+
+def _spans(outer: ActivationGrid, inner: ActivationGrid) -> bool:
+    """True where every number of the inner grid lies in the outer's range, to half a step of the outer."""
+    slack = _HALF * outer.scale
+    low = (outer.low - outer.zero_point) * outer.scale - slack <= (inner.low - inner.zero_point) * inner.scale
+    return low and (outer.high - outer.zero_point) * outer.scale + slack >= (inner.high - inner.zero_point) * inner.scale
+
+
+PAIR_RULES = (cancel, drop_bound, merge_requantization, share_grid, scale_into_grid)
