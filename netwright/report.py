@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from netwright.ir.cost import cost
 from netwright.ir.storage import saved_bytes
+from netwright.plot import svg
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -141,7 +142,8 @@ class Report:
 
         console = Console(file=io.StringIO(), record=True, width=120)
         console.print(self)
-        return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+        tables = console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+        return tables + "".join(f"<div>{svg(curve)}</div>" for row in self.passes for curve in row.curves)
 
     def html(self) -> str:
         """A page of its own, for a file."""

@@ -19,6 +19,7 @@ from netwright.ir.verify import verify
 from netwright.passes.base import Pass, PlannedPass, Proposals
 from netwright.passes.context import Context
 from netwright.passes.contracts import check_contracts
+from netwright.passes.curves import Curve
 from netwright.passes.instruments.base import Instrument
 from netwright.passes.pipeline import Pipeline
 from netwright.passes.plan import Plan
@@ -41,6 +42,7 @@ class PassRow:
         rel_error: `||new - old|| / ||old||` of the worst output, where checked.
         children: one row per rule.
         note: what the pass wants to be known, such as a scheme chosen for want of data.
+        curves: trade-offs that the pass looked at while deciding.
     """
 
     name: str
@@ -51,6 +53,7 @@ class PassRow:
     rel_error: float | None = None
     children: list[PassRow] = field(default_factory=list["PassRow"])
     note: str = ""
+    curves: tuple[Curve, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """The row as JSON."""
@@ -62,6 +65,7 @@ class PassRow:
             "max_abs_error": self.max_abs_error,
             "rel_error": self.rel_error,
             "note": self.note,
+            "curves": [curve.to_dict() for curve in self.curves],
             "children": [child.to_dict() for child in self.children],
         }
 
@@ -185,7 +189,7 @@ class _OnePass:
         plan: Plan | None = None
         if isinstance(self.current, PlannedPass):
             plan = self.current.chosen_plan(self.program, self.context)
-            self.row.note = plan.note
+            self.row.note, self.row.curves = plan.note, plan.curves
             for miss in plan.misses:
                 self._miss(miss)
             proposals = self.current.carry_out_and_settle(self.program, plan, self.context)

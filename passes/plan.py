@@ -10,6 +10,7 @@ from typing import cast
 
 from netwright.ir.errors import PlanError
 from netwright.ir.ledger import Miss
+from netwright.passes.curves import Curve
 
 VERSION = 1
 
@@ -29,6 +30,7 @@ class Plan:
         decisions: by site.
         misses: the sites that were looked at and left alone, with reasons; not part of the JSON.
         note: what the report must say of the plan as a whole, such as a scheme chosen for want of data; not part of the JSON.
+        curves: trade-offs that the pass looked at while deciding, for the report to draw; not part of the JSON.
         evidence: what the pass learnt from data while deciding, for its own use when it carries the plan out; not part of the JSON.
     """
 
@@ -37,6 +39,7 @@ class Plan:
     decisions: Mapping[str, Decision]
     misses: tuple[Miss, ...] = field(default=(), compare=False)
     note: str = field(default="", compare=False)
+    curves: tuple[Curve, ...] = field(default=(), compare=False)
     evidence: object = field(default=None, compare=False, repr=False)
 
     def check_fits(self, pass_name: str, fingerprint: str) -> None:
