@@ -56,6 +56,18 @@ class Bank:
         self.tensors[path] = Bound(name, role.value, latent)
         return path
 
+    def add_step(self, value: onnx_ir.Value) -> tuple[str, str]:
+        """Register the parameter that moves a quantizer's step, and the step as it was; give both paths."""
+        name, tensor = value.name or "constant", value.const_value
+        assert tensor is not None, "the role says that it is a step"
+        self.sources[name] = tensor.dtype
+        step = self._data(tensor)
+        first = self.add_constant(f"{name}_first", step)
+        owner, leaf, path = self._place(name)
+        owner.register_parameter(leaf, nn.Parameter(torch.zeros(tuple(step.shape) or (1,)), requires_grad=self._trainable))
+        self.tensors[path] = Bound(name, "step", first=first)
+        return path, first
+
     def add_constant(self, name: str, tensor: torch.Tensor) -> str:
         """Register a tensor that is no initializer (a tensor attribute, folded numbers), left out of `state_dict`."""
         owner, leaf, path = self._place(f"constants.{name.replace('.', '_')}")

@@ -47,13 +47,16 @@ class Bound:
 
     Attributes:
         value: name of the initializer.
-        kind: `parameter`, `buffer`, or `latent` for a float parameter in the place of integers.
+        kind: `parameter`, `buffer`, `latent` for a float parameter in the place of integers, `step` for one that moves a quantizer's
+            step.
         latent: for `latent`, how the integers come from it.
+        first: for `step`, the buffer of the module with the step as it was; see `netwright.backends.torch.steps`.
     """
 
     value: str
-    kind: Literal["parameter", "buffer", "latent"]
+    kind: Literal["parameter", "buffer", "latent", "step"]
     latent: Latent | None = None
+    first: str = ""
 
 
 @dataclass(frozen=True, slots=True)

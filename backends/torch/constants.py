@@ -12,6 +12,7 @@ from netwright.backends.torch.dtypes import to_tensor
 from netwright.backends.torch.held import Carried, Held, InTensor, Literal, OnHost
 from netwright.backends.torch.ops.quantized import requantize
 from netwright.backends.torch.roles import Role, role_of
+from netwright.backends.torch.steps import gradient_factor, step
 from netwright.ir.errors import NetwrightError, UnsupportedModelError
 from netwright.ir.opinfo import site
 
@@ -30,10 +31,12 @@ def lower_initializer(builder: GraphBuilder, value: onnx_ir.Value) -> Held:
     role = _role(builder, value)
     if role is Role.LATENT and builder.settings.trainable:
         return _latent(builder, value)
+    if role is Role.STEP and builder.settings.trainable:
+        return _step(builder, value)
     known = literal(builder, value)
     if known is not None and not isinstance(known.value, list) and known.dtype.is_integer():
         return known
-    return InTensor(builder.get(builder.bank.add(value, Role.BUFFER if role is Role.LATENT else role)))
+    return InTensor(builder.get(builder.bank.add(value, role if role is Role.PARAMETER else Role.BUFFER)))
 
 
 def literal(builder: GraphBuilder, value: onnx_ir.Value) -> OnHost | None:
@@ -45,7 +48,7 @@ def literal(builder: GraphBuilder, value: onnx_ir.Value) -> OnHost | None:
         return None
     if tensor.size > (host.LONGEST_FILL if _is_bias(value) else host.LARGEST):
         return None
-    if host.cast_kind(tensor.dtype) == "float" and _role(builder, value) is Role.PARAMETER:
+    if host.cast_kind(tensor.dtype) == "float" and _role(builder, value) in (Role.PARAMETER, Role.STEP):
         return None
     return OnHost(cast("Literal", tensor.numpy().tolist()), tensor.dtype)
 
@@ -80,6 +83,12 @@ def _role(builder: GraphBuilder, value: onnx_ir.Value) -> Role:
 
 def _is_bias(value: onnx_ir.Value) -> bool:
     return all(use.node.op_type in ("Conv", "ConvTranspose") and use.idx == 2 for use in value.uses())
+
+
+def _step(builder: GraphBuilder, value: onnx_ir.Value) -> Held:
+    """The step of a quantizer, as its parameter has it now."""
+    change, first = (builder.get(path) for path in builder.bank.add_step(value))
+    return InTensor(builder.call(step, (change, first), {"factor": gradient_factor(value)}, name=f"{value.name}_step"))
 
 
 def _latent(builder: GraphBuilder, value: onnx_ir.Value) -> Held:

@@ -13,6 +13,7 @@ from netwright.backends.torch.binding import KEY, Binding
 from netwright.backends.torch.builder import GraphBuilder
 from netwright.backends.torch.expand import expand
 from netwright.backends.torch.fuse import fusions
+from netwright.backends.torch.fuse.sinking import sink_dequantizers
 from netwright.backends.torch.settings import Settings
 from netwright.ir.errors import NetwrightError, UnsupportedModelError
 from netwright.ir.program import Program
@@ -45,6 +46,7 @@ def lower_to_torch(
         NetwrightError: a wanted value does not exist.
     """
     work = expand(program)
+    sink_dequantizers(work, wanted)
     graph = work.graph
     extra = _find(work, wanted)
     _refuse_strings(work)

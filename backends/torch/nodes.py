@@ -52,12 +52,20 @@ def lower_node(builder: GraphBuilder, node: onnx_ir.Node) -> None:
 
 def lower_fused(builder: GraphBuilder, node: onnx_ir.Node, fused: Fused) -> None:
     """Lower the node that ends a pattern to the one call that computes it all."""
-    args = [None if value is None else builder.tensor(value) for value in fused.inputs]
+    take = builder.carried if fused.carries else builder.tensor
+    args = [None if value is None else take(value) for value in fused.inputs]
     keywords: dict[str, Argument] = dict(fused.keywords)
     if fused.training:
         keywords["training"] = builder.get("training")
+    carried = fused.carries and builder.settings.trainable
+    if carried:
+        keywords["carried"] = True
     made = builder.call(fused.function, args, keywords, name=node.outputs[0].name or node.op_type)
-    builder.bind_outputs(node, made, lambda value, part: InTensor(part), several=False)
+
+    def form(value: onnx_ir.Value, part: fx.Node) -> Held:
+        return Carried(part, value.dtype) if carried and value.dtype is not None else InTensor(part)
+
+    builder.bind_outputs(node, made, form, several=False)
 
 
 def _lower_call(builder: GraphBuilder, node: onnx_ir.Node, entry: OpEntry) -> None:

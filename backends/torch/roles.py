@@ -4,7 +4,8 @@ A graph does not say what is a weight. A module that was traced does: its parame
 Of other constants, floats count as weights unless every reader takes them as a setting (a bound, an exponent, a running
 mean, the scale of a quantized operator, which was chosen and which an optimizer of weights would wreck), they are a single
 number beside an elementwise operator (a factor, an epsilon), or they mask (hold infinities or numbers below -1e4). In a
-traced program those are settings, too, that repeat one number and are no parameter.
+traced program those are settings, too, that repeat one number and are no parameter. The scale of a quantizer that is
+trained beside float weights is learned, in a way of its own: see `netwright.backends.torch.steps`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import cast
 import numpy as np
 import onnx_ir
 
+from netwright.backends.torch.steps import is_step
 from netwright.backends.torch.table import OpEntry, find_entry
 from netwright.ir.program import Program, constant
 
@@ -50,6 +52,8 @@ class Role(Enum):
     BUFFER = "buffer"
     LATENT = "latent"
     """A float parameter in the place of integers."""
+    STEP = "step"
+    """A parameter that moves the step of a quantizer; see `netwright.backends.torch.steps`."""
 
 
 def role_of(value: onnx_ir.Value, program: Program) -> Role:
@@ -62,6 +66,8 @@ def role_of(value: onnx_ir.Value, program: Program) -> Role:
         return Role.LATENT if _is_integer_weight(value, tensor, program) else Role.BUFFER
     if tensor.dtype not in FLOATS:
         return Role.BUFFER
+    if is_step(value):
+        return Role.STEP
     if name in _known(program, "torch.parameters"):
         return Role.PARAMETER
     if name in _known(program, "torch.buffers"):

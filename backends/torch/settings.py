@@ -17,12 +17,14 @@ class Fused:
         inputs: the values that it takes as tensors, or None.
         keywords: its settings.
         training: whether it asks for the module's flag.
+        carries: whether it takes and makes integers, which may be carried in floats.
     """
 
     function: Callable[..., object]
     inputs: tuple[onnx_ir.Value | None, ...]
-    keywords: Mapping[str, bool | int | float | None]
+    keywords: Mapping[str, bool | int | float | str | tuple[int, ...] | None]
     training: bool = False
+    carries: bool = False
 
 
 @dataclass(frozen=True, slots=True)

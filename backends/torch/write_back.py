@@ -18,6 +18,7 @@ from torch import fx, nn
 from netwright.backends.torch.binding import Binding, Bound, binding_of
 from netwright.backends.torch.carrying import integers
 from netwright.backends.torch.dtypes import to_array, to_tensor
+from netwright.backends.torch.steps import step_value
 from netwright.ir.errors import NetwrightError
 from netwright.ir.ledger import Ledger
 from netwright.ir.lineage import Inverses, inverses, lineage
@@ -72,7 +73,8 @@ def arrays_of(module: fx.GraphModule) -> dict[str, np.ndarray]:
     for key, bound in binding.tensors.items():
         if key not in state:
             raise NetwrightError(f"The module has lost the tensor {key}.", place=key, remedy="Give the module that to_torch returned.")
-        found[bound.value] = to_array(_plain(state[key], bound, by_value), binding.sources[bound.value]).copy()
+        tensor = _stepped(module, state[key], bound) if bound.kind == "step" else _plain(state[key], bound, by_value)
+        found[bound.value] = to_array(tensor, binding.sources[bound.value]).copy()
     return found
 
 
@@ -83,6 +85,12 @@ def _plain(tensor: torch.Tensor, bound: Bound, by_value: Mapping[str, torch.Tens
     scale = None if latent.scale is None else by_value[latent.scale]
     zero = None if latent.zero_point is None else by_value.get(latent.zero_point)
     return integers(tensor, latent, scale, zero)
+
+
+def _stepped(module: fx.GraphModule, change: torch.Tensor, bound: Bound) -> torch.Tensor:
+    """The step that a parameter stands for."""
+    with torch.no_grad():
+        return step_value(change, module.get_buffer(bound.first))
 
 
 def _initializers(program: Program) -> dict[str, onnx_ir.Value]:

@@ -34,6 +34,9 @@ def train(
     product_decay: Annotated[
         bool, typer.Option("--product-decay/--factor-decay", help="Decay the product of factored weights, or each factor.")
     ] = True,
+    scale_rate: Annotated[
+        float | None, typer.Option(help="Learning rate of quantizers' scales, as a multiple of that of weights; 0 leaves them.")
+    ] = None,
     clip: Annotated[float, typer.Option(help="Largest norm of the gradient; 0 for any.")] = 1.0,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Rows to a batch and process; 32 where not given.")] = None,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches to a step.")] = 1,
@@ -90,6 +93,7 @@ def train(
             warmup=warmup,
             weight_decay=weight_decay,
             product_decay=product_decay,
+            scale_rate=scale_rate,
             clip=clip or None,
             batch_size=batch_size,
             accumulate=accumulate,

@@ -30,6 +30,8 @@ class TrainingPass(RewritePass):
     """Weight decay of tensors of rank 2 and more; the optimizer's default where not given."""
     product_decay: bool = True
     """Weight decay of factored weights acts on their product, not on each factor."""
+    scale_rate: float | None = None
+    """Learning rate of the scales of quantizers, as a multiple of that of weights; 0 leaves them as they are."""
     clip: float | None = 1.0
     """Largest norm of the whole gradient."""
     batch_size: int | None = None
@@ -72,6 +74,7 @@ class TrainingPass(RewritePass):
             warmup=self.warmup,
             weight_decay=self.weight_decay,
             product_decay=self.product_decay,
+            scale_rate=self.scale_rate,
             clip=self.clip,
             batch_size=self.batch_size,
             accumulate=self.accumulate,

@@ -18,6 +18,7 @@ from netwright.training.history import HISTORY
 from netwright.training.interrupts import StopRequest, stop_requests
 from netwright.training.optimizers import Settling, decay_of_products, make_optimizer
 from netwright.training.progress import TrainingProgress, training_progress
+from netwright.training.quantizer_steps import step_parameters
 from netwright.training.randomness import seeded, with_own_draws
 from netwright.training.run_state import RunState, check_same_run
 from netwright.training.sampling import Part, Share, TrainingData
@@ -128,7 +129,8 @@ class _Run:
             self.state = restore(saved, self.optimizer, self.accelerator)
         wrapped = self.accelerator.prepare_optimizer(self.optimizer)
         zeros = KeptZeros.of(module, self.objective.program)
-        self.stepper = Stepper(self.objective, prepared, wrapped, self.accelerator, self.options, zeros, products)
+        scales = frozenset(step_parameters(module))
+        self.stepper = Stepper(self.objective, prepared, wrapped, self.accelerator, self.options, zeros, products, scales)
 
     def _open_folder(self) -> Snapshot | None:
         """Open the folder of checkpoints, if any, and find the one to go on from."""

@@ -18,6 +18,7 @@ from netwright.training.factors import factor_chains
 from netwright.training.optimizer_settings import SETTINGS
 from netwright.training.options import TrainOptions
 from netwright.training.product_decay import ProductDecay, product_decay
+from netwright.training.quantizer_steps import freeze_steps, split_steps
 
 Groups: TypeAlias = list[dict[str, object]]
 
@@ -35,12 +36,15 @@ class OptimizerEntry:
         lr: the learning rate where none is given; meant for weights that are trained already.
         weight_decay: where none is given.
         decays_gradient: weight decay is part of the gradient, and not apart from it.
+        scale_rate: of the scales of quantizers, as a multiple of the learning rate, where none is given. What divides by the gradient's
+            size moves each logarithm of a scale by the learning rate, which is made for weights, and slow for scales.
     """
 
     build: Callable[[Groups, float, bool], torch.optim.Optimizer]
     lr: float
     weight_decay: float = 0.0
     decays_gradient: bool = True
+    scale_rate: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,8 @@ def make_optimizer(
     Raises:
         TrainingError: no optimizer of this name, or no parameter to train.
     """
+    if options.scale_rate == 0:
+        freeze_steps(module)
     named = _trained(module)
     trained = list(named.values())
     if not trained:
@@ -145,7 +151,13 @@ def make_optimizer(
     decay = entry.weight_decay if options.weight_decay is None else options.weight_decay
     fused = not options.shard and all(parameter.is_floating_point() and parameter.device.type in _FUSED for parameter in trained)
     factors = frozenset[torch.nn.Parameter]() if products is None else products.parameters
-    return entry.build(decayed(trained, decay, factors), entry.lr if options.lr is None else options.lr, fused)
+    lr = entry.lr if options.lr is None else options.lr
+    weights, scales = split_steps(trained, module)
+    groups = decayed(weights, decay, factors)
+    if scales:
+        rate = entry.scale_rate if options.scale_rate is None else options.scale_rate
+        groups.append({"params": scales, "weight_decay": 0.0, "lr": lr * rate})
+    return entry.build(groups, lr, fused)
 
 
 def decay_of_products(module: torch.nn.Module, program: Program, options: TrainOptions) -> ProductDecay:

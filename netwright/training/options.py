@@ -22,7 +22,7 @@ Device: TypeAlias = Literal["auto", "cpu"]
 
 _WHOLE = ("epochs", "steps", "batch_size", "accumulate", "patience", "checkpoint_every", "checkpoint_keep", "threads")
 _POSITIVE = ("lr", "clip")
-_NOT_NEGATIVE = ("warmup", "weight_decay")
+_NOT_NEGATIVE = ("warmup", "weight_decay", "scale_rate")
 _CHOICES = {"precision": ("float32", "bfloat16", "float16"), "device": ("auto", "cpu")}
 
 
@@ -42,6 +42,8 @@ class TrainOptions:
         warmup: below 1 a share of the steps, else a number of steps, in which the learning rate grows from nearly zero.
         weight_decay: of tensors of rank 2 and more (biases, norms and scales have none); the optimizer's default where not given.
         product_decay: of weights that are a product of factors (as `factorize` writes them), decay the product, not each factor.
+        scale_rate: learning rate of the scales of quantizers, as a multiple of that of weights; 0 leaves them as they are. Of built-in
+            optimizers; the optimizer's default where not given.
         clip: the largest norm of the whole gradient; a longer one is scaled down. None leaves gradients as they are.
         batch_size: rows to a batch and process, for arrays that hold everything (32 where not given); items of lists and streams
             are batches as they are, and are cut where it is given.
@@ -69,6 +71,7 @@ class TrainOptions:
     warmup: float = 0.05
     weight_decay: float | None = None
     product_decay: bool = True
+    scale_rate: float | None = None
     clip: float | None = 1.0
     batch_size: int | None = None
     accumulate: int = 1
@@ -135,6 +138,7 @@ class TrainOptions:
             "warmup": self.warmup,
             "weight_decay": self.weight_decay,
             "product_decay": self.product_decay,
+            "scale_rate": self.scale_rate,
             "clip": self.clip,
             "batch_size": self.batch_size,
             "accumulate": self.accumulate,

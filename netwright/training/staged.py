@@ -67,6 +67,7 @@ class Stage:
         warmup: of the learning rate.
         weight_decay: of tensors of rank 2 and more.
         product_decay: of the product of factors, not of each.
+        scale_rate: of the scales of quantizers.
         clip: largest norm of the gradient.
         batch_size: rows to a batch.
         accumulate: batches to a step.
@@ -94,6 +95,7 @@ class Stage:
     warmup: float | None = None
     weight_decay: float | None = None
     product_decay: bool | None = None
+    scale_rate: float | None = None
     clip: float | None = None
     batch_size: int | None = None
     accumulate: int | None = None

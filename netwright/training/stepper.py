@@ -70,6 +70,7 @@ class Stepper:
         options: of the run.
         zeros: what is to stay zero.
         products: whose weight decay acts on them, and not on their factors.
+        scales: the parameters of quantizers' scales, whose gradient is clipped apart: it is relative, and would fill the norm.
     """
 
     objective: Objective
@@ -79,6 +80,7 @@ class Stepper:
     options: TrainOptions
     zeros: KeptZeros
     products: ProductDecay
+    scales: frozenset[torch.nn.Parameter] = frozenset()
 
     def step(self, parts: tuple[Part, ...], number: int, factor: float, stop: StopRequest) -> StepResult:
         """Make one step.
@@ -131,10 +133,14 @@ class Stepper:
     def _clip(self, number: int) -> None:
         """Scale a long gradient down; one that is not finite would spoil every weight (with float16 it is expected, and skipped)."""
         parameters = [parameter for parameter in self.prepared.parameters() if parameter.grad is not None]
+        weights = [parameter for parameter in parameters if parameter not in self.scales]
+        scales = [parameter for parameter in parameters if parameter in self.scales]
         if self.options.clip is None:
             norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
         else:
-            norm = cast("torch.Tensor", self.accelerator.clip_grad_norm_(parameters, self.options.clip))
+            norm = cast("torch.Tensor", self.accelerator.clip_grad_norm_(weights, self.options.clip))
+            if scales:
+                norm = norm + torch.nn.utils.clip_grad_norm_(scales, self.options.clip)
         norm = whole(norm)
         if self.accelerator.scaler is not None or bool(torch.isfinite(norm)):
             return

@@ -39,6 +39,7 @@ def train(
     warmup: float = 0.05,
     weight_decay: float | None = None,
     product_decay: bool = True,
+    scale_rate: float | None = None,
     clip: float | None = 1.0,
     batch_size: int | None = None,
     accumulate: int = 1,
@@ -85,6 +86,7 @@ def train(
         warmup: below 1 a share of the steps, else a number of steps.
         weight_decay: of tensors of rank 2 and more.
         product_decay: of weights that are a product of factors, decay the product, not each factor.
+        scale_rate: learning rate of the scales of quantizers, as a multiple of that of weights; 0 leaves them as they are.
         clip: largest norm of the whole gradient; None for any.
         batch_size: rows to a batch and process.
         accumulate: batches to a step.
@@ -131,6 +133,7 @@ def train(
         warmup=warmup,
         weight_decay=weight_decay,
         product_decay=product_decay,
+        scale_rate=scale_rate,
         clip=clip,
         batch_size=batch_size,
         accumulate=accumulate,

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 import onnx_ir
 
 from netwright.backends.torch.fuse.attention import AttentionMatch, find_attention
+from netwright.backends.torch.fuse.fake_quantize import find_quantized
 from netwright.backends.torch.fuse.linear import LinearMatch, find_linear
 from netwright.backends.torch.ops.fused import fused_attention, fused_linear
+from netwright.backends.torch.ops.requantized import requantized_conv, requantized_product
 from netwright.backends.torch.settings import Fused
 from netwright.ir.program import Program
 
@@ -28,7 +30,7 @@ class Fusions:
 
 
 def fusions(program: Program, keep: frozenset[str]) -> Fusions:
-    """Attention and linear layers, spelled out in the graph. Linear in nodes.
+    """Layers between quantizers, attention and linear layers, spelled out in the graph. Linear in nodes.
 
     Args:
         program: its functions inlined.
@@ -36,6 +38,10 @@ def fusions(program: Program, keep: frozenset[str]) -> Fusions:
     """
     calls: dict[onnx_ir.Node, Fused] = {}
     taken: set[onnx_ir.Node] = set()
+    for match in find_quantized(program, keep):
+        taken.update(match.nodes)
+        function = requantized_conv if match.convolves else requantized_product
+        calls[match.root] = Fused(function, match.inputs, match.keywords, carries=True)
     for match, function, training in _matches(program, keep):
         if not taken.isdisjoint(match.nodes):
             continue
