@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from netwright.ir.editor import Editor
+from netwright.passes.applying import apply_all
 from netwright.passes.base import Proposals
 from netwright.passes.context import Context
 from netwright.passes.quantize.activations import Activations
 from netwright.passes.quantize.blockwise import quantize_blocks
 from netwright.passes.quantize.choice import BlockWise, Choice, Dynamic, Static
 from netwright.passes.quantize.dynamic import quantize_dynamic
+from netwright.passes.quantize.folding import Fold
 from netwright.passes.quantize.reading import Decided, read
 from netwright.passes.quantize.recurrent.lstm import quantize_lstm
 from netwright.passes.quantize.rounding import Rounder, rounder_for
@@ -30,13 +31,11 @@ class Carrying:
 
     Attributes:
         context: data and executor, where roundings and corrections need them.
-        trainable: weights stay float before QuantizeLinear, so that they can be trained.
-        fold: pairs are pushed, cancelled and made into integers afterwards.
+        trainable: weights stay float before QuantizeLinear, so that they can be trained; nothing is folded.
     """
 
     context: Context
     trainable: bool = False
-    fold: bool = True
 
     def proposals(self, program: Program, plan: Plan) -> Proposals:
         """The rewrites of a plan, in order, each made on the program as the ones before left it."""
@@ -52,14 +51,13 @@ class Carrying:
         for unit, choice in decided.choices.items():
             if not isinstance(choice, Static):
                 yield _rewrite(unit, choice, activations, rounder)
+        if static and not self.trainable:
+            yield from Fold().rewrites(program, self.context)
 
     def carried(self, program: Program, plan: Plan) -> Program:
         """A clone with a plan carried out, to be tried."""
         clone = program.clone()
-        for proposal in self.proposals(clone, plan):
-            if isinstance(proposal, Rewrite):
-                with Editor(clone, at=proposal.anchor) as editor:
-                    proposal.change(editor)
+        apply_all(clone, self.proposals(clone, plan))
         return clone
 
 
@@ -71,5 +69,5 @@ def _rewrite(unit: Unit, choice: Choice, activations: Activations, rounder: Roun
     assert isinstance(choice, Dynamic), "static units are carried out together"
     why = f"int{choice.bits} weights by {choice.axis}, activations quantized as they come"
     if site.kind == "lstm":
-        return Rewrite.edit(site.name, why, lambda editor: quantize_lstm(editor, unit, choice), anchor=site.node)
+        return Rewrite.edit(site.name, why, lambda editor: quantize_lstm(editor, unit, choice, rounder), anchor=site.node)
     return Rewrite.edit(site.name, why, lambda editor: quantize_dynamic(editor, unit, choice, activations, rounder), anchor=site.node)

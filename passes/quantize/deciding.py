@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from netwright.ir.errors import ContractError, DataError, RunError
 from netwright.ir.fingerprint import fingerprint
-from netwright.passes.plan import Plan
+from netwright.passes.plan import Curve, Plan
 from netwright.passes.quantize.calibration import DEFAULT_METHOD, Statistics, calibrate
 from netwright.passes.quantize.carrying import Carrying
 from netwright.passes.quantize.choice import ActivationGrid, Choice, Dynamic, Static
+from netwright.passes.quantize.mixed import allocated_bits, reverted
 from netwright.passes.quantize.planning import (
     already_quantized,
     block_choice,
@@ -80,9 +81,19 @@ def make_plan(options: Quantize, program: Program, context: Context) -> Plan:
         _tune(program, context, draft)
     else:
         draft.choices = {unit: offered[0] for unit, offered in draft.options.items()}
+    curves = _allocate(options.budget, program, context, draft) if options.budget is not None else ()
     decisions = decisions_of(draft.choices, _used(program, draft), Steps(options.equalize, options.correct_bias))
-    note = "; ".join(draft.notes)
-    return Plan(pass_name=options.name, fingerprint=print_of, decisions=decisions, misses=tuple(draft.misses), note=note)
+    plan = Plan(
+        pass_name=options.name,
+        fingerprint=print_of,
+        decisions=decisions,
+        misses=tuple(draft.misses),
+        note="; ".join(filter(None, draft.notes)),
+        curves=curves,
+    )
+    if options.metric_drop is not None:
+        plan = reverted(program, plan, Carrying(context).carried, context, options.metric_drop)
+    return plan
 
 
 def has_data(options: Quantize, context: Context) -> bool:
@@ -212,6 +223,14 @@ def _tune(program: Program, context: Context, draft: Draft) -> None:
     draft.choices = found.chosen
     draft.misses.extend(found.misses)
     draft.notes.append(found.note)
+
+
+def _allocate(budget: Mapping[str, float], program: Program, context: Context, draft: Draft) -> tuple[Curve, ...]:
+    """Bits for each unit, shared out."""
+    found = allocated_bits(program, draft.choices, budget, context)
+    draft.choices = {unit: replace(choice, bits=found.bits[unit]) for unit, choice in draft.choices.items()}
+    draft.notes.append(found.note)
+    return (found.curve,)
 
 
 def carried(program: Program, choices: Mapping[Unit, Choice], grids: Mapping[str, ActivationGrid], context: Context) -> Program:

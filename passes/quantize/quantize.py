@@ -16,6 +16,7 @@ from netwright.passes.quantize.calibration import Method
 from netwright.passes.quantize.carrying import Carrying
 from netwright.passes.quantize.deciding import make_plan
 from netwright.passes.quantize.options import Recipe, Scheme, check_options
+from netwright.passes.quantize.static.running import left_float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,3 +121,5 @@ class Quantize(PlannedPass):
         """
         plan.check_fits(self.name, fingerprint(program))
         yield from Carrying(context, trainable=self.trainable).proposals(program, plan)
+        if context.kernels is not None and not self.trainable and next(program.nodes("DequantizeLinear"), None) is not None:
+            yield from left_float(program, context.kernels.of(program))

@@ -67,11 +67,11 @@ def decisions_of(
 
 
 def _of_site(kind: str, choice: Choice) -> Choice:
-    """What of a unit's choice concerns one of its sites: only products have outlier channels."""
+    """What of a unit's choice concerns one of its sites: tables have no outlier channels."""
     if not isinstance(choice, Dynamic):
         return choice
     axis = "row" if kind == "table" and choice.axis == "column" else choice.axis
-    return replace(choice, axis=axis, outliers=choice.outliers if kind == "linear" else ())
+    return replace(choice, axis=axis, outliers=() if kind == "table" else choice.outliers)
 
 
 def read(plan: Plan, program: Program) -> Decided:
@@ -160,11 +160,13 @@ def _together(unit: Unit, choices: Sequence[Choice]) -> Choice:
     if "conv" in kinds:
         raise PlanError(f"%{site.name} is a convolution.", place=site.name, remedy="Convolutions take 'static' or 'weights'.")
     dynamic = [choice for choice in choices if isinstance(choice, Dynamic)]
-    shared = next((choice for choice, one in zip(dynamic, unit.sites, strict=False) if one.kind == "linear"), first)
-    alike = all((choice.bits, choice.axis == "tensor", choice.rounding) == (shared.bits, shared.axis == "tensor", shared.rounding)
-                for choice in dynamic)  # fmt: skip
+    shared = next((choice for choice, one in zip(dynamic, unit.sites, strict=False) if one.kind != "table"), first)
+    alike = all(
+        replace(choice, axis=shared.axis, outliers=shared.outliers) == shared and (choice.axis == "tensor") == (shared.axis == "tensor")
+        for choice in dynamic
+    )
     same_outliers = all(
-        choice.outliers == (shared.outliers if one.kind == "linear" else ()) for choice, one in zip(dynamic, unit.sites, strict=False)
+        choice.outliers == (() if one.kind == "table" else shared.outliers) for choice, one in zip(dynamic, unit.sites, strict=False)
     )
     fits = all(channel < unit.sites[0].rows for channel, _ in shared.outliers) and not (unit.tables and shared.outliers)
     if len(dynamic) != len(choices) or not alike or not same_outliers or not fits:

@@ -87,7 +87,7 @@ def test_sites_that_are_not_there_are_named() -> None:
     ("decision", "said"),
     [
         ({"scheme": "ternary"}, "scheme for %t is 'ternary'"),
-        ({"scheme": "dynamic", "bits": 3}, "8 bits .or 7., not 3"),
+        ({"scheme": "dynamic", "bits": 9}, "2 to 8 bits, not 9"),
         ({"scheme": "dynamic", "axis": "diagonal"}, "not 'diagonal'"),
         ({"scheme": "dynamic", "outliers": [[3, 3]]}, "a power of two"),
         ({"scheme": "dynamic", "outliers": [[99, 2]]}, "do not fit"),
