@@ -41,8 +41,9 @@ def relative_error(goal: Sequence[Feeds], made: Sequence[Feeds]) -> float:
             if not np.issubdtype(array.dtype, np.floating):
                 continue
             sound = np.isfinite(array)
-            off += float(np.sum(np.square(found[name].astype(np.float64) - array, where=sound, out=np.zeros(array.shape))))
-            whole += float(np.sum(np.square(array.astype(np.float64), where=sound, out=np.zeros(array.shape))))
+            goals = array[sound].astype(np.float64)
+            off += float(np.sum(np.square(found[name][sound] - goals)))
+            whole += float(np.sum(np.square(goals)))
     if not np.isfinite(off):
         return float("inf")
     return (off / whole) ** 0.5 if whole > 0 else 0.0

@@ -73,15 +73,22 @@ def tuned(
     rivals, refused = _candidates(field, candidates(units, statics, whole_ms))
     cache.save()
     trials = field.trials(rivals)
-    ranked = [one for _, one in sorted(zip(trials[1:], rivals, strict=True), key=lambda pair: pair[0].ratio)]
+    ranked = _ranked(rivals, trials[1:])
     if ranked:
-        best = refined(field, ranked[0], units, whole_ms, started + limits.seconds)
+        best = refined(field, ranked[0], units, trials, started + limits.seconds)
         ranked = [best, *(one for one in ranked if one is not best)]
     for one in ranked:
         final = field.trials([one])
         if final[1].ratio < BETTER:
             return _tuned(units, one, (*trials, final[1]))
     return _all_float(units, trials, refused)
+
+
+def _ranked(rivals: Sequence[Candidate], trials: Sequence[Trial]) -> list[Candidate]:
+    """The fastest first; of those that are as fast as it, but for what two measurements differ by, the one with the least error."""
+    least = min((one.ratio for one in trials), default=0.0) / BETTER
+    pairs = sorted(zip(rivals, trials, strict=True), key=lambda pair: (max(pair[1].ratio, least), pair[1].error))
+    return [one for one, _ in pairs]
 
 
 def _candidates(field: Field, wanted: Mapping[str, Mapping[Unit, Choice]]) -> tuple[list[Candidate], list[str]]:

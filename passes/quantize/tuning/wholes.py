@@ -89,17 +89,20 @@ class Field:
         return [floats, *(Trial(one.label, ms, share, one.error) for one, (ms, share) in zip(found, raced[1:], strict=True))]
 
 
-def refined(field: Field, best: Candidate, units: Sequence[Measured], whole_ms: float, until: float) -> Candidate:
+def refined(field: Field, best: Candidate, units: Sequence[Measured], trials: Sequence[Trial], until: float) -> Candidate:
     """Units of one kind in another form, or float, as long as the whole gets faster: by what they promise, until time is up.
 
     Args:
         field: where candidates compete.
         best: to start from.
         units: with what was measured.
-        whole_ms: of the float program.
+        trials: what is known of whole programs, float first.
         until: by `time.perf_counter`.
     """
-    for group, form in _flips(best, units, whole_ms):
+    whole_ms = trials[0].ms
+    own_ms = next((one.ms for one in trials if one.label == best.label), whole_ms)
+    unexplained = max(own_ms - whole_ms - sum(_saved(unit, best.choices.get(unit.unit)) for unit in units), 0.0)
+    for group, form in _flips(best, units, whole_ms, unexplained):
         if time.perf_counter() > until:
             break
         choices = dict(best.choices)
@@ -114,8 +117,18 @@ def refined(field: Field, best: Candidate, units: Sequence[Measured], whole_ms: 
     return best
 
 
-def _flips(best: Candidate, units: Sequence[Measured], whole_ms: float) -> list[tuple[list[Measured], Choice | None]]:
-    """Groups of equal units with a form that they do not have, the most promising first; float is `None`."""
+def _saved(unit: Measured, choice: Choice | None) -> float:
+    """How much longer a unit takes in a form than as float, alone; less than 0 where it is faster."""
+    ms = next((form.ms for form in unit.forms if form.choice == choice), None)
+    return 0.0 if ms is None or unit.ms is None else ms - unit.ms
+
+
+def _flips(best: Candidate, units: Sequence[Measured], whole_ms: float, unexplained: float) -> list[tuple[list[Measured], Choice | None]]:
+    """Groups of equal units with a form that they do not have, the most promising first; float is `None`.
+
+    What a form promises is what it saves alone, and a quarter of what the unit takes, for alone is not within the whole; and the time
+    of the whole that its units do not explain, whichever of them it is due to.
+    """
     groups: dict[tuple[str, str], list[Measured]] = {}
     for unit in units:
         choice = best.choices.get(unit.unit)
@@ -125,12 +138,12 @@ def _flips(best: Candidate, units: Sequence[Measured], whole_ms: float) -> list[
         first = members[0]
         times = {None: first.ms} | {form.choice: form.ms for form in first.open}
         now = best.choices.get(first.unit)
+        mine = times.get(now)
         for choice, ms in times.items():
             if choice == now:
                 continue
-            mine = times.get(now)
-            promise = 0.0 if ms is None or mine is None else len(members) * (1.25 * mine - ms)
-            if promise > _SHARE * whole_ms or (first.ms is None and choice is None):
+            promise = unexplained + (0.0 if ms is None or mine is None else len(members) * (1.25 * mine - ms))
+            if promise > _SHARE * whole_ms or first.ms is None:
                 found.append((promise, members, choice))
     return [(members, choice) for _, members, choice in sorted(found, key=lambda entry: -entry[0])]
 
