@@ -14,6 +14,7 @@ from netwright.passes.quantize.dynamic import as_type, with_bias
 from netwright.passes.quantize.integers import Blocks
 from netwright.passes.quantize.record import record_blocks
 from netwright.passes.quantize.rounding.base import Nearest, Rounder
+from netwright.passes.quantize.storage import store_convolution
 from netwright.passes.quantize.weights import float_array, owner_of
 
 if TYPE_CHECKING:
@@ -28,13 +29,19 @@ the error grows from 0.005 to 0.007 of the output."""
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
+    """A unit's weight in the graph; products divide what they multiply by `factors`, [features], first."""
+
     values: onnx_ir.Value
     scale: onnx_ir.Value
     zero_point: onnx_ir.Value | None
+    factors: onnx_ir.Value | None
 
 
 def quantize_blocks(editor: Editor, unit: Unit, choice: BlockWise, rounder: Rounder | None = None) -> None:
-    """Quantize a unit of products and look-ups; weights to the nearest integers where no rounder is given."""
+    """Quantize a unit of products and look-ups, or of convolutions; weights to the nearest integers where no rounder is given."""
+    if unit.sites[0].kind == "conv":
+        store_convolution(editor, unit, choice, rounder or Nearest())
+        return
     stored = _store(editor, unit, choice, rounder or Nearest())
     for site in unit.sites:
         editor.at(site.node)
@@ -69,7 +76,8 @@ def _store(editor: Editor, unit: Unit, choice: BlockWise, rounder: Rounder) -> _
     scale = editor.constant(blocks.scale, f"{name}.scale", graph=graph)
     record_blocks(editor, weight, stored, choice.bits, choice.block_size)
     zero = None if blocks.zero_point is None else editor.constant(blocks.zero_point, f"{name}.zero", graph=graph)
-    return _Stored(stored, scale, zero)
+    factors = None if blocks.factors is None else editor.constant((1 / blocks.factors).astype(np.float32), f"{name}.shrink", graph=graph)
+    return _Stored(stored, scale, zero, factors)
 
 
 def _table_layout(blocks: Blocks, width: int, bits: int) -> np.ndarray:
@@ -90,6 +98,8 @@ def _product(editor: Editor, site: Site, stored: _Stored, choice: BlockWise, *, 
         source = editor.op("Transpose", [source], {"perm": [1, 0]}, name=f"{name}.turned")
     if source.dtype not in (None, onnx_ir.DataType.FLOAT):
         source = editor.op("Cast", [source], {"to": int(onnx_ir.DataType.FLOAT)}, name=f"{name}.float")
+    if stored.factors is not None:
+        source = editor.op("Mul", [source, stored.factors], name=f"{name}.shrunk", like=source)
     attributes = {
         "K": site.rows,
         "N": site.columns,

@@ -17,8 +17,14 @@ dominates: on normally distributed weights the best clip is the largest element 
 SHRINKS = (0.9, 0.8, 0.7, 0.6, 0.5)
 """Clips tried for a peaked channel at 8 bits, as shares of the largest element."""
 
+SHRINKS_FEW = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3)
+"""The same for every channel of at most `FEW_BITS`, and for blocks of 2 bits."""
+
+FEW_BITS = 6
+"""Of bits for which clipping pays on normally distributed weights, in channels of some hundred elements."""
+
 SHRINKS_4 = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
-"""The same for every block at 4 bits."""
+"""The same for every block of 4 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ def by_rows(weight: np.ndarray, *, bits: int = 8, factors: np.ndarray | None = N
 
     Args:
         weight: float [rows, columns], finite.
-        bits: 8, or 7 where products of bytes are summed in 16 bits.
+        bits: 2 to 8; 7 where products of bytes are summed in 16 bits.
         factors: [columns], multiplied in first.
         per_channel: a scale for each row; else one for all, [1].
     """
@@ -92,7 +98,7 @@ def by_columns(weight: np.ndarray, *, bits: int = 8, factors: np.ndarray | None 
 
 
 def in_blocks(weight: np.ndarray, *, bits: int, block_size: int, symmetric: bool) -> Blocks:
-    """Quantize blocks of each row, the last padded with zeros; at 4 bits, clips are searched for the least squared error.
+    """Quantize blocks of each row, the last padded with zeros; at 4 bits and fewer, clips are searched for the least squared error.
 
     Args:
         weight: float [rows, columns], finite.
@@ -159,13 +165,14 @@ def _row_steps(part: np.ndarray, top: float) -> np.ndarray:
         return np.ones(len(part), np.float32)
     peak = np.maximum(part.max(axis=1), -part.min(axis=1))
     step: np.ndarray = np.where(peak > 0, peak / top, 1).astype(np.float32)
+    few = top < 1 << (FEW_BITS - 1)
     power = np.sqrt(np.einsum("ij,ij->i", part, part) / part.shape[1])
-    rows = np.flatnonzero(peak > PEAKED * power)
-    if rows.size == 0 or top < 127:
+    rows = np.flatnonzero(peak > 0 if few else peak > PEAKED * power)
+    if rows.size == 0 or (top < 127 and not few):
         return step
     chosen = part[rows]
     best, least = step[rows], _row_error(chosen, step[rows], top)
-    for share in SHRINKS:
+    for share in SHRINKS_FEW if few else SHRINKS:
         trial = (step[rows] * share).astype(np.float32)
         error = _row_error(chosen, trial, top)
         better = error < least
@@ -190,7 +197,7 @@ def _best_blocks(blocks: np.ndarray, bits: int, symmetric: bool) -> tuple[np.nda
     if bits > 4:
         return best[:3]
     values, step, middle, least = best
-    for share in SHRINKS_4:
+    for share in SHRINKS_4 if bits == 4 else SHRINKS_FEW:
         trial = _block_values(blocks, low * share, high * share, bits, symmetric)
         better = trial[3] < least
         values[better], step[better], middle[better], least[better] = trial[0][better], trial[1][better], trial[2][better], trial[3][better]

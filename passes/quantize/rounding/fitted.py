@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from netwright.passes.quantize.integers import Blocks, Channels, by_rows, in_blo
 from netwright.passes.quantize.rounding.base import Nearest, Rounder
 from netwright.passes.quantize.rounding.evidence import Evidence, Evidences
 from netwright.passes.quantize.rounding.grid import Grid
-from netwright.passes.quantize.rounding.methods import METHODS, Rounded
+from netwright.passes.quantize.rounding.methods import METHODS, Method, Rounded, Task
 from netwright.passes.quantize.rounding.reading import views_of
 from netwright.passes.rewrite import Miss
 
@@ -74,58 +74,90 @@ class Fitted:
         self, weight: onnx_ir.Value, matrix: np.ndarray, *, bits: int, factors: np.ndarray | None = None, per_channel: bool = True
     ) -> Channels:
         """See `Rounder`."""
-        nearest = by_rows(matrix, bits=bits, factors=factors, per_channel=per_channel)
-        name = weight.name or ""
-        evidence = self._evidence(name, matrix)
-        if evidence is None:
+        nearest, name = by_rows(matrix, bits=bits, factors=factors, per_channel=per_channel), weight.name or ""
+        method = self._method(name, room=False)
+        if method is None:
             return nearest
-        grid = Grid.of_channels(nearest, bits, matrix.shape[1])
-        if factors is not None:
-            matrix, evidence = matrix * factors.astype(np.float32), evidence.divided(factors)
-        better = self._better(name, matrix, Rounded(nearest.values, grid), evidence)
+        scaled = matrix if factors is None else matrix * factors.astype(np.float32)
+
+        def regrid(other: np.ndarray) -> Rounded:
+            found = by_rows(other, bits=bits, per_channel=per_channel)
+            return Rounded(found.values, Grid.of_channels(found, bits, other.shape[1]))
+
+        start = Rounded(nearest.values, Grid.of_channels(nearest, bits, matrix.shape[1]))
+        better = self._better(name, method, scaled, start, factors=factors, symmetric=True, regrid=regrid)
         return nearest if better is None else better.grid.channels(better.integers, per_channel=per_channel)
 
     def blocks(self, weight: onnx_ir.Value, matrix: np.ndarray, *, bits: int, block_size: int, symmetric: bool) -> Blocks:
         """See `Rounder`."""
-        nearest = in_blocks(matrix, bits=bits, block_size=block_size, symmetric=symmetric)
-        name = weight.name or ""
-        evidence = self._evidence(name, matrix)
-        if evidence is None:
+        nearest, name = in_blocks(matrix, bits=bits, block_size=block_size, symmetric=symmetric), weight.name or ""
+        method = self._method(name, room=name not in self._looked_up)
+        if method is None:
             return nearest
+
+        def regrid(other: np.ndarray) -> Rounded:
+            grid = Grid.of_blocks(in_blocks(other, bits=bits, block_size=block_size, symmetric=symmetric), bits, block_size)
+            return Rounded(grid.nearest(other), grid)
+
         grid = Grid.of_blocks(nearest, bits, block_size)
-        better = self._better(name, matrix, Rounded(grid.nearest(matrix), grid), evidence)
+        start = Rounded(grid.nearest(matrix), grid)
+        better = self._better(name, method, matrix, start, factors=None, symmetric=symmetric, regrid=regrid)
         return nearest if better is None else better.grid.blocks(better.integers, bits, symmetric=symmetric, factors=better.factors)
 
-    def _evidence(self, name: str, matrix: np.ndarray) -> Evidence | None:
-        """What readers see of a weight that is to be rounded by data; the miss where there is nothing."""
-        method = self._asked.get(name, "nearest")
-        if method not in METHODS:
+    def _method(self, name: str, *, room: bool) -> Method | None:
+        """How a weight is rounded; None, and a miss, where that cannot be."""
+        asked = self._asked.get(name, "nearest")
+        method = METHODS.get(asked)
+        if method is None:
             return None
-        if self._evidences is None:
-            return self._miss(name, f"rounded to the nearest: {method} needs calibration data, and there is none")
-        evidence = self._evidences.of(name)
-        if evidence is None:
+        if method.needs_data and self._evidences is None:
+            return self._miss(name, f"rounded to the nearest: {asked} needs calibration data, and there is none")
+        if method.scales_channels and not room:
             return self._miss(
                 name,
-                f"rounded to the nearest: {method} needs to see what %{name} is multiplied with, and that is no finite "
-                "value of the main graph",
+                f"rounded to the nearest: {asked} scales channels of what is multiplied, and only products in blocks have room for that",
             )
+        return method
+
+    def _evidence(self, name: str, matrix: np.ndarray, factors: np.ndarray | None) -> Evidence | None:
+        """What readers see of a weight, divided by the factors that the matrix has been multiplied by."""
+        found = None if self._evidences is None else self._evidences.of(name)
+        if found is None:
+            return None
+        evidence = found if factors is None else found.divided(factors)
         if name not in self._looked_up:
             return evidence
-        weights, own = evidence.error(matrix), float(np.vdot(matrix, matrix))
-        return dataclasses.replace(evidence, own=weights / own if own else 0.0)
+        made, own = evidence.error(matrix), float(np.vdot(matrix, matrix))
+        return dataclasses.replace(evidence, own=made / own if own else 0.0)
 
-    def _better(self, name: str, matrix: np.ndarray, nearest: Rounded, evidence: Evidence) -> Rounded | None:
+    def _better(
+        self,
+        name: str,
+        method: Method,
+        matrix: np.ndarray,
+        nearest: Rounded,
+        *,
+        factors: np.ndarray | None,
+        symmetric: bool,
+        regrid: Callable[[np.ndarray], Rounded],
+    ) -> Rounded | None:
         """The method's result, or None and a miss where it does no better than the nearest integers on held-out rows."""
-        method = self._asked[name]
-        found = METHODS[method](matrix, nearest.grid, evidence)
+        asked, evidence = self._asked[name], self._evidence(name, matrix, factors)
+        if evidence is None and method.needs_data:
+            seen = f"what %{name} is multiplied with, and that is no finite value of the main graph"
+            return self._miss(name, f"rounded to the nearest: {asked} needs to see {seen}")
+        found = method.round(Task(matrix, nearest, evidence, symmetric, regrid))
+        if found is None:
+            return self._miss(name, f"rounded to the nearest: {asked} found nothing better on held-out rows")
+        if evidence is None:
+            return found
         whole = evidence.error(matrix)
         before, after = (_relative(evidence.error(one.weights() - matrix), whole) for one in (nearest, found))
         if after < before:
             return found
         return self._miss(
             name,
-            f"rounded to the nearest: {method} leaves an error of {after:.4g} of the outputs on held-out rows, the nearest {before:.4g}",
+            f"rounded to the nearest: {asked} leaves an error of {after:.4g} of the outputs on held-out rows, the nearest {before:.4g}",
         )
 
     def _miss(self, name: str, reason: str) -> None:
