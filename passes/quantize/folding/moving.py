@@ -10,8 +10,9 @@ from netwright.ir.opinfo import is_standard
 from netwright.ir.program import Program, constant
 from netwright.passes.quantize.choice import ActivationGrid
 from netwright.passes.quantize.folding.facts import WEIGHING, dequantized, is_output_once, sole_reader
+from netwright.passes.quantize.folding.rescaling import RESCALING_RULES
 from netwright.passes.quantize.static.operators import ARITHMETIC, SELECTIONS, VIEWS, bounds, is_view, moves_integers
-from netwright.passes.quantize.static.pairs import grid_at
+from netwright.passes.quantize.static.pairs import ON_GRID, grid_at
 from netwright.passes.rewrite import Rewrite
 from netwright.passes.rules import rule
 
@@ -19,8 +20,6 @@ _GROWING = frozenset({"Expand", "Pad", "Resize", "Tile"})
 _BYTE = 8
 _UNSIGNED_ONLY = frozenset({"DepthToSpace", "Resize", "SpaceToDepth"})
 """ONNX Runtime has kernels of these for uint8, and not for int8."""
-_ON_GRID = 1e-3
-"""How far, in steps, a bound may lie from a grid's number."""
 
 
 @rule(*sorted(VIEWS | SELECTIONS))
@@ -114,7 +113,7 @@ def _integer_bounds(node: onnx_ir.Node, grid: ActivationGrid) -> tuple[int, int]
     found: list[int] = []
     for limit in limits:
         steps = min(max(limit / grid.scale + grid.zero_point, grid.low), grid.high)
-        if abs(steps - round(steps)) > _ON_GRID:
+        if abs(steps - round(steps)) > ON_GRID:
             return None
         found.append(round(steps))
     return found[0], found[1]
@@ -124,4 +123,4 @@ def _zero(dequantize: onnx_ir.Node) -> onnx_ir.Value | None:
     return dequantize.inputs[2] if len(dequantize.inputs) > 2 else None
 
 
-MOVING_RULES = (sink_dequantize, sink_through_concat, hoist_quantize)
+MOVING_RULES = (sink_dequantize, *RESCALING_RULES, sink_through_concat, hoist_quantize)

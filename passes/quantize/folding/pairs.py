@@ -1,4 +1,4 @@
-"""Where QuantizeLinear meets DequantizeLinear, a bound, or a factor."""
+"""Where QuantizeLinear meets DequantizeLinear or a bound."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.editor import Editor, can_replace
-from netwright.ir.program import Program, array
+from netwright.ir.program import Program
 from netwright.passes.quantize.choice import ActivationGrid
 from netwright.passes.quantize.folding.facts import dequantized, is_output_once, producer, sole_reader
 from netwright.passes.quantize.static.operators import bounds, is_bounding
@@ -108,30 +108,6 @@ def drop_bound(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     )
 
 
-@rule("Div", "Mul")
-def scale_into_grid(node: onnx_ir.Node, program: Program) -> Rewrite | None:
-    """A positive factor behind DequantizeLinear goes into its scale, where the result becomes integers again."""
-    for index, operand in enumerate(node.inputs):
-        found = dequantized(operand)
-        other = array(node.inputs[1 - index], limit=1)
-        if found is None or other is None or other.size != 1 or other.ndim > 1 or (node.op_type == "Div" and index):
-            continue
-        number = float(other.reshape(-1)[0])
-        factor = number if node.op_type == "Mul" else (1 / number if number else 0.0)
-        reader = sole_reader(node.outputs[0])
-        if not 0 < factor < float("inf") or reader is None or reader.op_type != "QuantizeLinear":
-            continue
-        dequantize, grid = found
-        scaled = ActivationGrid(grid.scale * factor, grid.zero_point, grid.bits, grid.signed)
-
-        def make(editor: Editor, dequantize: onnx_ir.Node = dequantize, scaled: ActivationGrid = scaled) -> onnx_ir.Value:
-            scale, zero = grid_constants(editor, scaled, node.outputs[0].name or "scaled")
-            return editor.op("DequantizeLinear", [dequantize.inputs[0], scale, zero], like=node.outputs[0])
-
-        return Rewrite.build(node, make, why=f"the factor {factor:g} is one of the scale")
-    return None
-
-
 def _spans(outer: ActivationGrid, inner: ActivationGrid) -> bool:
     """True where every number of the inner grid lies in the outer's range, to half a step of the outer."""
     slack = _HALF * outer.scale
@@ -139,4 +115,4 @@ def _spans(outer: ActivationGrid, inner: ActivationGrid) -> bool:
     return low and (outer.high - outer.zero_point) * outer.scale + slack >= (inner.high - inner.zero_point) * inner.scale
 
 
-PAIR_RULES = (cancel, drop_bound, merge_requantization, share_grid, scale_into_grid)
+PAIR_RULES = (cancel, drop_bound, merge_requantization, share_grid)

@@ -14,6 +14,7 @@ from netwright.passes.base import Proposals
 from netwright.passes.quantize.choice import ActivationGrid, Static
 from netwright.passes.quantize.rounding import Rounder
 from netwright.passes.quantize.static.convolution import quantize_convolutions
+from netwright.passes.quantize.static.fitting import fitted
 from netwright.passes.quantize.static.operators import data_inputs
 from netwright.passes.quantize.static.pairs import Pairs
 from netwright.passes.quantize.static.product import quantize_products
@@ -40,7 +41,7 @@ def quantize_static(
         trainable: keep weights and biases in float32, on their grids by nodes in the graph; the pass `fold` makes integers of them.
     """
     regions = Regions.of(program, choices)
-    pairs = Pairs.of(program, grids)
+    pairs = Pairs.of(program, fitted(program, grids))
     steps: list[tuple[int, Rewrite | Miss]] = []
     for unit, choice in choices.items():
         place = pairs.order.get(unit.sites[0].node, 0)
@@ -77,9 +78,26 @@ def _quantize(
 
 
 def _neighbour(node: onnx_ir.Node, last: onnx_ir.Node, pairs: Pairs, editor: Editor) -> None:
+    if node.op_type == "HardSwish":
+        _hard_swish(node, pairs, editor)
+        return
     for index in data_inputs(node):
         pairs.read(editor, node, index)
     pairs.settle(editor, last)
+
+
+def _hard_swish(node: onnx_ir.Node, pairs: Pairs, editor: Editor) -> None:
+    """`x * HardSigmoid(x)` (ONNX), so that the gate becomes integers of x's own."""
+    pairs.read(editor, node, 0)
+    source, out = node.inputs[0], node.outputs[0]
+    gate = editor.op("HardSigmoid", [source], {"alpha": 1 / 6, "beta": 0.5}, name=f"{out.name}.gate", like=out)
+    product = editor.op("Mul", [source, gate], name=f"{out.name}.product", like=out)
+    made = product.producer()
+    assert made is not None
+    pairs.order[made] = pairs.order[node]
+    pairs.read(editor, made, 1)
+    editor.replace(out, product)
+    pairs.settle(editor, made)
 
 
 def _why(choice: Static) -> str:

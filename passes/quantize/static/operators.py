@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import onnx_ir
 
-from netwright.ir.opinfo import is_standard, str_attr
+from netwright.ir.opinfo import float_attr, is_standard, str_attr
 from netwright.ir.program import array, constant
 
 VIEWS = frozenset({"DepthToSpace", "Flatten", "Identity", "Reshape", "SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze"})
@@ -13,7 +15,10 @@ VIEWS = frozenset({"DepthToSpace", "Flatten", "Identity", "Reshape", "SpaceToDep
 SELECTIONS = frozenset({"Clip", "Expand", "Gather", "MaxPool", "Pad", "Relu", "Resize", "Slice", "Split", "Tile"})
 """Elements of the input, its zero, or a bound: integers stay on their grid, though the range may be smaller."""
 
-ARITHMETIC = frozenset({"Add", "AveragePool", "Concat", "GlobalAveragePool", "LeakyRelu", "Mul", "Sigmoid"})
+RESCALINGS = frozenset({"Div", "HardSigmoid", "Mul"})
+"""A positive factor, or HardSigmoid: the same integers, up to bounds, on a grid of another scale and zero point."""
+
+ARITHMETIC = frozenset({"Add", "AveragePool", "Concat", "GlobalAveragePool", "HardSwish", "LeakyRelu", "Mul", "Sigmoid"})
 """New values, which need a grid of their own; ONNX Runtime has a kernel from integers to integers (QLinearAdd …)."""
 
 _CONSTANTS_TAKEN = frozenset({"Add", "Concat", "Mul"})
@@ -25,7 +30,7 @@ def moves_integers(node: onnx_ir.Node) -> bool:
         return False
     if node.op_type in VIEWS:
         return True
-    return node.op_type in SELECTIONS and _moves(node)
+    return (node.op_type in SELECTIONS and _moves(node)) or (node.op_type in RESCALINGS and rescaling(node) is not None)
 
 
 def is_view(node: onnx_ir.Node) -> bool:
@@ -65,6 +70,31 @@ def bounds(node: onnx_ir.Node) -> tuple[float, float] | None:
             return None
         found.append(none if data is None else float(data.reshape(-1)[0]))
     return found[0], found[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Rescaling:
+    """`clip(factor * x + shift, low, high)`, the factor positive."""
+
+    factor: float
+    shift: float = 0.0
+    low: float = float("-inf")
+    high: float = float("inf")
+
+
+def rescaling(node: onnx_ir.Node) -> Rescaling | None:
+    """What a node does to its first operand, where that is a rescaling."""
+    if is_standard(node, "HardSigmoid"):
+        alpha, beta = float_attr(node, "alpha", 0.2), float_attr(node, "beta", 0.5)
+        return Rescaling(alpha, beta, 0.0, 1.0) if alpha > 0 and 0 < beta < 1 else None
+    if not is_standard(node, "Div", "Mul"):
+        return None
+    data = array(node.inputs[1], limit=1)
+    if data is None or data.size != 1 or data.ndim > 1 or constant(node.inputs[0]) is not None:
+        return None
+    number = float(data.reshape(-1)[0])
+    factor = number if node.op_type == "Mul" else (1 / number if number else 0.0)
+    return Rescaling(factor) if 0 < factor < float("inf") else None
 
 
 def _moves(node: onnx_ir.Node) -> bool:

@@ -12,8 +12,10 @@ from netwright.ir.editor import Editor
 from netwright.ir.errors import UnsupportedModelError
 from netwright.ir.program import Program, array, constant
 from netwright.passes.quantize.choice import ActivationGrid
-from netwright.passes.quantize.static.operators import moves_integers
+from netwright.passes.quantize.static.operators import moves_integers, rescaling
 
+ON_GRID = 1e-3
+"""How far, in steps, a shift or bound may lie from an integer to count as one."""
 _TYPES = {(8, False): np.uint8, (8, True): np.int8, (16, False): np.uint16, (16, True): np.int16}
 
 
@@ -64,6 +66,8 @@ class Pairs:
                 raise UnsupportedModelError(f"%{value.name} has no grid.", place=value.name, remedy="Calibrate it.")
             found = self.read(editor, mover, 0)
             editor.at(node)
+            if mover.op_type == "HardSigmoid" and not _keeps_integers(mover, found):
+                editor.set_input(node, index, pair(editor, value, GATE, value.name or "gate"))
             return found
         made = _made(value, node.graph, grid)
         if made is None:
@@ -94,6 +98,17 @@ class Pairs:
                 if again.op_type == "DequantizeLinear" and grid_of(again.outputs[0]) == grid:
                     for reader, index in again.outputs[0].uses():
                         editor.set_input(reader, index, made)
+
+
+GATE = ActivationGrid(float(np.float32(1 / 255)), 0)
+"""What lies between 0 and 1."""
+
+
+def _keeps_integers(node: onnx_ir.Node, grid: ActivationGrid) -> bool:
+    """True where HardSigmoid of integers on this grid is those integers on another."""
+    change = rescaling(node)
+    steps = change.shift / (change.factor * grid.scale) if change is not None else 0.5
+    return abs(steps - round(steps)) < ON_GRID and round(steps) <= grid.zero_point - grid.low
 
 
 def pair(editor: Editor, value: onnx_ir.Value, grid: ActivationGrid, name: str) -> onnx_ir.Value:
