@@ -7,7 +7,7 @@ the same calibration data as ours: ONNX Runtime's dynamic and static quantizers 
 for ONNX, and onnxsim's. What they make is kept in `.cache/quantizers` and scored once; all files of a model are timed in this run, in
 turns, one thread, batch 1: the best CPU time of the thread.
 
-`best peer` is the fastest that loses at most two points of the primary metric; `most accurate` the one that loses least. Targets: latency
+A peer's file that takes more than 1.3 times as long as the float model is told as slower and not scored. `best peer` is the fastest that loses at most two points of the primary metric; `most accurate` the one that loses least. Targets: latency
 at most 1.02 of the best peer's everywhere and at most 0.95 on three or more; loss no larger than the most accurate's, up to noise; size
 no larger.
 """
@@ -37,6 +37,9 @@ OWN_ENVIRONMENT = Path(".venv-quantizers/bin/python")
 """Where NNCF and Neural Compressor are installed (`make bench` does it): their dependencies must not come in here."""
 BEARABLE = 2.0
 """Points of the primary metric that the fastest peer may lose and still count as one."""
+
+SLOWER = 1.3
+"""Over float's time, from which a peer's file is not scored: nobody would use it, and some take minutes."""
 
 HERE = ("ORT dynamic", "ORT static", "onnxsim")
 VARIANTS: Mapping[str, Sequence[str]] = {
@@ -125,7 +128,7 @@ def _row(model: ZooModel, pipeline: str, samples: int, seconds: float, *, peers_
         nw.compile(source, "simplify", latency=False, threads=1).save(simplified)
     made = _peers(model, source, simplified, feeds, folder, original)
     for one in made:
-        _score(one, model, original, folder)
+        _score(one, model, original, source, folder)
     if peers_only:
         return {one.label: _lost(model, before, one.metric) for one in made}
     ours = folder / "ours.onnx"
@@ -159,7 +162,8 @@ def _compared(model: ZooModel, source: Path, ours: Path, made: Sequence[Made], b
         "latency / best": round(times["ours"] / times[best], 3) if best else None,
         "most accurate": accurate,
         "least lost": None if not accurate else round(lost[accurate] or 0.0, 2),
-        "failed": sum(one.path is None for one in made),
+        "failed": sum(one.path is None and not one.failure.startswith("slower") for one in made),
+        "slower than float": sum(one.failure.startswith("slower") for one in made),
         "broken": len(usable) - len(bearable),
     }
     for name in ("cosine",):
@@ -213,11 +217,15 @@ def _made(peer: str, variant: str, python: Path, source: Path, simplified: Path,
     return made
 
 
-def _score(made: Made, model: ZooModel, original: Run, folder: Path) -> None:
+def _score(made: Made, model: ZooModel, original: Run, source: Path, folder: Path) -> None:
     if made.path is None or made.metric is not None:
         return
     try:
-        made.metric = model.evaluate(open_session(made.path), original=original).metrics.get(model.primary)
+        times = _best_ms({"float": source, "made": Path(made.path)}, model.feeds(1)[0], 1.0)
+        if times["made"] > SLOWER * times["float"]:
+            made.path, made.failure = None, f"slower than float: {times['made'] / times['float']:.1f} x its time"
+        else:
+            made.metric = model.evaluate(open_session(made.path), original=original).metrics.get(model.primary)
     except Exception as error:  # noqa: BLE001 - a peer's model may fail at any input
         made.path, made.failure = None, f"does not run: {type(error).__name__}"
     (folder / f"{made.label.replace(' ', '_')}.json").write_text(json.dumps(asdict(made)))
