@@ -7,9 +7,9 @@ the same calibration data as ours: ONNX Runtime's dynamic and static quantizers 
 for ONNX, and onnxsim's. What they make is kept in `.cache/quantizers` and scored once; all files of a model are timed in this run, in
 turns, one thread, batch 1: the best CPU time of the thread.
 
-A peer's file that takes more than 1.3 times as long as the float model is told as slower and not scored. `best peer` is the fastest that loses at most two points of the primary metric; `most accurate` the one that loses least. Targets: latency
-at most 1.02 of the best peer's everywhere and at most 0.95 on three or more; loss no larger than the most accurate's, up to noise; size
-no larger.
+A peer's file that takes more than 1.3 times as long as the float model is told as slower and not scored. `best peer` is the fastest that
+loses at most two points of the primary metric; `most accurate` the one that loses least. Targets: latency at most 1.02 of the best peer's
+everywhere and at most 0.95 on three or more; loss no larger than the most accurate's, up to noise; size no larger.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from benchmarks.quantizers.files import digest
 from benchmarks.table import Row, report
 from benchmarks.zoo import Run, Scores, ZooModel, open_session, zoo
 
-PIPELINE = "simplify, quantize(tune='latency', recipe='balanced')"
+PIPELINE = "simplify(opset=20), quantize(tune='latency', recipe='balanced')"
 CACHE = Path(".cache/quantizers")
 OWN_ENVIRONMENT = Path(".venv-quantizers/bin/python")
 """Where NNCF and Neural Compressor are installed (`make bench` does it): their dependencies must not come in here."""
