@@ -12,6 +12,7 @@ from netwright.cli.arguments import Json, Model, Seed, Sparse, Threads
 if TYPE_CHECKING:
     from netwright.metrics import MetricLike
     from netwright.training.distill import Distill
+    from netwright.training.feature_maps import FeatureMapPenalty
     from netwright.training.history import History
     from netwright.training.options import Device, Precision
     from netwright.training.terms import LossLike
@@ -47,6 +48,9 @@ def train(
     teacher: Annotated[str | None, typer.Option(help="An .onnx file whose values are to be matched.")] = None,
     distill: Annotated[str | None, typer.Option(help="What is matched, such as \"hidden='auto', temperature=2.0\".")] = None,
     compressor: Annotated[str | None, typer.Option(help="A compressing pass, such as 'quantize(bits=2)'.")] = None,
+    feature_maps: Annotated[
+        str | None, typer.Option(help="A penalty on attention's feature maps, such as \"where='all', weight=0.1\".")
+    ] = None,
     train_norms: Annotated[bool, typer.Option("--train-norms", help="Train norms with the statistics of each batch.")] = False,
     checkpoint: Annotated[Path | None, typer.Option(help="A folder for checkpoints.")] = None,
     checkpoint_every: Annotated[
@@ -104,6 +108,7 @@ def train(
             teacher=None if teacher is None else nw.load(teacher),
             distill=_read_distill(distill),
             compressor=compressor,
+            feature_maps=_read_feature_maps(feature_maps),
             train_norms=train_norms,
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
@@ -148,21 +153,39 @@ def _read_distill(text: str | None) -> Distill | None:
     Raises:
         typer.BadParameter: text of another form.
     """
-    if text is None:
-        return None
-    import ast
-
     from netwright.training.recover import read_distill
 
+    return None if text is None else read_distill(_options(text, "--distill", "hidden='auto', temperature=2.0"))
+
+
+def _read_feature_maps(text: str | None) -> FeatureMapPenalty | None:
+    """Read `where='all', weight=0.1`.
+
+    Raises:
+        typer.BadParameter: text of another form.
+    """
+    from netwright.training.feature_maps import read_penalty
+
+    return None if text is None else read_penalty(_options(text, "--feature-maps", "where='all', weight=0.1"))
+
+
+def _options(text: str, option: str, example: str) -> dict[str, object]:
+    """Read options by name.
+
+    Raises:
+        typer.BadParameter: text of another form.
+    """
+    import ast
+
     try:
-        call = ast.parse(f"distill({text})", mode="eval").body
+        call = ast.parse(f"options({text})", mode="eval").body
         keywords = call.keywords if isinstance(call, ast.Call) and not call.args else []
         options = {str(keyword.arg): cast("object", ast.literal_eval(keyword.value)) for keyword in keywords}
     except (SyntaxError, ValueError):
         options = {}
     if not options:
-        raise typer.BadParameter(f"--distill {text!r} is not of the form hidden='auto', temperature=2.0.")
-    return read_distill(options)
+        raise typer.BadParameter(f"{option} {text!r} is not of the form {example}.")
+    return options
 
 
 def _is_first_process() -> bool:

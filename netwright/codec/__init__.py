@@ -6,5 +6,19 @@ smallest. `decode` gives the array back exactly. With `netwright[codec]` (numba)
 
 from netwright.codec.coding import METHODS, CodecError, Method, decode, encode, sizes
 from netwright.codec.engines import Engine
+from netwright.codec.measuring import MapBytes, MapReport, WeightBytes, measure_maps, measure_weights
 
-__all__ = ["METHODS", "CodecError", "Engine", "Method", "decode", "encode", "sizes"]
+__all__ = [
+    "METHODS",
+    "CodecError",
+    "Engine",
+    "MapBytes",
+    "MapReport",
+    "Method",
+    "WeightBytes",
+    "decode",
+    "encode",
+    "measure_maps",
+    "measure_weights",
+    "sizes",
+]

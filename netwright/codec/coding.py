@@ -50,7 +50,7 @@ class _Parts:
     @property
     def shape(self) -> tuple[int, ...]:
         """The array's."""
-        return tuple(int(length) for length in self.array.shape)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return self.array.shape
 
     @property
     def runs(self) -> np.ndarray:

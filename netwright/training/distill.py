@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -12,6 +12,7 @@ from netwright.ir.fingerprint import fingerprint
 from netwright.ir.ledger import Miss
 from netwright.ir.program import Program
 from netwright.training.errors import TrainingError
+from netwright.training.feature_maps import FeatureMapPenalty, MapPenalties
 from netwright.training.likeness import scores_apart, soft_targets, squared, unaligned
 from netwright.training.matching import Matching, Pair, Selection, match
 from netwright.training.objective import Loss, TorchBatch
@@ -147,6 +148,7 @@ class DistilledObjective:
         train_norms: train BatchNormalization with the statistics of the batch.
         seed: of projections between values of different width.
         threads: of the teacher on ONNX Runtime.
+        penalties: on the student's feature maps, beside the rest.
 
     Raises:
         TrainingError: nothing to compare, or an option that does not fit.
@@ -163,16 +165,20 @@ class DistilledObjective:
         train_norms: bool = False,
         seed: int = 0,
         threads: int | None = None,
+        penalties: Sequence[FeatureMapPenalty] = (),
     ) -> None:
         self.program = program
+        self._penalties = MapPenalties(program, penalties)
         self.likeness = Likeness(program, teacher, distill or Distill(), loss, threads=threads)
         self._labels: BatchLoss | None = None if loss is None else batch_loss(loss, program)
         matching = self.likeness.matching
-        model = lower_to_torch(matching.student, train_norms=train_norms, wanted=matching.student_values)
+        model = lower_to_torch(
+            matching.student, train_norms=train_norms, wanted=tuple(dict.fromkeys((*matching.student_values, *self._penalties.names)))
+        )
         projections = {pair.student: pair.widths for pair in matching.pairs if pair.widths is not None}
         self.module = StudentModule(model, projections=projections, seed=seed)
         labels = "" if loss is None else f" and {describe_loss(loss)}"
-        self._description = f"{self.likeness.describe()}{labels}{', norms trained' if train_norms else ''}"
+        self._description = f"{self.likeness.describe()}{labels}{self._penalties.describe()}{', norms trained' if train_norms else ''}"
 
     @property
     def misses(self) -> tuple[Miss, ...]:
@@ -186,7 +192,7 @@ class DistilledObjective:
     def loss(self, module: torch.nn.Module, batch: TorchBatch, step: int) -> Loss:
         """The loss on one batch."""
         values = run_student(module, self.module, batch, step)
-        return total_loss(self.likeness, self._labels, values, batch)
+        return self._penalties.added(total_loss(self.likeness, self._labels, values, batch), values)
 
     def product(self) -> Program:
         """The program with the module's weights of now."""
@@ -202,9 +208,10 @@ def distillation_objective(
     train_norms: bool = False,
     seed: int = 0,
     threads: int | None = None,
+    penalties: Sequence[FeatureMapPenalty] = (),
 ) -> DistilledObjective:
     """What `fit` minimises in distillation; see `DistilledObjective`."""
-    return DistilledObjective(program, teacher, distill, loss, train_norms=train_norms, seed=seed, threads=threads)
+    return DistilledObjective(program, teacher, distill, loss, train_norms=train_norms, seed=seed, threads=threads, penalties=penalties)
 
 
 def total_loss(likeness: Likeness, labels: BatchLoss | None, values: Mapping[str, torch.Tensor], batch: TorchBatch) -> Loss:

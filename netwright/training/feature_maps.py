@@ -41,7 +41,7 @@ class FeatureMapPenalty:
     """
 
     where: str | Sequence[str] = "all"
-    weight: float = 0.1
+    weight: float = 3.0
     norm: Norm = "hoyer"
 
     def __post_init__(self) -> None:
@@ -54,7 +54,7 @@ class FeatureMapPenalty:
         if self.norm not in get_args(Norm):
             raise TrainingError(f"There is no norm {self.norm!r}.", place="norm", remedy=f"Norms: {', '.join(get_args(Norm))}.")
         if isinstance(self.weight, bool) or not 0 < self.weight < float("inf"):
-            raise TrainingError(f"The weight is {self.weight!r}.", place="weight", remedy="Give a number above 0, such as 0.1.")
+            raise TrainingError(f"The weight is {self.weight!r}.", place="weight", remedy="Give a number above 0, such as 3.")
 
     def __str__(self) -> str:
         where = self.where if isinstance(self.where, str) else ", ".join(self.where)

@@ -11,6 +11,7 @@ from torch import fx
 from netwright.backends.torch import binding_of, lower_to_torch, write_back
 from netwright.ir.ledger import Miss
 from netwright.ir.program import Program
+from netwright.training.feature_maps import FeatureMapPenalty, MapPenalties
 from netwright.training.objective import Loss, TorchBatch
 from netwright.training.terms import LossLike, Outputs, batch_loss, describe_loss
 
@@ -22,17 +23,19 @@ class LabelledObjective:
         program: left as it is.
         loss: see `LossLike`.
         train_norms: train BatchNormalization with the statistics of the batch.
+        penalties: on feature maps, beside the loss.
 
     Raises:
         TrainingError: an unknown loss or output.
         UnsupportedModelError: an operator that the torch backend lacks.
     """
 
-    def __init__(self, program: Program, loss: LossLike, *, train_norms: bool = False) -> None:
+    def __init__(self, program: Program, loss: LossLike, *, train_norms: bool = False, penalties: Sequence[FeatureMapPenalty] = ()) -> None:
         self.program = program
         self._loss = batch_loss(loss, program)
-        self._description = f"{describe_loss(loss)}{', norms trained' if train_norms else ''}"
-        self.module: fx.GraphModule = lower_to_torch(program, train_norms=train_norms)
+        self._penalties = MapPenalties(program, penalties)
+        self._description = f"{describe_loss(loss)}{self._penalties.describe()}{', norms trained' if train_norms else ''}"
+        self.module: fx.GraphModule = lower_to_torch(program, train_norms=train_norms, wanted=self._penalties.names)
         self._binding = binding_of(self.module)
 
     @property
@@ -46,7 +49,8 @@ class LabelledObjective:
 
     def loss(self, module: torch.nn.Module, batch: TorchBatch, step: int) -> Loss:
         """The loss on one batch."""
-        return self._loss(run_module(module, batch, self._binding.inputs, self._binding.outputs), batch)
+        values = run_module(module, batch, self._binding.inputs, self._binding.outputs)
+        return self._penalties.added(self._loss(values, batch), values)
 
     def product(self) -> Program:
         """The program with the module's weights of now."""

@@ -16,6 +16,7 @@ from netwright.passes.rewrite import Miss, Rewrite
 from netwright.training.base import TrainingPass
 from netwright.training.errors import TrainingError
 from netwright.training.extra import require_extra
+from netwright.training.feature_maps import read_penalty
 from netwright.training.history import HISTORY, History
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class Recover(TrainingPass):
     distill: bool | Mapping[str, object] = False
     """Train toward the original program: True, or options of `Distill`, such as {'hidden': 'auto', 'temperature': 2.0}."""
 
+    feature_maps: Mapping[str, object] | None = None
+    """A penalty on attention's feature maps: options of `FeatureMapPenalty`, such as {'where': 'all', 'weight': 0.1}."""
+
     def __post_init__(self) -> None:
         """Check the options.
 
@@ -48,6 +52,8 @@ class Recover(TrainingPass):
         TrainingPass.__post_init__(self)
         if isinstance(self.distill, Mapping):
             read_distill(self.distill)
+        if self.feature_maps is not None:
+            read_penalty(self.feature_maps)
 
     def needs(self) -> frozenset[str]:
         """Training data, and a loss or the original program."""
@@ -66,6 +72,7 @@ class Recover(TrainingPass):
             teacher=context.original if self.distill else None,
             distill=read_distill(self.distill) if isinstance(self.distill, Mapping) else None,
             compressor=None,
+            feature_maps=None if self.feature_maps is None else read_penalty(self.feature_maps),
             train_norms=self.train_norms,
             options=options,
         )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from netwright.metrics import MetricLike
     from netwright.training.compress import CompressorLike
     from netwright.training.distill import Distill
+    from netwright.training.feature_maps import FeatureMapPenalty
     from netwright.training.objective import Objective
     from netwright.training.options import OptimizerLike
     from netwright.training.staged import Stage
@@ -50,6 +51,7 @@ def train(
     teacher: Program | None = None,
     distill: Distill | None = None,
     compressor: CompressorLike | None = None,
+    feature_maps: FeatureMapPenalty | Sequence[FeatureMapPenalty] | None = None,
     stages: Sequence[Stage] | None = None,
     checkpoint: str | PathLike[str] | None = None,
     checkpoint_every: int | None = None,
@@ -98,6 +100,7 @@ def train(
         teacher: a program whose values are to be matched.
         distill: what is matched, and how.
         compressor: a compressing pass, such as `"quantize(bits=2)"`.
+        feature_maps: a penalty on attention's feature maps, or several, beside the loss or the teacher; see `FeatureMapPenalty`.
         stages: train in stages, each with its own model, teacher, data and loss; data, metric, validation and the run's options hold for
             those that have none.
         checkpoint: a folder for checkpoints.
@@ -153,7 +156,7 @@ def train(
     if stages is not None:
         from netwright.training.staged import run_stages
 
-        _refuse_beside_stages(loss=loss, teacher=teacher, distill=distill, compressor=compressor)
+        _refuse_beside_stages(loss=loss, teacher=teacher, distill=distill, compressor=compressor, feature_maps=feature_maps)
         return run_stages(stages, options, program=program, data=data, metric=metric, validation=validation)[-1].program
     if data is None:
         raise DataError("There is no data to train on.", place="data", remedy="Give data=, or stages= with data of their own.")
@@ -167,6 +170,7 @@ def train(
         teacher=teacher,
         distill=distill,
         compressor=compressor,
+        feature_maps=feature_maps,
         train_norms=train_norms,
     )
 
@@ -182,6 +186,7 @@ def train_with(
     teacher: Program | None = None,
     distill: Distill | None = None,
     compressor: CompressorLike | None = None,
+    feature_maps: FeatureMapPenalty | Sequence[FeatureMapPenalty] | None = None,
     train_norms: bool = False,
 ) -> Program:
     """`train`, with the options of the run put together; see there."""
@@ -189,7 +194,14 @@ def train_with(
     from netwright.training.loop import fit
 
     objective = choose_objective(
-        program, loss=loss, teacher=teacher, distill=distill, compressor=compressor, train_norms=train_norms, options=options
+        program,
+        loss=loss,
+        teacher=teacher,
+        distill=distill,
+        compressor=compressor,
+        feature_maps=feature_maps,
+        train_norms=train_norms,
+        options=options,
     )
     score = make_score(objective, teacher or program, metric, validation, options)
     trained = fit(objective, data, options, score=score)
@@ -225,12 +237,22 @@ def choose_objective(
     compressor: CompressorLike | None,
     train_norms: bool,
     options: TrainOptions,
+    feature_maps: FeatureMapPenalty | Sequence[FeatureMapPenalty] | None = None,
 ) -> Objective:
     """The objective that follows from what was given.
 
     Raises:
-        TrainingError: neither a loss nor a teacher nor a compressor.
+        TrainingError: neither a loss nor a teacher nor a compressor; a penalty on feature maps beside a compressor.
     """
+    from netwright.training.feature_maps import FeatureMapPenalty
+
+    penalties = (feature_maps,) if isinstance(feature_maps, FeatureMapPenalty) else tuple(feature_maps or ())
+    if penalties and compressor is not None:
+        raise TrainingError(
+            "A penalty on feature maps does not go with a compressor.",
+            place="feature_maps",
+            remedy="Train with the penalty first, and compress the result.",
+        )
     common: _Common = {"train_norms": train_norms, "seed": options.seed, "threads": options.threads}
     if compressor is not None:
         from netwright.training.compress import compression_objective
@@ -241,14 +263,14 @@ def choose_objective(
     if teacher is not None:
         from netwright.training.distill import distillation_objective
 
-        return distillation_objective(program, teacher, distill, loss, **common)
+        return distillation_objective(program, teacher, distill, loss, **common, penalties=penalties)
     if loss is None:
         raise TrainingError(
             "There is nothing to minimise.", place="loss", remedy="Give loss= (and labels), teacher= for distillation, or compressor=."
         )
     from netwright.training.labelled import LabelledObjective
 
-    return LabelledObjective(program, loss, train_norms=train_norms)
+    return LabelledObjective(program, loss, train_norms=train_norms, penalties=penalties)
 
 
 def make_score(

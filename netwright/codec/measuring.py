@@ -1,0 +1,232 @@
+"""What coding would save: feature maps on data, with their zeros told apart, and a program's integer weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import onnx_ir
+
+from netwright.codec.coding import METHODS, Method, sizes
+from netwright.ir.opinfo import is_standard
+from netwright.ir.program import Program, constant
+from netwright.ir.shapes import shape_of
+from netwright.passes.context import Executor, Feeds
+from netwright.passes.sparsify import FeatureMap, feature_maps
+from netwright.passes.sparsify.walking import MOVES, weight_of
+
+
+@dataclass(slots=True)
+class MapBytes:
+    """One feature map over all data.
+
+    Attributes:
+        name, kind: of the map.
+        grid: where its integers come from: the `graph`, or `assumed`: 127 steps up to the largest magnitude of each batch.
+        elements: how many values were seen.
+        zeros: that were zero by themselves (behind a ReLU, padding).
+        by_threshold: further values that the threshold made zero.
+        by_rounding: further values that became zero as integers.
+        coded: bytes by method; maps are coded batch by batch.
+        best: bytes with the best method of each batch.
+        macs: multiply-accumulates of the products that read it.
+        skippable: those of them that multiply a zero of this map.
+    """
+
+    name: str
+    kind: str
+    grid: str = "assumed"
+    elements: int = 0
+    zeros: int = 0
+    by_threshold: int = 0
+    by_rounding: int = 0
+    coded: dict[Method, int] = field(default_factory=lambda: dict.fromkeys(METHODS, 0))
+    best: int = 0
+    macs: int = 0
+    skippable: int = 0
+
+    @property
+    def density(self) -> float:
+        """The share of values that are not zero."""
+        return 1 - (self.zeros + self.by_threshold + self.by_rounding) / self.elements if self.elements else 1.0
+
+    @property
+    def ratio(self) -> float:
+        """Bytes as dense int8 to bytes coded."""
+        return self.elements / self.best if self.best else 1.0
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON."""
+        return {**asdict(self), "density": self.density, "ratio": self.ratio}
+
+
+@dataclass(frozen=True, slots=True)
+class MapReport:
+    """All feature maps.
+
+    Attributes:
+        maps: in graph order.
+        positions: tokens that were seen, padding included.
+    """
+
+    maps: tuple[MapBytes, ...]
+    positions: int
+
+    def total(self, kinds: Sequence[str] = ()) -> MapBytes:
+        """The sum over maps, of all kinds or some."""
+        whole = MapBytes("all", ", ".join(kinds) or "all", "graph")
+        for one in self.maps:
+            if kinds and one.kind not in kinds:
+                continue
+            for name in ("elements", "zeros", "by_threshold", "by_rounding", "best", "macs", "skippable"):
+                setattr(whole, name, getattr(whole, name) + getattr(one, name))
+            for method, size in one.coded.items():
+                whole.coded[method] += size
+        return whole
+
+    @property
+    def cache(self) -> MapBytes:
+        """Keys and values alone: what a decoder keeps of each token. `elements` are its bytes as int8, four times that as float32."""
+        return self.total(("key", "value"))
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON."""
+        return {
+            "maps": [one.to_dict() for one in self.maps],
+            "total": self.total().to_dict(),
+            "cache": self.cache.to_dict(),
+            "positions": self.positions,
+        }
+
+
+def measure_maps(program: Program, batches: Iterable[Feeds], executor: Executor) -> MapReport:
+    """Run a program and encode each of its feature maps, batch by batch; memory is that of one batch.
+
+    Maps of `softmax` are left out: they are not stored. Where integers of the graph have a zero point, it is subtracted.
+
+    Args:
+        program: as it is shipped: quantized, with its thresholds.
+        batches: inputs by name.
+        executor: what runs it.
+    """
+    maps = [one for one in feature_maps(program) if isinstance(one, FeatureMap) and one.kind != "softmax"]
+    rows = {one: MapBytes(one.name, one.kind, "graph" if _integers(one) else "assumed") for one in maps}
+    names = list(dict.fromkeys(name for one in maps for name in (one.raw.name or "", one.name, *_integers(one))))
+    known = {value.name for value in program.inputs}
+    positions = 0
+    for batch in batches:
+        values = executor.run(program, {name: array for name, array in batch.items() if name in known}, names)
+        tokens = {one.site: _tokens(values[one.raw.name or ""]) for one in maps if one.kind == "key"}
+        queries = {one.site: _tokens(values[one.raw.name or ""]) for one in maps if one.kind == "query"}
+        positions += max((_rows(values[one.raw.name or ""]) for one in maps), default=0)
+        for one in maps:
+            uses = {"query": tokens.get(one.site, 0), "key": queries.get(one.site, 0), "value": queries.get(one.site, 0)}
+            _add(rows[one], one, values, uses[one.kind] if one.kind in uses else _columns(one.value))
+    return MapReport(tuple(rows.values()), positions)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightBytes:
+    """Integer weights, as they lie and coded.
+
+    Attributes:
+        weights: by name, bytes as they lie and coded.
+    """
+
+    weights: Mapping[str, tuple[int, int]]
+
+    @property
+    def dense(self) -> int:
+        """Bytes as they lie."""
+        return sum(dense for dense, _ in self.weights.values())
+
+    @property
+    def coded(self) -> int:
+        """Bytes coded, each by the best method; never more than as they lie, but for the header."""
+        return sum(coded for _, coded in self.weights.values())
+
+
+def measure_weights(program: Program) -> WeightBytes:
+    """Encode each integer weight of 8 or 4 bits with two axes or more. Unsigned ones are coded as distances from the middle."""
+    found: dict[str, tuple[int, int]] = {}
+    for value in program.initializers():
+        tensor = constant(value)
+        if tensor is None or len(tensor.shape) < 2 or tensor.dtype not in _SMALL:
+            continue
+        array = tensor.numpy()
+        signed = tensor.dtype in (onnx_ir.DataType.INT8, onnx_ir.DataType.INT4)
+        middle = 0 if signed else 128 if tensor.dtype == onnx_ir.DataType.UINT8 else 8
+        coded = min(sizes((array.astype(np.int16) - middle).astype(np.int8)).values())
+        found[value.name or ""] = (tensor.nbytes, min(coded, tensor.nbytes))
+    return WeightBytes(found)
+
+
+_SMALL = (onnx_ir.DataType.INT8, onnx_ir.DataType.UINT8, onnx_ir.DataType.INT4, onnx_ir.DataType.UINT4)
+
+
+def _add(row: MapBytes, one: FeatureMap, values: Mapping[str, np.ndarray], uses: int) -> None:
+    raw, seen = values[one.raw.name or ""], values[one.name]
+    integers = _as_integers(one, values, seen)
+    small = np.abs(raw) <= one.threshold if one.shrink is not None else raw == 0
+    zero = int(raw.size - np.count_nonzero(raw))
+    gone = int(np.count_nonzero(small)) - zero
+    final = int(integers.size - np.count_nonzero(integers))
+    row.elements += raw.size
+    row.zeros += zero
+    row.by_threshold += gone
+    row.by_rounding += max(final - zero - gone, 0)
+    found = sizes(integers)
+    for method, size in found.items():
+        row.coded[method] += size
+    row.best += min(found.values())
+    row.macs += raw.size * uses
+    row.skippable += final * uses
+
+
+def _as_integers(one: FeatureMap, values: Mapping[str, np.ndarray], seen: np.ndarray) -> np.ndarray:
+    names = _integers(one)
+    if names:
+        integers = values[names[0]].astype(np.int16)
+        shifted = integers - values[names[1]].astype(np.int16) if len(names) > 1 else integers
+        return shifted.astype(np.int8) if np.abs(shifted).max(initial=0) < 128 else shifted
+    peak = float(np.abs(seen).max(initial=0.0)) or 1.0
+    return np.rint(seen * (127 / peak)).astype(np.int8)
+
+
+def _integers(one: FeatureMap) -> tuple[str, ...]:
+    """Names of the integers that a map becomes in the graph, and of their zero point where there is one; empty where it stays float."""
+    if one.grid is not None:
+        return (one.grid.outputs[0].name or "",)
+    nodes = list(dict.fromkeys(use.node for use in one.value.uses()))
+    if len(nodes) != 1:
+        return ()
+    if is_standard(nodes[0], "DynamicQuantizeLinear"):
+        return (nodes[0].outputs[0].name or "", nodes[0].outputs[2].name or "")
+    if is_standard(nodes[0], "QuantizeLinear") and nodes[0].outputs[0].dtype in (onnx_ir.DataType.INT8, onnx_ir.DataType.UINT8):
+        zero = nodes[0].inputs[2] if len(nodes[0].inputs) > 2 else None
+        return (nodes[0].outputs[0].name or "", *(() if zero is None else (zero.name or "",)))
+    return ()
+
+
+def _columns(value: onnx_ir.Value) -> int:
+    """Output channels of the products that read a value."""
+    total, pending = 0, [value]
+    while pending:
+        for use in pending.pop().uses():
+            node = use.node
+            if is_standard(node, "MatMul", "Gemm", "MatMulInteger") and use.idx == 0 and weight_of(node.inputs[1]) is not None:
+                shape = shape_of(node.outputs[0])
+                total += shape[-1] if shape and isinstance(shape[-1], int) else 0
+            elif is_standard(node, *MOVES, "DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear"):
+                pending.append(node.outputs[0])
+    return total
+
+
+def _tokens(array: np.ndarray) -> int:
+    """Length of the sequence: axis 1 of [batch, tokens, features], axis 2 of [batch, heads, tokens, features]."""
+    return int(array.shape[-2])
+
+
+def _rows(array: np.ndarray) -> int:
+    return int(array.shape[0]) * _tokens(array)
