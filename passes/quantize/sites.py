@@ -11,11 +11,15 @@ from typing import Literal
 import onnx_ir
 
 from netwright.ir.program import Program, constant
+from netwright.passes.quantize.grus import NO_GRU, gru_obstacle
 from netwright.passes.quantize.spectra import SPECTRUM, is_spectrum
 from netwright.passes.quantize.thresholds import CONVOLUTION
 from netwright.passes.rewrite import Miss, site_of
 
-Kind = Literal["linear", "conv", "table", "lstm"]
+Kind = Literal["linear", "conv", "table", "lstm", "gru"]
+
+GATES: Mapping[str, int] = MappingProxyType({"lstm": 4, "gru": 3})
+"""Kinds of recurrent layers, and how many gates each has."""
 
 FLOATS = frozenset({onnx_ir.DataType.FLOAT, onnx_ir.DataType.FLOAT16, onnx_ir.DataType.BFLOAT16})
 """Weights of these types are quantized; a float64 model is left alone, for its author wanted the precision."""
@@ -32,7 +36,6 @@ QUANTIZED_OPS = frozenset(
 _LEFT_FLOAT: Mapping[str, str] = MappingProxyType(
     {
         "ConvTranspose": "left float: ONNX Runtime has no integer kernel for ConvTranspose",
-        "GRU": "left float: ONNX Runtime has no integer kernel for GRU",
         "RNN": "left float: ONNX Runtime has no integer kernel for RNN",
     }
 )
@@ -43,11 +46,11 @@ class Site:
     """One node that can be quantized.
 
     Attributes:
-        node: MatMul, Gemm, Conv, Gather or LSTM.
+        node: MatMul, Gemm, Conv, Gather, LSTM or GRU.
         kind: which of the treatments it gets.
-        weights: the constants that become integers: one, or an LSTM's W and R.
-        rows: input channels of a product, weights of a convolution's output channel, entries of a table, inputs of an LSTM.
-        columns: output channels of a product or convolution, width of a table, hidden units of an LSTM.
+        weights: the constants that become integers: one, or W and R of an LSTM or a GRU.
+        rows: input channels of a product, weights of a convolution's output channel, entries of a table, inputs of an LSTM or GRU.
+        columns: output channels of a product or convolution, width of a table, hidden units of an LSTM or GRU.
         transposed: a product that reads its weight as [columns, rows]: Gemm with transB, or behind a Transpose.
     """
 
@@ -65,8 +68,9 @@ class Site:
 
     @property
     def elements(self) -> int:
-        """Elements of its weights, for one direction of an LSTM."""
-        return 4 * self.columns * (self.rows + self.columns) if self.kind == "lstm" else self.rows * self.columns
+        """Elements of its weights, for one direction of an LSTM or GRU."""
+        gates = GATES.get(self.kind)
+        return self.rows * self.columns if gates is None else gates * self.columns * (self.rows + self.columns)
 
     def owns(self, reader: onnx_ir.Node) -> bool:
         """True when the weight's reader `reader` is this site, or the Transpose before it."""
@@ -78,28 +82,29 @@ def quantized_nodes(program: Program) -> list[onnx_ir.Node]:
     return list(program.nodes(*QUANTIZED_OPS))
 
 
-def find_sites(program: Program, *, convolutions: bool = False) -> Iterator[Site | Miss]:
+def find_sites(program: Program, *, convolutions: bool = False, grus: bool = False) -> Iterator[Site | Miss]:
     """Every node that holds weights, in graph order: a site, or why it cannot be one. Linear in nodes.
 
     Args:
         program: looked at only.
         convolutions: whether they can be sites, as for static quantization; else each is a miss.
+        grus: whether they can be sites; else each is a miss.
     """
     for graph in (program.graph, *program.graph.subgraphs()):
         for node in graph:
-            found = _look(node, convolutions)
+            found = _look(node, convolutions, grus)
             if found is not None:
                 yield found
     for function in program.model.functions.values():
         for node in function.graph.all_nodes():
-            found = _look(node, convolutions)
+            found = _look(node, convolutions, grus)
             if isinstance(found, Site):
                 yield Miss(f"left float: it stands inside the function {function.name}; inline the function first", found.name)
             elif found is not None:
                 yield found
 
 
-def _look(node: onnx_ir.Node, convolutions: bool) -> Site | Miss | None:
+def _look(node: onnx_ir.Node, convolutions: bool, grus: bool) -> Site | Miss | None:
     if node.domain:
         return None
     match node.op_type:
@@ -112,7 +117,9 @@ def _look(node: onnx_ir.Node, convolutions: bool) -> Site | Miss | None:
         case "Gather":
             return _gather(node)
         case "LSTM":
-            return _lstm(node)
+            return _recurrent(node, "lstm")
+        case "GRU":
+            return _recurrent(node, "gru") if grus else Miss(f"left float: {NO_GRU}", site_of(node))
         case _:
             reason = _LEFT_FLOAT.get(node.op_type)
             return Miss(reason, site_of(node)) if reason is not None else None
@@ -172,7 +179,7 @@ def _gather(node: onnx_ir.Node) -> Site | Miss | None:
     return Site(node, "table", (table,), entries, width)
 
 
-def _lstm(node: onnx_ir.Node) -> Site | Miss | None:
+def _recurrent(node: onnx_ir.Node, kind: Literal["lstm", "gru"]) -> Site | Miss | None:
     weights = node.inputs[1:3]
     for weight in weights:
         tensor = constant(weight)
@@ -187,13 +194,15 @@ def _lstm(node: onnx_ir.Node) -> Site | Miss | None:
         if problem is not None:
             return Miss(problem, site_of(node))
         if tensor.dtype != onnx_ir.DataType.FLOAT:
-            return Miss(
-                f"left float: DynamicQuantizeLSTM takes float32, and {_shown(weight)} is {tensor.dtype.name.lower()}", site_of(node)
-            )
-    if node.attributes.get_int("layout", 0) != 0:
-        return Miss("left float: DynamicQuantizeLSTM has no batch-first layout", site_of(node))
+            taker = "DynamicQuantizeLSTM takes" if kind == "lstm" else "integer products in a Scan take"
+            return Miss(f"left float: {taker} float32, and {_shown(weight)} is {tensor.dtype.name.lower()}", site_of(node))
+    obstacle = gru_obstacle(node) if kind == "gru" else None
+    if kind == "lstm" and node.attributes.get_int("layout", 0) != 0:
+        obstacle = "left float: DynamicQuantizeLSTM has no batch-first layout"
+    if obstacle is not None:
+        return Miss(obstacle, site_of(node))
     inputs, hidden = (int(constant(weight).shape[2]) for weight in weights)  # type: ignore[union-attr, arg-type]
-    return Site(node, "lstm", tuple(w for w in weights if w is not None), inputs, hidden)
+    return Site(node, kind, tuple(w for w in weights if w is not None), inputs, hidden)
 
 
 def _root(value: onnx_ir.Value | None) -> tuple[onnx_ir.Value | None, bool]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir
 
-from netwright.passes.quantize.sites import Site
+from netwright.passes.quantize.sites import GATES, Site
 from netwright.passes.rewrite import site_of
 
 
@@ -88,7 +88,7 @@ def units_of(sites: Iterable[Site]) -> list[Unit]:
 
 def _is_seat(site: Site, index: int, value: onnx_ir.Value | None, weight: onnx_ir.Value) -> bool:
     """True where input `index` of the site takes the weight as its weight (and not, say, as the activation)."""
-    if site.kind == "lstm":
+    if site.kind in GATES:
         return index in (1, 2) and value is weight
     if index != (0 if site.kind == "table" else 1) or value is None:
         return False

@@ -11,7 +11,7 @@ from netwright.ir.program import array
 from netwright.passes.quantize.choice import BlockWise, Choice, Dynamic
 from netwright.passes.quantize.integers import Channels, by_rows, in_blocks
 from netwright.passes.quantize.rounding.grid import Grid
-from netwright.passes.quantize.sites import Site
+from netwright.passes.quantize.sites import GATES, Site
 from netwright.passes.quantize.units import Unit
 from netwright.passes.quantize.weights import float_array
 
@@ -66,7 +66,7 @@ def _matrix(unit: Unit, site: Site, data: np.ndarray) -> np.ndarray:
     """[outputs, features]: what shares a scale lies in a row."""
     if _turned(unit, site):
         return data.T
-    if site.kind == "lstm":
+    if site.kind in GATES:
         return data.reshape(-1, data.shape[-1])
     return data.reshape(data.shape[0], -1)
 
