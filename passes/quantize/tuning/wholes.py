@@ -28,6 +28,8 @@ _SECONDS = 1.0
 """For each program that is timed against others."""
 _SHARE = 0.01
 """Of a program's time: what a group of units must promise to be tried in another form."""
+_PATIENCE = 6
+"""The search ends after so many groups in a row that gained nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +92,8 @@ class Field:
 
 
 def refined(field: Field, best: Candidate, units: Sequence[Measured], trials: Sequence[Trial], until: float) -> Candidate:
-    """Units of one kind in another form, or float, as long as the whole gets faster: by what they promise, until time is up.
+    """Units of one kind in another form, or float, as long as the whole gets faster: by what they promise, until time is up, or
+    patience.
 
     Args:
         field: where candidates compete.
@@ -102,8 +105,9 @@ def refined(field: Field, best: Candidate, units: Sequence[Measured], trials: Se
     whole_ms = trials[0].ms
     own_ms = next((one.ms for one in trials if one.label == best.label), whole_ms)
     unexplained = max(own_ms - whole_ms - sum(_saved(unit, best.choices.get(unit.unit)) for unit in units), 0.0)
+    failed = 0
     for group, form in _flips(best, units, whole_ms, unexplained):
-        if time.perf_counter() > until:
+        if failed == _PATIENCE or time.perf_counter() > until:
             break
         choices = dict(best.choices)
         for unit in group:
@@ -113,7 +117,9 @@ def refined(field: Field, best: Candidate, units: Sequence[Measured], trials: Se
                 choices[unit.unit] = form
         rival = field.candidate("refined", choices) if choices and choices != best.choices else ""
         if isinstance(rival, Candidate) and field.race([best.program, rival.program])[1][1] < BETTER:
-            best = rival
+            best, failed = rival, 0
+        else:
+            failed += 1
     return best
 
 
