@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import onnx_ir
 
+from netwright.passes.memory import release_pages
 from netwright.passes.quantize.integers import Blocks, Channels, by_rows, in_blocks
 from netwright.passes.rewrite import Miss
 
@@ -49,10 +50,12 @@ class Nearest:
         self, weight: onnx_ir.Value, matrix: np.ndarray, *, bits: int, factors: np.ndarray | None = None, per_channel: bool = True
     ) -> Channels:
         """See `Rounder`."""
-        del weight
-        return by_rows(matrix, bits=bits, factors=factors, per_channel=per_channel)
+        found = by_rows(matrix, bits=bits, factors=factors, per_channel=per_channel)
+        release_pages(weight)
+        return found
 
     def blocks(self, weight: onnx_ir.Value, matrix: np.ndarray, *, bits: int, block_size: int, symmetric: bool) -> Blocks:
         """See `Rounder`."""
-        del weight
-        return in_blocks(matrix, bits=bits, block_size=block_size, symmetric=symmetric)
+        found = in_blocks(matrix, bits=bits, block_size=block_size, symmetric=symmetric)
+        release_pages(weight)
+        return found

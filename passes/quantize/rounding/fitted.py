@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir
 
+from netwright.passes.quantize.choice import Choice, Static
 from netwright.passes.quantize.integers import Blocks, Channels, by_rows, in_blocks
 from netwright.passes.quantize.rounding.base import Nearest, Rounder
 from netwright.passes.quantize.rounding.evidence import Evidence, Evidences
@@ -20,7 +21,6 @@ from netwright.passes.rewrite import Miss
 if TYPE_CHECKING:
     from netwright.ir.program import Program
     from netwright.passes.context import Context
-    from netwright.passes.quantize.choice import Choice
     from netwright.passes.quantize.units import Unit
 
 
@@ -28,11 +28,11 @@ def rounder_for(program: Program, choices: Mapping[Unit, Choice], context: Conte
     """What rounds the weights of a plan.
 
     Costs nothing until weights are asked for; then the program, as it is now, is run on the calibration data once for some layers at a
-    time, so that it is best asked in the order of `choices`.
+    time, so that it is best asked in that order.
 
     Args:
         program: as it is when weights are about to be rounded; it may change afterwards.
-        choices: by unit, in the order in which they are going to be carried out.
+        choices: by unit, in the order in which they are going to be carried out, static ones first.
         context: calibration data and executor; without them every rounding that needs data is told as a miss.
     """
     asked = {weight.name or "": choice.rounding for unit, choice in choices.items() for weight in unit.weights}
@@ -40,7 +40,9 @@ def rounder_for(program: Program, choices: Mapping[Unit, Choice], context: Conte
         return Nearest()
     sites = {weight.name or "": unit.sites[0].name for unit in choices for weight in unit.weights}
     looked_up = frozenset(weight.name or "" for unit in choices if unit.tables for weight in unit.weights)
-    needing = [unit for unit, choice in choices.items() if choice.rounding in METHODS]
+    needing = [
+        unit for unit, choice in sorted(choices.items(), key=lambda one: not isinstance(one[1], Static)) if choice.rounding in METHODS
+    ]
     evidences: Evidences | None = None
     if needing and context.calibration is not None and context.executor is not None:
         clone = program.clone()

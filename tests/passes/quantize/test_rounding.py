@@ -75,10 +75,10 @@ def test_gptq_is_what_the_paper_says_column_by_column() -> None:
     damped = second[np.ix_(order, order)] + DAMPING * np.diag(second).mean() * np.eye(40)
     wanted = np.empty((5, 40))
     for column in range(40):
-        remaining = np.linalg.inv(damped[column:, column:])  # of the columns that are still free
+        first = np.linalg.solve(damped[column:, column:], np.eye(40 - column)[0])  # of the inverse over columns that are still free
         wanted[:, order[column]] = np.clip(np.rint(left[:, column] / grid.step[:, 0]), -8, 7)
         error = left[:, column] - wanted[:, order[column]] * grid.step[:, 0]
-        left[:, column:] -= np.outer(error / remaining[0, 0], remaining[0])
+        left[:, column:] -= error[:, None] * (first / first[0])
     assert np.array_equal(gptq(matrix, second[None], grid), wanted)
 
 
