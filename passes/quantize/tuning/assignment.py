@@ -26,12 +26,12 @@ def scheme_of(choice: Choice) -> str:
     return SCHEMES[type(choice)]
 
 
-def candidates(units: Sequence[Measured], statics: Collection[Unit], whole_ms: float) -> dict[str, dict[Unit, Choice]]:
+def candidates(units: Sequence[Measured], statics: Mapping[str, Collection[Unit]], whole_ms: float) -> dict[str, dict[Unit, Choice]]:
     """Whole programs worth timing, by label: one scheme for all that take it, each unit's first option, and the fastest by site.
 
     Args:
         units: with what was measured.
-        statics: which of them pay as static, borders counted.
+        statics: which of them pay as static, borders counted; by label of the candidate.
         whole_ms: of the float program.
     """
     found: dict[str, dict[Unit, Choice]] = {}
@@ -39,7 +39,7 @@ def candidates(units: Sequence[Measured], statics: Collection[Unit], whole_ms: f
         chosen = {unit.unit: form.choice for unit in units for form in unit.open[::-1] if type(form.choice) is kind}
         found[f"all {name}"] = chosen
     found["each unit's first option"] = {unit.unit: unit.open[0].choice for unit in units if unit.open}
-    found["the fastest by site"] = fastest(units, statics, whole_ms)
+    found.update((label, fastest(units, chosen, whole_ms)) for label, chosen in statics.items())
     distinct: dict[str, dict[Unit, Choice]] = {}
     for label, chosen in found.items():
         if chosen and chosen not in distinct.values():
