@@ -10,7 +10,7 @@ from netwright.ir.maps import Cast, Mapped, Permute
 from netwright.ir.opinfo import float_attr, int_attr
 from netwright.ir.program import Program, array, constant
 from netwright.passes.quantize.folding.facts import dequantized, producer, sole_reader
-from netwright.passes.quantize.static.stored import store_bias
+from netwright.passes.quantize.static.stored import store_bias, swap_constant
 from netwright.passes.quantize.weights import float_array, owner_of
 from netwright.passes.rewrite import Miss, Rewrite, site_of
 from netwright.passes.rules import rule
@@ -71,7 +71,7 @@ def quantize_bias(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | None
         return Miss(f"its bias stays float: it reaches {peak:.3g} steps of its operands' scales, over 2**31", site_of(node))
 
     def change(editor: Editor) -> None:
-        editor.set_input(node, 2, store_bias(editor, data.reshape(-1), step, bias.name or "bias"))
+        swap_constant(editor, node, 2, store_bias(editor, data.reshape(-1), step, bias.name or "bias"))
 
     return Rewrite.edit(site_of(node), "int32 bias", change, anchor=node)
 

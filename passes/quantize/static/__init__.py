@@ -3,5 +3,6 @@
 from netwright.passes.quantize.static.carry import quantize_static
 from netwright.passes.quantize.static.regions import Regions, activations_of
 from netwright.passes.quantize.static.running import left_float
+from netwright.passes.quantize.static.strides import Stride, stride_of
 
-__all__ = ["Regions", "activations_of", "left_float", "quantize_static"]
+__all__ = ["Regions", "Stride", "activations_of", "left_float", "quantize_static", "stride_of"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import onnx_ir
@@ -19,6 +19,7 @@ from netwright.passes.quantize.static.operators import data_inputs
 from netwright.passes.quantize.static.pairs import Pairs
 from netwright.passes.quantize.static.product import quantize_products
 from netwright.passes.quantize.static.regions import Regions
+from netwright.passes.quantize.static.strides import stride_of
 from netwright.passes.quantize.units import Unit
 from netwright.passes.rewrite import Miss, Rewrite, site_of
 
@@ -49,6 +50,7 @@ def quantize_static(
         if reason is not None:
             steps.extend((place, Miss(reason, site.name)) for site in unit.sites)
             continue
+        steps.extend((place, Miss(reason, name)) for name, reason in _strides_kept(unit, choice, trainable))
         write = quantize_convolutions if unit.convolutions else quantize_products
         change = partial(_quantize, write, unit, choice, rounder, pairs, regions, trainable)
         steps.append((place, Rewrite.edit(unit.sites[0].name, _why(choice), change, anchor=unit.sites[0].node)))
@@ -126,6 +128,14 @@ def _obstacle(unit: Unit, pairs: Pairs, regions: Regions) -> str | None:
         if reason is not None:
             return reason
     return None
+
+
+def _strides_kept(unit: Unit, choice: Static, trainable: bool) -> Iterator[tuple[str, str]]:
+    """Sites whose stride was to be folded and is not, with the reason."""
+    for site in unit.sites if choice.fold_stride else ():
+        stride = "taps are trained as they are" if trainable else stride_of(site)
+        if isinstance(stride, str):
+            yield site.name, f"its stride is not folded: {stride}"
 
 
 def _lacking(sources: list[onnx_ir.Value | None], results: list[onnx_ir.Value], pairs: Pairs) -> str | None:

@@ -19,7 +19,7 @@ from netwright.passes.quantize.rounding import Rounder
 from netwright.passes.quantize.sites import Site
 from netwright.passes.quantize.static.pairs import Pairs
 from netwright.passes.quantize.static.regions import Regions
-from netwright.passes.quantize.static.stored import Form, store_bias, store_weight
+from netwright.passes.quantize.static.stored import Form, Store, store_bias
 
 
 def quantize_products(
@@ -29,15 +29,17 @@ def quantize_products(
     steps = [np.float32(pairs.read(editor, site.node, 0).scale) for site in sites]
     vectors = [_vector(site, regions.tails[site.node].bias) for site in sites]
     biases = [np.abs(vector) / step for vector, step in zip(vectors, steps, strict=True) if vector is not None]
+    store = Store(sites[0].weights[0], choice, rounder, biases, trainable)
     for site, step, vector in zip(sites, steps, vectors, strict=True):
         node, tail = site.node, regions.tails[site.node]
         alpha = float_attr(node, "alpha", 1.0) if node.op_type == "Gemm" else 1.0
         form = Form((1, 0), 0, alpha) if site.transposed else Form((0, 1), 1, alpha)
-        stored, scale = store_weight(editor.at(node), site.weights[0], form, choice, rounder, biases, trainable=trainable)
+        stored = store.get(editor.at(node), form)
+        weight = stored.read(editor)
         if _as_gemm(node, vector):
-            result = _gemm(editor, site, stored, vector, None if trainable else scale * step)
+            result = _gemm(editor, site, weight, vector, None if trainable else stored.steps * step)
         else:
-            result = _matmul(editor, site, stored, vector, tail.bias)
+            result = _matmul(editor, site, weight, vector, tail.bias)
         product = tail.adding if tail.adding is not None else node
         made = result.producer()
         assert made is not None

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir
 
 from netwright.ir.editor import Editor
-from netwright.ir.maps import Affine, Mapped, Permute, Same
+from netwright.ir.maps import Affine, Gone, Mapped, Permute, Same
 from netwright.passes.quantize.choice import Static
 from netwright.passes.quantize.integers import Channels
 from netwright.passes.quantize.record import record
 from netwright.passes.quantize.rounding import Rounder
+from netwright.passes.quantize.static.strides import Stride
 from netwright.passes.quantize.weights import float_array, owner_of
 
 _LARGEST_BIAS = float(1 << 30)
@@ -27,11 +28,13 @@ class Form:
         perm: order of its axes.
         axis: that of output channels, in the weight as it is.
         alpha: a factor.
+        stride: how taps are laid out anew, where a stride is folded.
     """
 
     perm: tuple[int, ...]
     axis: int
     alpha: float = 1.0
+    stride: Stride | None = None
 
     @property
     def stored_axis(self) -> int:
@@ -50,42 +53,93 @@ class Form:
     def stored(self, matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """The matrix as the weight is to lie."""
         moved = (shape[self.axis], *(size for axis, size in enumerate(shape) if axis != self.axis))
-        return np.ascontiguousarray(np.moveaxis(matrix.reshape(moved), 0, self.axis).transpose(self.perm))
+        laid = np.ascontiguousarray(np.moveaxis(matrix.reshape(moved), 0, self.axis).transpose(self.perm))
+        return laid if self.stride is None else self.stride.arranged(laid)
 
 
-def store_weight(
-    editor: Editor, weight: onnx_ir.Value, form: Form, choice: Static, rounder: Rounder, biases: list[np.ndarray], *, trainable: bool
-) -> tuple[onnx_ir.Value, np.ndarray]:
-    """The weight behind a DequantizeLinear at the insertion point, and its scales, [outputs] or [1].
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A weight as constants; each reader dequantizes it where it stands.
 
-    Args:
-        editor: the transaction.
+    Attributes:
+        values: int8, or float32 where it is trained.
+        scale: its constant.
+        zero: its constant, of zeros.
+        axis: of output channels; None for one scale in all.
+        steps: the scales, [outputs] or [1].
+        trainable: whether `values` have yet to be put on their grid.
+    """
+
+    values: onnx_ir.Value
+    scale: onnx_ir.Value
+    zero: onnx_ir.Value
+    axis: int | None
+    steps: np.ndarray
+    trainable: bool
+
+    def read(self, editor: Editor) -> onnx_ir.Value:
+        """The weight in float32, from its integers, at the insertion point."""
+        attributes = {} if self.axis is None else {"axis": self.axis}
+        name, integers = self.values.name, self.values
+        if self.trainable:
+            integers = editor.op("QuantizeLinear", [integers, self.scale, self.zero], attributes, name=f"{name}.integers")
+        return editor.op("DequantizeLinear", [integers, self.scale, self.zero], attributes, name=f"{name}.dequantized")
+
+
+@dataclass(slots=True)
+class Store:
+    """Stores a weight once in each form that its readers need.
+
+    Attributes:
         weight: constant.
-        form: how it is to lie.
         choice: bits, and one scale or many.
         rounder: makes the integers.
         biases: for each reader, its bias in steps of its activation, [outputs]: scales are raised where one would leave int32.
         trainable: keep the weight in float32, and put it on its grid in the graph.
     """
-    data, name = float_array(weight), weight.name or "weight"
-    found = rounder.rows(weight, form.matrix(data), bits=choice.bits, per_channel=choice.axis != "tensor")
-    found = _roomy(found, biases)
-    scale = found.scale * np.float32(abs(form.alpha))
-    values = found.values if form.alpha > 0 else np.clip(-found.values.astype(np.int16), -128, 127).astype(np.int8)
-    per_channel = scale.size > 1
-    at = form.stored_axis
-    graph = owner_of(weight)
-    step = editor.constant(scale if per_channel else scale.reshape(()), f"{name}.scale", graph=graph)
-    zero = editor.constant(np.zeros(scale.shape if per_channel else (), np.int8), f"{name}.zero_point", graph=graph)
-    attributes = {"axis": at} if per_channel else {}
-    if trainable:
-        held = _held(editor, weight, form, data, Channels(values, scale))
-        integers = editor.op("QuantizeLinear", [held, step, zero], attributes, name=f"{name}.integers")
-        return editor.op("DequantizeLinear", [integers, step, zero], attributes, name=f"{name}.dequantized"), scale
-    integers = editor.constant(form.stored(values, data.shape), f"{name}.integers", graph=graph)
-    factors = None if form.alpha == 1.0 else np.array(form.alpha, np.float32)
-    record(editor, weight, integers, scale, form.axis, factors=factors, perm=form.moved)
-    return editor.op("DequantizeLinear", [integers, step, zero], attributes, name=f"{name}.dequantized"), scale
+
+    weight: onnx_ir.Value
+    choice: Static
+    rounder: Rounder
+    biases: list[np.ndarray]
+    trainable: bool
+    _made: dict[Form, Stored] = field(default_factory=dict[Form, Stored])
+
+    def get(self, editor: Editor, form: Form) -> Stored:
+        """The weight in this form."""
+        made = self._made.get(form)
+        if made is None:
+            made = self._made[form] = self._store(editor, form)
+        return made
+
+    def _store(self, editor: Editor, form: Form) -> Stored:
+        weight, name, graph = self.weight, self.weight.name or "weight", owner_of(self.weight)
+        data = float_array(weight)
+        found = self.rounder.rows(weight, form.matrix(data), bits=self.choice.bits, per_channel=self.choice.axis != "tensor")
+        found = _roomy(found, self.biases)
+        steps = found.scale * np.float32(abs(form.alpha))
+        integers = found.values if form.alpha > 0 else np.clip(-found.values.astype(np.int16), -128, 127).astype(np.int8)
+        per_channel = steps.size > 1
+        if self.trainable:
+            values = _held(editor, weight, form, data, Channels(integers, steps))
+        else:
+            values = editor.constant(form.stored(integers, data.shape), f"{name}.integers", graph=graph)
+            if form.stride is None:
+                factors = None if form.alpha == 1.0 else np.array(form.alpha, np.float32)
+                record(editor, weight, values, steps, form.axis, factors=factors, perm=form.moved)
+            else:
+                editor.map(name, Mapped(Gone(f"its taps are those of phases of the input now (%{values.name})"), (name,)))
+        scale = editor.constant(steps if per_channel else steps.reshape(()), f"{name}.scale", graph=graph)
+        zero = editor.constant(np.zeros(steps.shape if per_channel else (), np.int8), f"{name}.zero_point", graph=graph)
+        return Stored(values, scale, zero, form.stored_axis if per_channel else None, steps, self.trainable)
+
+
+def swap_constant(editor: Editor, node: onnx_ir.Node, index: int, made: onnx_ir.Value) -> None:
+    """Have a node read another constant; the one before goes where nobody else reads it."""
+    before = node.inputs[index]
+    editor.set_input(node, index, made)
+    if before is not None and before.is_initializer() and not (before.uses() or before.is_graph_output() or before.is_graph_input()):
+        editor.remove_initializer(before)
 
 
 def store_bias(editor: Editor, bias: np.ndarray, scale: np.ndarray, name: str) -> onnx_ir.Value:
