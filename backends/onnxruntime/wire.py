@@ -60,6 +60,9 @@ def load(model: onnx_ir.Model, options: SessionOptions, *, optimized: Path | Non
     Raises:
         RunError: ONNX Runtime refuses it.
     """
+    for value in model.graph.initializers.values():
+        if isinstance(value.const_value, MappedTensor):
+            value.const_value.release()  # ONNX Runtime reads the file itself
     wire = to_wire(model)
     session = Session(wire.message, options, folder=wire.folder, weights=wire.weights, optimized=optimized)
     for name in wire.weights:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netwright.passes.memory import release_session
 from netwright.passes.quantize.choice import Outliers
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def spreads(program: Program, executor: Executor, batches: Iterable[Feeds], valu
             low, high = np.minimum(flat.min(axis=0), 0), np.maximum(flat.max(axis=0), 0)
             power = np.einsum("ij,ij->j", flat, flat, dtype=np.float64) / flat.shape[0]
             seen.setdefault(name, []).append((low.astype(np.float64), high.astype(np.float64), power))
+    release_session(executor)  # what follows reads all weights
     return {
         name: Spread(
             np.stack([low for low, _, _ in found]),

@@ -9,6 +9,7 @@ import onnx_ir
 
 from netwright.ir.errors import ContractError, DataError
 from netwright.ir.fingerprint import fingerprint
+from netwright.passes.memory import release_session
 from netwright.passes.quantize.calibration.channels import ChannelStatistics
 from netwright.passes.quantize.calibration.memory import KEPT_BYTES, Sizes, chunks, groups_of, rows_that_fit
 from netwright.passes.quantize.calibration.statistics import Statistics
@@ -61,6 +62,7 @@ def calibrate(
             tensors[name].add(array)
             if name in sums:
                 sums[name].add(array, name)
+    release_session(context.executor)
     if not runs:
         raise DataError("The data holds no batch.", place="calibration", remedy="Give at least one.")
     return Statistics(fingerprint(program), runs, tensors, sums)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from netwright.ir.program import Program
     from netwright.passes.quantize.choice import ActivationGrid
 
-DEFAULT_METHOD: Method = "mse"
+DEFAULT_METHOD: Method = "lp"
+"""Of the methods, that with the least output error on average over twelve trained models, activations alone being quantized:
+0.84 times that of minmax (mse 0.96, percentile 99.999 0.99); moving and entropy lose whole models (see docs/calibrate.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ class Statistics:
         Args:
             name: of the activation.
             method: `minmax`, all that was seen; `moving`, the mean range of a batch; `percentile`, all but the outermost elements;
-                `entropy`, the range that keeps the distribution best; `mse`, the range with the least squared error.
+                `entropy`, the range that keeps the distribution best; `mse`, the range with the least squared error;
+                `lp`, that with the least error to the power 2.4.
             bits: of the integers, 2 to 16.
             signed: from -2 ** (bits - 1), else from 0.
             symmetric: the zero in the middle.

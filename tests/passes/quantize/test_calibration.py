@@ -128,6 +128,12 @@ def test_mse_is_never_worse_than_the_others(kind: str, bits: int, signed: bool, 
     assert all(value < float(np.sum(data**2)) for value in errors.values())
 
 
+def test_lp_clips_less_than_mse_and_more_than_minmax() -> None:
+    found = seen(np.random.default_rng(2).standard_t(3, size=60_000).astype(np.float32))
+    mse, lp, minmax = (find_grid(method, found, Wanted()).scale for method in ("mse", "lp", "minmax"))
+    assert mse < lp < minmax
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("bits", "signed", "symmetric"), [(8, False, False), (8, True, False), (8, False, True), (8, True, True), (16, False, False)]
