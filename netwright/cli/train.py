@@ -49,7 +49,7 @@ def train(
     distill: Annotated[str | None, typer.Option(help="What is matched, such as \"hidden='auto', temperature=2.0\".")] = None,
     compressor: Annotated[str | None, typer.Option(help="A compressing pass, such as 'quantize(bits=2)'.")] = None,
     feature_maps: Annotated[
-        str | None, typer.Option(help="A penalty on attention's feature maps, such as \"where='all', weight=0.1\".")
+        str | None, typer.Option(help="A penalty on attention's feature maps, such as \"where='all', weight=3\".")
     ] = None,
     train_norms: Annotated[bool, typer.Option("--train-norms", help="Train norms with the statistics of each batch.")] = False,
     checkpoint: Annotated[Path | None, typer.Option(help="A folder for checkpoints.")] = None,
@@ -159,14 +159,14 @@ def _read_distill(text: str | None) -> Distill | None:
 
 
 def _read_feature_maps(text: str | None) -> FeatureMapPenalty | None:
-    """Read `where='all', weight=0.1`.
+    """Read `where='all', weight=3`.
 
     Raises:
         typer.BadParameter: text of another form.
     """
     from netwright.training.feature_maps import read_penalty
 
-    return None if text is None else read_penalty(_options(text, "--feature-maps", "where='all', weight=0.1"))
+    return None if text is None else read_penalty(_options(text, "--feature-maps", "where='all', weight=3"))
 
 
 def _options(text: str, option: str, example: str) -> dict[str, object]:

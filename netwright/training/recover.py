@@ -41,7 +41,7 @@ class Recover(TrainingPass):
     """Train toward the original program: True, or options of `Distill`, such as {'hidden': 'auto', 'temperature': 2.0}."""
 
     feature_maps: Mapping[str, object] | None = None
-    """A penalty on attention's feature maps: options of `FeatureMapPenalty`, such as {'where': 'all', 'weight': 0.1}."""
+    """A penalty on attention's feature maps: options of `FeatureMapPenalty`, such as {'where': 'all', 'weight': 3}."""
 
     def __post_init__(self) -> None:
         """Check the options.

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from netwright.data import DataLike
     from netwright.metrics import MetricLike
     from netwright.training.compress import CompressorLike
+    from netwright.training.feature_maps import FeatureMapPenalty
     from netwright.training.options import OptimizerLike
     from netwright.training.schedules import ScheduleLike
     from netwright.training.terms import LossLike
@@ -54,6 +55,7 @@ class Stage:
         distill: what of the teacher is learned.
         loss: on labels.
         compressor: compress while training; the result is the compressed program.
+        feature_maps: a penalty on attention's feature maps; see `train`.
         metric: rates the model, higher is better; the best epoch's weights are the result.
         validation: data for the metric.
         train_norms: train BatchNormalization with the statistics of each batch.
@@ -82,6 +84,7 @@ class Stage:
     distill: Distill | None = None
     loss: LossLike | None = None
     compressor: CompressorLike | None = None
+    feature_maps: FeatureMapPenalty | Sequence[FeatureMapPenalty] | None = None
     metric: MetricLike | None = None
     validation: DataLike | None = None
     train_norms: bool = False
@@ -254,6 +257,7 @@ class _StageRun:
             teacher=teacher,
             distill=self._distill(cache, everything=everything),
             compressor=stage.compressor,
+            feature_maps=stage.feature_maps,
             train_norms=stage.train_norms,
             options=self.options,
         )

@@ -72,7 +72,7 @@ def _before_grid(node: onnx_ir.Node) -> onnx_ir.Value | None:
 
 
 def _only_read_by(node: onnx_ir.Node, value: onnx_ir.Value | None) -> onnx_ir.Value | None:
-    if value is None or constant(value) is not None or value.is_graph_output():
+    if value is None or constant(value) is not None:
         return None
     return value if all(reader is node for reader, _ in readers(value)) else None
 
