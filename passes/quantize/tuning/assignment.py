@@ -18,6 +18,12 @@ FASTER = 0.97
 TABLE_SHARE = 0.002
 """Of the whole program's time: what a table may lose as integers, which are a quarter of its bytes."""
 
+HOPELESS = 1.3
+"""What the units of a candidate must not promise to take, over those of the best, for it to be carried out and raced."""
+
+_LEAST_SHARE = 0.2
+"""Of the float program's time: what no candidate promises to go below, however noisy the times of its units."""
+
 SCHEMES: Mapping[type[Choice], str] = {Static: "static", Dynamic: "dynamic", BlockWise: "weights"}
 
 
@@ -28,6 +34,8 @@ def scheme_of(choice: Choice) -> str:
 
 def candidates(units: Sequence[Measured], statics: Mapping[str, Collection[Unit]], whole_ms: float) -> dict[str, dict[Unit, Choice]]:
     """Whole programs worth timing, by label: one scheme for all that take it, each unit's first option, and the fastest by site.
+
+    Those that are far behind by what their units take alone are left out.
 
     Args:
         units: with what was measured.
@@ -44,7 +52,16 @@ def candidates(units: Sequence[Measured], statics: Mapping[str, Collection[Unit]
     for label, chosen in found.items():
         if chosen and chosen not in distinct.values():
             distinct[label] = chosen
-    return distinct
+    expected = {label: whole_ms + sum(saved(unit, chosen.get(unit.unit)) for unit in units) for label, chosen in distinct.items()}
+    expected = {label: max(ms, _LEAST_SHARE * whole_ms) for label, ms in expected.items()}
+    most = HOPELESS * min(expected.values(), default=0.0)
+    return {label: chosen for label, chosen in distinct.items() if label in statics or expected[label] <= most}
+
+
+def saved(unit: Measured, choice: Choice | None) -> float:
+    """How much longer a unit takes in a form than as float, alone; less than 0 where it is faster."""
+    ms = next((form.ms for form in unit.forms if form.choice == choice), None)
+    return 0.0 if ms is None or unit.ms is None else ms - unit.ms
 
 
 def sides_of(units: Sequence[Measured]) -> list[Sides]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netwright.ir.errors import NetwrightError
-from netwright.passes.quantize.tuning.assignment import scheme_of
+from netwright.passes.quantize.tuning.assignment import saved, scheme_of
 from netwright.passes.quantize.tuning.evidence import relative_error
 from netwright.passes.quantize.tuning.settings import Trial
 from netwright.passes.quantize.tuning.timer import ratio
@@ -104,7 +104,7 @@ def refined(field: Field, best: Candidate, units: Sequence[Measured], trials: Se
     """
     whole_ms = trials[0].ms
     own_ms = next((one.ms for one in trials if one.label == best.label), whole_ms)
-    unexplained = max(own_ms - whole_ms - sum(_saved(unit, best.choices.get(unit.unit)) for unit in units), 0.0)
+    unexplained = max(own_ms - whole_ms - sum(saved(unit, best.choices.get(unit.unit)) for unit in units), 0.0)
     failed = 0
     for group, form in _flips(best, units, whole_ms, unexplained):
         if failed == _PATIENCE or time.perf_counter() > until:
@@ -121,12 +121,6 @@ def refined(field: Field, best: Candidate, units: Sequence[Measured], trials: Se
         else:
             failed += 1
     return best
-
-
-def _saved(unit: Measured, choice: Choice | None) -> float:
-    """How much longer a unit takes in a form than as float, alone; less than 0 where it is faster."""
-    ms = next((form.ms for form in unit.forms if form.choice == choice), None)
-    return 0.0 if ms is None or unit.ms is None else ms - unit.ms
 
 
 def _flips(best: Candidate, units: Sequence[Measured], whole_ms: float, unexplained: float) -> list[tuple[list[Measured], Choice | None]]:
