@@ -16,9 +16,12 @@ from netwright.passes.quantize.rounding.evidence import Evidence
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """Values of α that are tried."""
 
+GAIN = 0.9
+"""Scale only where the squared error falls under this share of what it was: the multiplication costs 1 to 2 % of the time."""
+
 
 def channel_scales(matrix: np.ndarray, evidence: Evidence, rounded: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:
-    """The factors s, float32 [features], with which a matrix, rounded, is closest on half of the held-out rows; None where none help.
+    """The factors s, float32 [features], with which a matrix, rounded, is closest on half of the held-out rows; None where none help enough.
 
     Args:
         matrix: [outputs, features].
@@ -32,7 +35,7 @@ def channel_scales(matrix: np.ndarray, evidence: Evidence, rounded: Callable[[np
         return None
     spread = np.sqrt(np.where(power > 0, power, float(seen.min())) / float(np.exp(np.log(seen).mean())))
     half = dataclasses.replace(evidence, held=evidence.held[:, ::2])
-    best, least = None, half.error(rounded(matrix) - matrix)
+    best, least = None, GAIN * half.error(rounded(matrix) - matrix)
     for share in SHARES:
         factors = np.clip(spread**share, 1e-2, 1e2).astype(np.float32)
         error = half.error(rounded(matrix * factors) / factors - matrix)

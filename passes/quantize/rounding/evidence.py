@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from netwright.passes.context import Executor, Feeds
 
 BYTES = 1 << 29
-"""What the sums gathered in one pass through the data may take; more layers make more passes."""
+"""What the sums gathered in one pass through the data, and one batch's activations, may take; more layers make more passes."""
+
+AT_ONCE = 16
+"""Views whose sizes are looked up in one run."""
 
 ROWS_PER_FEATURE = 4
 """Rows summed up, for each feature, where the data has so many."""
@@ -145,13 +148,16 @@ class Evidences:
     def _fitting(self, waiting: Sequence[Rows], least: int, feeds: Feeds) -> list[Rows]:
         """As many views as fit; the program is run for their widths a few at a time."""
         kept: list[Rows] = []
+        counted: set[str] = set()
         used = 0
-        for start in range(0, len(waiting), 32):
-            part = waiting[start : start + 32]
+        for start in range(0, len(waiting), AT_ONCE):
+            part = waiting[start : start + AT_ONCE]
             found = self._executor.run(self._program, feeds, list(dict.fromkeys(name for view in part for name in view.wanted)))
             for view in part:
                 shape = view.rows(found, 1, [0]).shape
                 used += 8 * shape[0] * shape[2] ** 2 + 4 * HELD_ROWS * shape[0] * shape[2]
+                used += sum(found[name].nbytes for name in view.wanted if name not in counted)
+                counted.update(view.wanted)
                 if len(kept) >= least and used > BYTES:
                     return kept
                 kept.append(view)

@@ -12,6 +12,7 @@ import onnx_ir
 from netwright.passes.quantize.choice import Choice, Static
 from netwright.passes.quantize.integers import Blocks, Channels, by_rows, in_blocks
 from netwright.passes.quantize.rounding.base import Nearest, Rounder
+from netwright.passes.quantize.rounding.channel_scales import GAIN
 from netwright.passes.quantize.rounding.evidence import Evidence, Evidences
 from netwright.passes.quantize.rounding.grid import Grid
 from netwright.passes.quantize.rounding.methods import METHODS, Method, Rounded, Task
@@ -146,11 +147,13 @@ class Fitted:
         """The method's result, or None and a miss where it does no better than the nearest integers on held-out rows."""
         asked, evidence = self._asked[name], self._evidence(name, matrix, factors)
         if evidence is None and method.needs_data:
+            if name in self._looked_up:
+                return self._miss(name, f"rounded to the nearest: %{name} is looked up, and {asked} is for products")
             seen = f"what %{name} is multiplied with, and that is no finite value of the main graph"
             return self._miss(name, f"rounded to the nearest: {asked} needs to see {seen}")
         found = method.round(Task(matrix, nearest, evidence, symmetric, regrid))
         if found is None:
-            return self._miss(name, f"rounded to the nearest: {asked} found nothing better on held-out rows")
+            return self._miss(name, f"rounded to the nearest: {asked} found no factors that lower the squared error by {1 - GAIN:.0%}")
         if evidence is None:
             return found
         whole = evidence.error(matrix)

@@ -23,6 +23,8 @@ from netwright.passes.quantize.rounding.adaround import adaround
 from netwright.passes.quantize.rounding.gptq import DAMPING, gptq
 from netwright.passes.quantize.rounding.grid import Grid
 from netwright.passes.quantize.rounding.half_quadratic import half_quadratic
+from netwright.passes.quantize.units import Unit
+from netwright.passes.statistics import solve_positive
 from tests.passes.programs import program_of
 from tests.passes.quantize.helpers import HEAD, evaluate, normal, ops
 
@@ -38,8 +40,8 @@ def correlated(rows: int, features: int, seed: int = 0) -> np.ndarray:
 def carried_out(program: Program, choice: Choice, batches: Sequence[Mapping[str, np.ndarray]] | None) -> tuple[Program, Rounder]:
     """A clone with every unit quantized so, and what rounded it."""
     clone = program.clone()
-    choices: dict[object, Choice] = dict.fromkeys(survey(clone, convolutions=True).units, choice)
-    rounder = rounder_for(clone, choices, Context(calibration=batches, executor=OrtExecutor()))  # type: ignore[arg-type]
+    choices: dict[Unit, Choice] = dict.fromkeys(survey(clone, convolutions=True).units, choice)
+    rounder = rounder_for(clone, choices, Context(calibration=batches, executor=OrtExecutor()))
     activations = Activations.of(clone)
     for unit in survey(clone, convolutions=True).units:
         with Editor(clone, at=unit.sites[0].node) as editor:
@@ -75,7 +77,7 @@ def test_gptq_is_what_the_paper_says_column_by_column() -> None:
     damped = second[np.ix_(order, order)] + DAMPING * np.diag(second).mean() * np.eye(40)
     wanted = np.empty((5, 40))
     for column in range(40):
-        first = np.linalg.solve(damped[column:, column:], np.eye(40 - column)[0])  # of the inverse over columns that are still free
+        first = solve_positive(damped[column:, column:].copy(), np.eye(40 - column)[0])  # of the inverse over columns that are still free
         wanted[:, order[column]] = np.clip(np.rint(left[:, column] / grid.step[:, 0]), -8, 7)
         error = left[:, column] - wanted[:, order[column]] * grid.step[:, 0]
         left[:, column:] -= error[:, None] * (first / first[0])
@@ -214,11 +216,49 @@ def test_without_data_the_reason_is_told() -> None:
     assert "only products in blocks have room" in rounder.misses[0].reason
 
 
+def test_channel_scales_that_gain_little_are_not_worth_a_multiplication() -> None:
+    found, rounder = carried_out(product(), BlockWise(4, 32, rounding="awq"), [{"x": normal(400, 64)}])
+    assert ops(found) == ["MatMulNBits"]
+    assert [miss.reason for miss in rounder.misses] == ["rounded to the nearest: awq found no factors that lower the squared error by 10%"]
+
+
 def test_data_that_is_not_finite_rounds_to_the_nearest() -> None:
     x = normal(100, 64)
     x[3, 5] = np.inf
     _, rounder = carried_out(product(), BlockWise(4, 32, rounding="gptq"), [{"x": x}])
     assert "no finite value of the main graph" in rounder.misses[0].reason
+
+
+def test_tables_that_nothing_multiplies_are_rounded_to_the_nearest() -> None:
+    text = f"{HEAD} g (int64[N] ids, WEIGHTS) => (float[N, 64] e) {{ e = Gather (w, ids) }}"
+    program = program_of(text, {"w": normal(2048, 64)})
+    _, rounder = carried_out(program, BlockWise(4, 32, rounding="gptq"), [{"ids": np.arange(30)}])
+    assert [miss.reason for miss in rounder.misses] == ["rounded to the nearest: %w is looked up, and gptq is for products"]
+
+
+def test_an_lstm_s_weights_are_rounded_by_inputs_and_states() -> None:
+    weights = {"w": normal(2, 128, 24, seed=1) / 4, "r": normal(2, 128, 32, seed=2) / 4}
+    text = f"{HEAD} g (float[T, N, 24] x, WEIGHTS) => (float[T, 2, N, 32] y) " + (
+        '{ y = LSTM <hidden_size: int = 32, direction: string = "bidirectional"> (x, w, r) }'
+    )
+    program = program_of(text, weights)
+    clone = program.clone()
+    units = survey(clone).units
+    choices: dict[Unit, Choice] = dict.fromkeys(units, Dynamic(4, rounding="gptq"))
+    batches = [{"x": correlated(240, 24, seed=seed).reshape(20, 12, 24)} for seed in (0, 2)]
+    rounder = rounder_for(clone, choices, Context(calibration=batches, executor=OrtExecutor()))
+    feeds = {"x": correlated(240, 24, seed=9).reshape(20, 12, 24)}
+    before = evaluate(program, feeds)[0]
+    errors: list[float] = []
+    for one in (Nearest(), rounder):
+        found = program.clone()
+        for name, data in weights.items():
+            rounded = one.rows(found.value(name), data.reshape(256, -1), bits=4)
+            with Editor(found) as editor:
+                editor.set_constant(found.value(name), (rounded.values * rounded.scale[:, None]).reshape(data.shape).astype(np.float32))
+        errors.append(float(np.linalg.norm(evaluate(found, feeds)[0] - before)))
+    assert not rounder.misses
+    assert errors[1] < 0.9 * errors[0]
 
 
 def test_nothing_is_run_where_all_go_to_the_nearest() -> None:
