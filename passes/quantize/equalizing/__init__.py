@@ -2,6 +2,6 @@
 
 from netwright.passes.quantize.equalizing.finding import Scales, Search, find_scales
 from netwright.passes.quantize.equalizing.smooth import Smooth
-from netwright.passes.quantize.equalizing.smoothing import Smoothing, read_smoothing, smooth_rewrites
+from netwright.passes.quantize.equalizing.smoothing import SMOOTH, Smoothing, read_smoothing, smooth_rewrites, smoothings_of
 
-__all__ = ["Scales", "Search", "Smooth", "Smoothing", "find_scales", "read_smoothing", "smooth_rewrites"]
+__all__ = ["SMOOTH", "Scales", "Search", "Smooth", "Smoothing", "find_scales", "read_smoothing", "smooth_rewrites", "smoothings_of"]

@@ -8,7 +8,7 @@ normalization or a product that nothing else reads, else a Mul stands before the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +17,15 @@ import onnx_ir
 from netwright.ir.editor import Editor
 from netwright.ir.errors import PlanError
 from netwright.ir.program import Program
+from netwright.passes.base import Proposals
 from netwright.passes.plan import Decision
-from netwright.passes.quantize.equalizing.groups import Group, Reader, find_groups
+from netwright.passes.quantize.equalizing.groups import Group, find_groups
 from netwright.passes.quantize.equalizing.scaled import Part, scale
 from netwright.passes.quantize.equalizing.sources import parts_of
-from netwright.passes.rewrite import Miss, Rewrite
+from netwright.passes.rewrite import Rewrite
+
+SMOOTH = "smooth:"
+"""What an activation's name stands behind in a plan of `quantize`."""
 
 LARGEST = 30
 """Exponents lie within plus and minus this."""
@@ -64,7 +68,16 @@ def read_smoothing(site: str, decision: Decision) -> Smoothing:
     return Smoothing(tuple(int(one) for one in exponents))  # type: ignore[union-attr, arg-type]
 
 
-def smooth_rewrites(program: Program, smoothings: Mapping[str, Smoothing]) -> Iterator[Rewrite | Miss]:
+def smoothings_of(decisions: Mapping[str, Decision]) -> dict[str, Smoothing]:
+    """The smoothings in a plan of `quantize`, by activation.
+
+    Raises:
+        PlanError: one is none.
+    """
+    return {key.removeprefix(SMOOTH): read_smoothing(key, one) for key, one in decisions.items() if key.startswith(SMOOTH)}
+
+
+def smooth_rewrites(program: Program, smoothings: Mapping[str, Smoothing]) -> Proposals:
     """A rewrite for each activation named; exact.
 
     Raises:
@@ -116,6 +129,3 @@ def _divided(editor: Editor, group: Group, inverse: np.ndarray) -> onnx_ir.Value
     editor.at(group.readers[0].node)
     factor = editor.constant(inverse.astype(dtype), f"{group.name}.smooth")
     return editor.op("Mul", [value, factor], name=f"{group.name}.smoothed", like=value)
-
-
-__all__ = ["Reader", "Smoothing", "read_smoothing", "smooth_rewrite", "smooth_rewrites"]
