@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from netwright.cli import bench, calibrate, compile_, diff, inspect_, opt, passes_, run_, train
+from netwright.cli import bench, calibrate, codec_, compile_, diff, inspect_, opt, passes_, run_, train
 from netwright.cli.output import INTERRUPTED, fail, internal_error, note, usage_error
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("run")(run_.run)
 app.command("train")(train.train)
 app.command("bench")(bench.bench)
 app.command("diff")(diff.diff)
+app.command("codec")(codec_.codec)
 
 _USAGE_ERROR = typer.BadParameter.__mro__[1]
 """The base of all usage errors, wherever typer keeps it."""

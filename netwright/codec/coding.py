@@ -22,7 +22,7 @@ codes of one order. `runs`: how many zeros precede each other integer, and that 
 _MAGIC = b"NWC1"
 _HEAD = struct.Struct("<4sBBBBBq")
 """Magic, method, type, rank, two orders, how many integers are not zero; then the sizes of the axes, 8 bytes each."""
-_DTYPES = tuple(np.dtype(name) for name in ("int8", "uint8", "int16", "uint16", "int32"))
+_DTYPES: tuple[np.dtype[np.generic], ...] = tuple(np.dtype(name) for name in ("int8", "uint8", "int16", "uint16", "int32"))
 LIMIT = 1 << 31
 """Elements that `decode` makes room for unless told otherwise: a few bytes may stand for any number of zeros."""
 
@@ -125,8 +125,8 @@ def decode(data: bytes, *, engine: Engine = "auto", limit: int = LIMIT) -> np.nd
     if not 0 <= count <= size or max(first, second) > 15:
         raise _damaged(f"it claims {count} of {size} elements")
     payload = np.frombuffer(data, np.uint8, offset=start)
-    flat = _DECODERS[METHODS[method]](payload, _DTYPES[kind], size, count, (first, second), loops_of(engine))
-    return flat.reshape(shape)
+    decoder, orders = _DECODERS[METHODS[method]], (int(first), int(second))
+    return decoder(payload, _DTYPES[kind], size, int(count), orders, loops_of(engine)).reshape(shape)
 
 
 def _parts(array: np.ndarray) -> _Parts:

@@ -9,9 +9,8 @@ import numpy as np
 import onnx_ir
 
 from netwright.codec.coding import METHODS, Method, sizes
-from netwright.ir.opinfo import is_standard
+from netwright.ir.opinfo import int_attr, is_standard
 from netwright.ir.program import Program, constant
-from netwright.ir.shapes import shape_of
 from netwright.passes.context import Executor, Feeds
 from netwright.passes.sparsify import FeatureMap, feature_maps
 from netwright.passes.sparsify.walking import MOVES, weight_of
@@ -215,9 +214,11 @@ def _columns(value: onnx_ir.Value) -> int:
     while pending:
         for use in pending.pop().uses():
             node = use.node
-            if is_standard(node, "MatMul", "Gemm", "MatMulInteger") and use.idx == 0 and weight_of(node.inputs[1]) is not None:
-                shape = shape_of(node.outputs[0])
-                total += shape[-1] if shape and isinstance(shape[-1], int) else 0
+            weight = weight_of(node.inputs[1]) if is_standard(node, "MatMul", "Gemm", "MatMulInteger") and use.idx == 0 else None
+            if weight is not None:
+                producer = node.inputs[1].producer() if node.inputs[1] is not None else None
+                turned = (producer is not None and is_standard(producer, "Transpose")) != (int_attr(node, "transB", 0) == 1)
+                total += int(weight.shape.numpy()[0 if turned else -1])
             elif is_standard(node, *MOVES, "DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear"):
                 pending.append(node.outputs[0])
     return total
