@@ -21,7 +21,7 @@ GAIN = 0.9
 
 
 def channel_scales(matrix: np.ndarray, evidence: Evidence, rounded: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:
-    """The factors s, float32 [features], with which a matrix, rounded, is closest on half of the held-out rows; None where none help enough.
+    """The factors s, float32 [features], with which a matrix, rounded, is closest on half of the held-out rows; None: none help.
 
     Args:
         matrix: [outputs, features].

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from netwright.ir.editor import Editor
 from netwright.ir.errors import PipelineError
 from netwright.passes.quantize import Quantize
+from netwright.passes.quantize.blockwise import fitting_block_size, quantize_blocks
+from netwright.passes.quantize.choice import BlockWise
+from netwright.passes.quantize.planning import survey
 from tests.passes.programs import program_of
 from tests.passes.quantize.helpers import HEAD, evaluate, linear, normal, ops, quantized, reasons
 
@@ -91,13 +95,31 @@ def test_two_schemes_in_one_plan_can_stand_beside_each_other() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"scheme": "weights", "bits": 3}, "takes bits 8, 4, not 3"),
-        ({"scheme": "dynamic", "bits": 4}, "takes bits 8, not 4"),
+        ({"scheme": "weights", "bits": 3}, "takes bits .*, not 3"),
+        ({"scheme": "dynamic", "bits": 9}, "takes bits 2, 3, 4, 5, 6, 7, 8, not 9"),
         ({"scheme": "weights", "block_size": 24}, "Block sizes are 16, 32"),
         ({"scheme": "int8"}, "no scheme 'int8'"),
-        ({"scheme": "static"}, "Static quantization is not part of this version"),
+        ({"scheme": "weights", "rounding": "upwards"}, "There is no rounding 'upwards'"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(PipelineError, match=said):
         Quantize(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("bits", "wanted", "size"), [(4, 16, 16), (2, 16, 32), (2, 64, 64)])
+def test_two_bits_take_blocks_that_have_a_fast_kernel(bits: int, wanted: int, size: int) -> None:
+    (unit,) = survey(linear(rows=64)).units
+    assert fitting_block_size(unit, wanted, bits) == size
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("block_size", [32, 64])
+def test_weights_on_a_grid_of_four_levels_come_through_two_bits(block_size: int, symmetric: bool) -> None:
+    weight = (np.random.default_rng(0).integers(0, 4, (128, 48)) - 2).astype(np.float32)
+    weight[::32], weight[1::32] = -2, 1
+    program = program_of(f"{HEAD} g (float[N, 128] x, WEIGHTS) => (float[N, 48] y) {{ y = MatMul (x, w) }}", {"w": weight})
+    (unit,) = survey(program).units
+    with Editor(program, at=unit.sites[0].node) as editor:
+        quantize_blocks(editor, unit, BlockWise(2, block_size, symmetric))
+    assert evaluate(program, {"x": np.eye(128, dtype=np.float32)})[0] == pytest.approx(weight, abs=1e-3)
