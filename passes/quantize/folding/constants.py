@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.editor import Editor
-from netwright.ir.maps import Cast, Mapped, Permute
+from netwright.ir.maps import Cast, Mapped, Permute, Same
 from netwright.ir.opinfo import float_attr, int_attr
 from netwright.ir.program import Program, array, constant
 from netwright.passes.quantize.folding.facts import dequantized, producer, sole_reader
@@ -48,6 +48,22 @@ def on_grid(data: np.ndarray, scale: np.ndarray, zero: np.ndarray, axis: int) ->
     limits = np.iinfo(zero.dtype)
     steps = np.rint(data / scale.astype(np.float32).reshape(shape)) + zero.astype(np.float32).reshape(shape if zero.ndim else [])
     return np.clip(steps, limits.min, limits.max).astype(zero.dtype)
+
+
+@rule("Clip")
+def clip_constant(node: onnx_ir.Node, program: Program) -> Rewrite | None:
+    """Constant integers between constant bounds, as weights of few bits are trained: a constant."""
+    source = node.inputs[0]
+    data, low, high = (array(value) for value in (*node.inputs, None, None)[:3])
+    if source is None or data is None or low is None or high is None or data.dtype.kind not in "iu" or node.outputs[0].is_graph_output():
+        return None
+
+    def make(editor: Editor) -> onnx_ir.Value:
+        made = editor.constant(np.clip(data, low, high), f"{source.name}.clipped", graph=owner_of(source))
+        editor.map(node.outputs[0].name or "", Mapped(Same(), (source.name or "",)))
+        return made
+
+    return Rewrite.build(node, make, why="a constant's integers, cut off")
 
 
 @rule("Conv", "Gemm")
@@ -103,4 +119,4 @@ def _has_symmetric_weight(weight: onnx_ir.Node) -> bool:
     return zero is not None and not zero.any()
 
 
-CONSTANT_RULES = (quantize_constant, quantize_bias, turn_constant)
+CONSTANT_RULES = (quantize_constant, clip_constant, quantize_bias, turn_constant)

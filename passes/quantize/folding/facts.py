@@ -8,7 +8,7 @@ from netwright.ir.editor import reader_count
 from netwright.ir.opinfo import is_standard
 from netwright.ir.program import constant
 from netwright.passes.quantize.choice import ActivationGrid
-from netwright.passes.quantize.static.operators import ARITHMETIC, data_inputs
+from netwright.passes.quantize.static.operators import ARITHMETIC, data_inputs, moves_integers
 from netwright.passes.quantize.static.pairs import grid_at
 
 WEIGHING = frozenset({"Conv", "Gemm", "MatMul"})
@@ -61,3 +61,12 @@ def is_kernel(node: onnx_ir.Node) -> bool:
 def is_output_once(value: onnx_ir.Value) -> bool:
     """True unless a value is an output of its graph several times, so that nothing can take its place."""
     return not value.is_graph_output() or value.graph is None or sum(output is value for output in value.graph.outputs) == 1
+
+
+def is_taken(node: onnx_ir.Node) -> bool:
+    """True where a reader of the node's outputs may use integers."""
+    readers = [user for output in node.outputs for user, _ in output.uses()]
+    return any(
+        is_standard(user) and (user.op_type in WEIGHING | ARITHMETIC or user.op_type == "QuantizeLinear" or moves_integers(user))
+        for user in readers
+    )

@@ -6,12 +6,11 @@ import numpy as np
 import onnx_ir
 
 from netwright.ir.editor import Editor
-from netwright.ir.opinfo import is_standard
 from netwright.ir.program import Program, constant
 from netwright.passes.quantize.choice import ActivationGrid
-from netwright.passes.quantize.folding.facts import WEIGHING, dequantized, is_output_once, sole_reader
+from netwright.passes.quantize.folding.facts import dequantized, is_output_once, is_taken, sole_reader
 from netwright.passes.quantize.folding.rescaling import RESCALING_RULES
-from netwright.passes.quantize.static.operators import ARITHMETIC, SELECTIONS, VIEWS, bounds, is_view, moves_integers
+from netwright.passes.quantize.static.operators import SELECTIONS, VIEWS, bounds, is_view, moves_integers
 from netwright.passes.quantize.static.pairs import ON_GRID, grid_at
 from netwright.passes.rewrite import Rewrite
 from netwright.passes.rules import rule
@@ -29,7 +28,7 @@ def sink_dequantize(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     if found is None or not all(is_output_once(output) for output in node.outputs):
         return None
     dequantize, grid = found
-    if grid.bits != _BYTE or (grid.signed and node.op_type in _UNSIGNED_ONLY) or (node.op_type in _GROWING and not _is_taken(node)):
+    if grid.bits != _BYTE or (grid.signed and node.op_type in _UNSIGNED_ONLY) or (node.op_type in _GROWING and not is_taken(node)):
         return None
     limits = _integer_bounds(node, grid) if node.op_type in ("Clip", "Relu") else None
     if node.op_type in ("Clip", "Relu") and limits is None:
@@ -94,15 +93,6 @@ def hoist_quantize(node: onnx_ir.Node, program: Program) -> Rewrite | None:
         return editor.at(node).op(view.op_type, moved, dict(view.attributes), like=node.outputs[0])
 
     return Rewrite.build(node, make, why=f"{view.op_type} moves integers")
-
-
-def _is_taken(node: onnx_ir.Node) -> bool:
-    """True where a reader may use integers."""
-    readers = [user for output in node.outputs for user, _ in output.uses()]
-    return any(
-        is_standard(user) and (user.op_type in WEIGHING | ARITHMETIC or user.op_type == "QuantizeLinear" or moves_integers(user))
-        for user in readers
-    )
 
 
 def _integer_bounds(node: onnx_ir.Node, grid: ActivationGrid) -> tuple[int, int] | None:

@@ -8,7 +8,7 @@ import onnx_ir
 from netwright.ir.editor import Editor
 from netwright.ir.program import Program
 from netwright.passes.quantize.choice import ActivationGrid
-from netwright.passes.quantize.folding.facts import dequantized, is_output_once
+from netwright.passes.quantize.folding.facts import dequantized, is_output_once, is_taken
 from netwright.passes.quantize.static.operators import rescaling
 from netwright.passes.quantize.static.pairs import ON_GRID, grid_constants
 from netwright.passes.rewrite import Rewrite
@@ -21,7 +21,7 @@ _BYTE = 8
 def sink_through_rescaling(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     """`clip(a s (q - z) + b, low, high)` is `s' (clip(q) - z')` with s' = a s and z' = z - b / (a s), where that is an integer."""
     change, found = rescaling(node), dequantized(node.inputs[0])
-    if change is None or found is None or not is_output_once(node.outputs[0]):
+    if change is None or found is None or not is_taken(node) or not is_output_once(node.outputs[0]):
         return None
     dequantize, grid = found
     scale = change.factor * grid.scale

@@ -8,6 +8,7 @@ from netwright.ir.editor import can_replace
 from netwright.ir.program import Program, constant
 from netwright.passes.quantize.folding.facts import is_kernel, producer
 from netwright.passes.quantize.static.operators import is_bounding
+from netwright.passes.quantize.static.pairs import grid_at
 from netwright.passes.rewrite import Rewrite
 from netwright.passes.rules import rule
 
@@ -17,7 +18,8 @@ def unused_pair(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     """A value that is put on a grid and taken off again, between floats."""
     quantize = producer(node.inputs[0], "QuantizeLinear")
     source = quantize.inputs[0] if quantize is not None else None
-    if quantize is None or source is None or constant(source) is not None:
+    grid = grid_at(node)
+    if quantize is None or source is None or constant(source) is not None or grid is None or grid != grid_at(quantize):
         return None
     if any(user.op_type != "DequantizeLinear" for user, _ in quantize.outputs[0].uses()) or quantize.outputs[0].is_graph_output():
         return None

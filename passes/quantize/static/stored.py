@@ -16,6 +16,9 @@ from netwright.passes.quantize.rounding import Rounder
 from netwright.passes.quantize.static.strides import Stride
 from netwright.passes.quantize.weights import float_array, owner_of
 
+_BITS = 8
+"""Of the type in which weights lie: those of fewer bits are cut off by a Clip of integers while they are trained."""
+
 _LARGEST_BIAS = float(1 << 30)
 """A bias of more steps would leave no room for the sum."""
 
