@@ -14,6 +14,7 @@ from netwright.passes.quantize.choice import BlockWise, Choice, Dynamic, Static
 from netwright.passes.quantize.dynamic import quantize_dynamic
 from netwright.passes.quantize.folding import Fold
 from netwright.passes.quantize.reading import Decided, read
+from netwright.passes.quantize.recurrent.gru import quantize_gru
 from netwright.passes.quantize.recurrent.lstm import quantize_lstm
 from netwright.passes.quantize.rounding import Rounder, rounder_for
 from netwright.passes.quantize.static import quantize_static
@@ -64,10 +65,13 @@ class Carrying:
 def _rewrite(unit: Unit, choice: Choice, activations: Activations, rounder: Rounder) -> Rewrite:
     site = unit.sites[0]
     if isinstance(choice, BlockWise):
-        why = f"{choice.bits}-bit weights in blocks of {choice.block_size}"
+        stored = "stored as bytes" if site.kind == "conv" else f"in blocks of {choice.block_size}"
+        why = f"{choice.bits}-bit weights {stored}"
         return Rewrite.edit(site.name, why, lambda editor: quantize_blocks(editor, unit, choice, rounder), anchor=site.node)
     assert isinstance(choice, Dynamic), "static units are carried out together"
     why = f"int{choice.bits} weights by {choice.axis}, activations quantized as they come"
     if site.kind == "lstm":
         return Rewrite.edit(site.name, why, lambda editor: quantize_lstm(editor, unit, choice, rounder), anchor=site.node)
+    if site.kind == "gru":
+        return Rewrite.edit(site.name, why, lambda editor: quantize_gru(editor, unit, choice, rounder), anchor=site.node)
     return Rewrite.edit(site.name, why, lambda editor: quantize_dynamic(editor, unit, choice, activations, rounder), anchor=site.node)

@@ -242,8 +242,8 @@ def _smooth(site: str, fields: dict[str, DecisionValue]) -> float:
 
 def _block_wise(site: str, fields: dict[str, DecisionValue]) -> BlockWise:
     bits, size, symmetric = fields.pop("bits", 4), fields.pop("block_size", 32), fields.pop("symmetric", False)
-    if bits not in (4, 8):
-        raise PlanError(f"Block-wise weights have 8 or 4 bits, not {bits!r}.", place=site)
+    if bits not in (2, 4, 8):
+        raise PlanError(f"Block-wise weights have 8, 4 or 2 bits, not {bits!r}.", place=site)
     if size not in BLOCK_SIZES or not isinstance(symmetric, bool):
         raise PlanError(f"Block sizes are {', '.join(map(str, BLOCK_SIZES))}, not {size!r}; 'symmetric' is true or false.", place=site)
     return BlockWise(cast("int", bits), cast("int", size), symmetric, _rounding(site, fields))

@@ -21,6 +21,7 @@ from netwright.passes.quantize.planning import (
     find_outliers,
     not_finite,
     probe_feeds,
+    slow_gru,
     survey,
     too_small,
     too_steep,
@@ -110,11 +111,13 @@ def _offer(options: Quantize, program: Program, context: Context, draft: Draft) 
             place="quantize(scheme='static')",
             remedy="Give calibration=… (on the command line, --calibration), or statistics='stats.npz' from `netwright calibrate`.",
         )
-    found = survey(program, convolutions=options.scheme in ("static", "weights") or (options.scheme == "auto" and data))
+    convolutions = options.scheme in ("static", "weights") or (options.scheme == "auto" and data)
+    smaller = options.tune is not None or "bytes" in (options.budget or {})
+    found = survey(program, convolutions=convolutions, grus=options.scheme != "weights")
     draft.misses.extend(found.misses)
     units: list[Unit] = []
     for unit in found.units:
-        reason = excluded(unit, options.exclude) or too_small(unit) or not_finite(unit)
+        reason = excluded(unit, options.exclude) or too_small(unit) or not_finite(unit) or (None if smaller else slow_gru(unit))
         if reason is None:
             units.append(unit)
         else:

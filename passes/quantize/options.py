@@ -22,7 +22,7 @@ WEIGHT_BITS: Mapping[str, tuple[int, ...]] = {
     "auto": (2, 3, 4, 5, 6, 7, 8),
     "dynamic": (2, 3, 4, 5, 6, 7, 8),
     "static": (2, 3, 4, 5, 6, 7, 8),
-    "weights": (8, 4),
+    "weights": (8, 4, 2),
 }
 """By scheme. Below 8, weights of all but `weights` lie in bytes all the same: the file is no smaller."""
 

@@ -14,6 +14,7 @@ from netwright.ir.origin import origin_of
 from netwright.passes.planning import first_match
 from netwright.passes.quantize.blockwise import fitting_block_size
 from netwright.passes.quantize.choice import BlockWise, Choice, Dynamic, Outliers
+from netwright.passes.quantize.grus import GRU_HIDDEN, NO_GRU
 from netwright.passes.quantize.outliers import BATCHES, Spread, outliers_for, spreads
 from netwright.passes.quantize.sites import Site, find_sites, quantized_nodes
 from netwright.passes.quantize.thresholds import LINEAR_COLUMNS, LINEAR_ELEMENTS, LSTM_ELEMENTS, LSTM_PEAK, TABLE_ELEMENTS
@@ -55,14 +56,15 @@ class Survey:
     misses: list[Miss] = field(default_factory=list[Miss])
 
 
-def survey(program: Program, *, convolutions: bool = False) -> Survey:
+def survey(program: Program, *, convolutions: bool = False, grus: bool = False) -> Survey:
     """All units without an obstacle in the graph; a Miss for every other site that holds weights.
 
     Args:
         program: looked at only.
         convolutions: whether they can be sites; else each is a miss.
+        grus: the same for them.
     """
-    found = list(find_sites(program, convolutions=convolutions))
+    found = list(find_sites(program, convolutions=convolutions, grus=grus))
     misses = [entry for entry in found if isinstance(entry, Miss)]
     units: list[Unit] = []
     for unit in units_of(entry for entry in found if isinstance(entry, Site)):
@@ -121,6 +123,12 @@ def too_steep(unit: Unit) -> str | None:
         if peak > LSTM_PEAK.least:
             return f"left float: its input weights reach {peak:.3g}, over {LSTM_PEAK.least} ({LSTM_PEAK.why})"
     return None
+
+
+def slow_gru(unit: Unit) -> str | None:
+    """The reason, where a GRU as integers would be slower than as it is."""
+    slow = any(site.kind == "gru" and site.columns < GRU_HIDDEN for site in unit.sites)
+    return f"left float: {NO_GRU}" if slow else None
 
 
 def not_finite(unit: Unit) -> str | None:
@@ -186,16 +194,17 @@ def _by_activation(program: Program, units: Sequence[Unit]) -> dict[tuple[str, .
 def dynamic_choice(unit: Unit, bits: int, options: Quantize, outliers: Outliers, chunks: int) -> Dynamic:
     """The usual decision for a unit that is not static."""
     axis = "column" if options.per_channel else "tensor"
-    multiplied = bool(unit.products) or unit.sites[0].kind == "lstm"
+    multiplied = bool(unit.products) or unit.sites[0].kind in ("lstm", "gru")
     return Dynamic(bits if multiplied else options.bits, axis, outliers, options.rounding, 0.0 if unit.tables else options.smooth, chunks)
 
 
 def block_choice(unit: Unit, bits: int, block_size: int, symmetric: bool, rounding: str) -> Choice | str:
     """The decision for the sites of a weight-only plan, or why there is none."""
-    if unit.sites[0].kind == "lstm":
-        return "left float: weight-only integers are for products and tables; scheme='dynamic' quantizes LSTMs"
-    if unit.sites[0].kind == "conv":
-        return "left float: weight-only integers are for products and tables; scheme='static' quantizes convolutions"
+    kind = unit.sites[0].kind
+    if kind in ("lstm", "gru"):
+        return f"left float: weight-only integers are for products, tables and convolutions; scheme='dynamic' quantizes {kind.upper()}s"
+    if kind == "conv":
+        return BlockWise(8, block_size, True, rounding)
     width = unit.tables[0].columns if unit.tables else unit.sites[0].rows
     fitting = fitting_block_size(unit, block_size)
     if fitting is None:

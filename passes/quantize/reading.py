@@ -86,7 +86,7 @@ def read(plan: Plan, program: Program) -> Decided:
     """
     if not plan.decisions:
         return Decided({}, {})
-    units = survey(program, convolutions=True).units
+    units = survey(program, convolutions=True, grus=True).units
     grids = {
         key.removeprefix(ACTIVATION): read_grid(key, decision) for key, decision in plan.decisions.items() if key.startswith(ACTIVATION)
     }
@@ -150,12 +150,12 @@ def _together(unit: Unit, choices: Sequence[Choice]) -> Choice:
     first, site = choices[0], unit.sites[0]
     kinds = {one.kind for one in unit.sites}
     if isinstance(first, BlockWise):
-        if "lstm" in kinds or any(choice != first for choice in choices):
-            raise _discord(unit, "Give all of them the same decision; an LSTM takes 'dynamic'.")
+        if not kinds.isdisjoint(("lstm", "gru")) or any(choice != first for choice in choices):
+            raise _discord(unit, "Give all of them the same decision; an LSTM or GRU takes 'dynamic'.")
         return first
     if isinstance(first, Static):
         if not kinds <= {"linear", "conv"} or any(choice != first for choice in choices):
-            raise _discord(unit, "Give all of them the same decision; tables and LSTMs take 'dynamic'.")
+            raise _discord(unit, "Give all of them the same decision; tables, LSTMs and GRUs take 'dynamic'.")
         return first
     if "conv" in kinds:
         raise PlanError(f"%{site.name} is a convolution.", place=site.name, remedy="Convolutions take 'static' or 'weights'.")

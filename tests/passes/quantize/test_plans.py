@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from netwright.backends.onnxruntime import OrtExecutor
 from netwright.ir import Program
 from netwright.ir.errors import PlanError
 from netwright.ir.fingerprint import fingerprint
@@ -92,7 +93,7 @@ def test_sites_that_are_not_there_are_named() -> None:
         ({"scheme": "dynamic", "outliers": [[3, 3]]}, "a power of two"),
         ({"scheme": "dynamic", "outliers": [[99, 2]]}, "do not fit"),
         ({"scheme": "dynamic", "colour": "red"}, "unknown keys for %t: colour"),
-        ({"scheme": "weights", "bits": 5}, "8 or 4 bits"),
+        ({"scheme": "weights", "bits": 5}, "8, 4 or 2 bits"),
         ({"scheme": "weights", "block_size": 7}, "Block sizes"),
     ],
 )
@@ -113,7 +114,11 @@ def test_decisions_of_one_tie_must_agree() -> None:
 def test_auto_says_what_it_chose_and_why() -> None:
     assert "chose dynamic: no calibration data was given" in quantized(linear()).rows[0].note
     with_data = quantized(linear(), Context(calibration=[{"x": normal(1, 2, 64)}])).rows[0].note
-    assert "calibration data was given, but static quantization is not part of this version" in with_data
+    assert with_data == "scheme 'auto' chose dynamic"
+    text = f"{HEAD} g (float[1, 3, 66, 66] x, WEIGHTS) => (float[1, 8, 64, 64] y) {{ h = Conv (x, w)  y = MatMul (h, a) }}"
+    program = program_of(text, {"w": normal(8, 3, 3, 3), "a": normal(64, 64)})
+    context = Context(calibration=[{"x": normal(1, 3, 66, 66)}], executor=OrtExecutor())
+    assert quantized(program, context).rows[0].note == "scheme 'auto' chose static for convolutions and dynamic for the rest"
     assert quantized(linear(), scheme="dynamic").rows[0].note == ""
 
 
