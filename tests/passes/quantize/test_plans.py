@@ -113,7 +113,7 @@ def test_decisions_of_one_tie_must_agree() -> None:
 
 def test_auto_says_what_it_chose_and_why() -> None:
     assert "chose dynamic: no calibration data was given" in quantized(linear()).rows[0].note
-    with_data = quantized(linear(), Context(calibration=[{"x": normal(1, 2, 64)}])).rows[0].note
+    with_data = quantized(linear(), Context(calibration=[{"x": normal(1, 2, 64)}], executor=OrtExecutor())).rows[0].note
     assert with_data == "scheme 'auto' chose dynamic"
     text = f"{HEAD} g (float[1, 3, 66, 66] x, WEIGHTS) => (float[1, 8, 64, 64] y) {{ h = Conv (x, w)  y = MatMul (h, a) }}"
     program = program_of(text, {"w": normal(8, 3, 3, 3), "a": normal(64, 64)})
