@@ -25,6 +25,7 @@ BUILTIN: Mapping[str, str] = MappingProxyType(
         "factorize": "netwright.passes.factorize:Factorize",
         "fold": "netwright.passes.quantize.folding:Fold",
         "quantize": "netwright.passes.quantize:Quantize",
+        "equalize": "netwright.passes.quantize.equalizing:Equalize",
         "smooth": "netwright.passes.quantize.equalizing:Smooth",
         "sparsify_activations": "netwright.passes.sparsify:SparsifyActivations",
     }

@@ -74,7 +74,9 @@ def shift(goal: Sums, made: Sums, held: np.ndarray) -> Shift:
     if not (count and held_count and np.isfinite(difference).all() and power > 0):
         return Shift(np.zeros(channels), float("nan"), float("nan"))
     mean, held_mean = difference[~held].sum(axis=0) / count, difference[held].sum(axis=0) / held_count
-    values = np.asarray(np.where(mean * (mean - 2 * held_mean) < 0, mean, 0), np.float64)
+    values = np.zeros(channels)
+    helps = mean * (mean - 2 * held_mean) < 0
+    values[helps] = mean[helps]
     before = float(np.sqrt(held_count * np.square(held_mean).sum() / power))
     after = float(np.sqrt(held_count * np.square(held_mean - values).sum() / power))
     return Shift(values, before, after)
