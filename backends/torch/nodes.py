@@ -63,7 +63,7 @@ def lower_fused(builder: GraphBuilder, node: onnx_ir.Node, fused: Fused) -> None
     made = builder.call(fused.function, args, keywords, name=node.outputs[0].name or node.op_type)
 
     def form(value: onnx_ir.Value, part: fx.Node) -> Held:
-        return Carried(part, value.dtype) if carried and value.dtype is not None else InTensor(part)
+        return Carried(part, value.dtype) if carried and value.dtype is not None and value.dtype.is_integer() else InTensor(part)
 
     builder.bind_outputs(node, made, form, several=False)
 

@@ -11,7 +11,6 @@ from netwright.backends.torch.fuse.attention import AttentionMatch, find_attenti
 from netwright.backends.torch.fuse.fake_quantize import find_quantized
 from netwright.backends.torch.fuse.linear import LinearMatch, find_linear
 from netwright.backends.torch.ops.fused import fused_attention, fused_linear
-from netwright.backends.torch.ops.requantized import requantized_conv, requantized_product
 from netwright.backends.torch.settings import Fused
 from netwright.ir.program import Program
 
@@ -40,8 +39,7 @@ def fusions(program: Program, keep: frozenset[str]) -> Fusions:
     taken: set[onnx_ir.Node] = set()
     for match in find_quantized(program, keep):
         taken.update(match.nodes)
-        function = requantized_conv if match.convolves else requantized_product
-        calls[match.root] = Fused(function, match.inputs, match.keywords, carries=True)
+        calls[match.root] = Fused(match.function, match.inputs, match.keywords, carries=True)
     for match, function, training in _matches(program, keep):
         if not taken.isdisjoint(match.nodes):
             continue

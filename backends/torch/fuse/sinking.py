@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import onnx_ir
 
-from netwright.backends.torch.fuse.fake_quantize import is_single
+from netwright.backends.torch.fuse.quantized_layers import is_single
 from netwright.ir.opinfo import int_attr
 from netwright.ir.program import Program
 from netwright.passes.simplify.match import producer
@@ -14,10 +14,10 @@ from netwright.passes.simplify.match import producer
 _MOVERS = frozenset(
     {
         *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "DepthToSpace", "SpaceToDepth"),
-        *("Expand", "Gather", "MaxPool", "Slice", "Tile"),
+        *("Expand", "Gather", "MaxPool", "Relu", "Slice", "Tile"),
     }
 )
-"""Operators whose first input's elements, and no others, are their result's."""
+"""Operators whose first input's elements, and no others, are their result's; Relu cuts integers off at the one of 0."""
 
 
 def sink_dequantizers(program: Program, keep: Collection[str]) -> None:
@@ -49,6 +49,10 @@ def sink_dequantizers(program: Program, keep: Collection[str]) -> None:
                 continue
             old = node.outputs[0]
             name = old.name or node.op_type
-            moved = editor.at(node).op(node.op_type, [integers, *node.inputs[1:]], dict(node.attributes), name=f"{name}.integers", like=old)
+            is_bound = node.op_type == "Relu"
+            if is_bound and not rest:
+                continue
+            operator, others = ("Clip", rest) if is_bound else (node.op_type, node.inputs[1:])
+            moved = editor.at(node).op(operator, [integers, *others], dict(node.attributes), name=f"{name}.integers", like=old)
             moved.type = onnx_ir.TensorType(integers.dtype)
             editor.replace(old, editor.op("DequantizeLinear", [moved, scale, *rest], dict(dequantizer.attributes), name=name, like=old))

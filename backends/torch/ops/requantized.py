@@ -80,18 +80,19 @@ def requantized_product(
     w: Tensor,
     w_scale: Tensor,
     w_zero: Tensor | None,
-    y_scale: Tensor,
-    y_zero: Tensor | None,
+    y_scale: Tensor | None = None,
+    y_zero: Tensor | None = None,
     b: Tensor | None = None,
     *,
-    code: int,
+    code: int = 0,
     transposed: bool = False,
     least: float | None = None,
     most: float | None = None,
     whole_bias: bool = False,
+    real_bias: bool = False,
     carried: bool = False,
 ) -> Tensor:
-    """The product of quantized matrices, quantized.
+    """The product of quantized matrices, quantized, or in real numbers where there is no step for the result.
 
     Args:
         x: integers [..., M, K], or floats that carry them.
@@ -100,7 +101,7 @@ def requantized_product(
         w: integers [..., K, N], or [N, K] where `transposed`; or floats that carry them.
         w_scale: one number, or one a column [N].
         w_zero: as w_scale.
-        y_scale: step of the result.
+        y_scale: step of the result, where it is quantized.
         y_zero: the result's integer of 0.
         b: [N] or [1, …, N], in real units, or in steps of `x_scale · w_scale` where `whole_bias`.
         code: ONNX's, of the result's type.
@@ -108,6 +109,7 @@ def requantized_product(
         least: see `requantized_conv`; so for `most`, `whole_bias`, `carried`.
         most: see there.
         whole_bias: see there.
+        real_bias: the bias is added to the real product, and not as an integer to the sum.
         carried: see there.
     """
     work = sum_type(x, w, products=x.shape[-1], carried=carried)
@@ -115,6 +117,11 @@ def requantized_product(
     right = centred(w, zero if zero is None or zero.numel() > 1 else zero.reshape(()), work)
     total = torch.matmul(centred(x, _one(x_zero), work), right.t() if transposed else right)
     step = x_scale.reshape(()) * (w_scale if w_scale.numel() > 1 else w_scale.reshape(()))
+    if real_bias or y_scale is None:
+        summed = total if real_bias else _biased(total, b, step, axis=-1, whole=whole_bias)
+        y = summed.to(at_least_single(step.dtype)) * step
+        y = y + b.reshape(-1) if real_bias and b is not None else y
+        return y if y_scale is None else _quantized(y, y_scale, y_zero, code, least, most, carried=carried)
     total = _biased(total, b, step, axis=-1, whole=whole_bias)
     return _requantized(total, step, y_scale, y_zero, code, least, most, carried=carried)
 
@@ -149,7 +156,19 @@ def _requantized(
 ) -> Tensor:
     """Sums in steps of one size as integers in steps of another."""
     scale = scale.reshape(())
-    ratio = total.to(at_least_single(step.dtype)) * (step / scale)
+    return _cut(total.to(at_least_single(step.dtype)) * (step / scale), scale, zero, code, least, most, carried=carried)
+
+
+def _quantized(
+    y: Tensor, scale: Tensor, zero: Tensor | None, code: int, least: float | None, most: float | None, *, carried: bool
+) -> Tensor:
+    """Real numbers in steps."""
+    scale = scale.reshape(())
+    return _cut(y / scale, scale, zero, code, least, most, carried=carried)
+
+
+def _cut(ratio: Tensor, scale: Tensor, zero: Tensor | None, code: int, least: float | None, most: float | None, *, carried: bool) -> Tensor:
+    """Numbers in units of the step, cut off at two real numbers, as integers."""
     if least is not None:
         ratio = torch.maximum(ratio, least / scale)
     if most is not None:

@@ -71,6 +71,7 @@ class Stored:
         axis: of output channels; None for one scale in all.
         steps: the scales, [outputs] or [1].
         trainable: whether `values` have yet to be put on their grid.
+        ends: constants between which integers of fewer bits than their type has are kept while they are trained.
     """
 
     values: onnx_ir.Value
@@ -79,6 +80,7 @@ class Stored:
     axis: int | None
     steps: np.ndarray
     trainable: bool
+    ends: tuple[onnx_ir.Value, ...] = ()
 
     def read(self, editor: Editor) -> onnx_ir.Value:
         """The weight in float32, from its integers, at the insertion point."""
@@ -86,6 +88,8 @@ class Stored:
         name, integers = self.values.name, self.values
         if self.trainable:
             integers = editor.op("QuantizeLinear", [integers, self.scale, self.zero], attributes, name=f"{name}.integers")
+            if self.ends:
+                integers = editor.op("Clip", [integers, *self.ends], name=f"{name}.clipped")
         return editor.op("DequantizeLinear", [integers, self.scale, self.zero], attributes, name=f"{name}.dequantized")
 
 
@@ -124,7 +128,7 @@ class Store:
         integers = found.values if form.alpha > 0 else np.clip(-found.values.astype(np.int16), -128, 127).astype(np.int8)
         per_channel = steps.size > 1
         if self.trainable:
-            values = _held(editor, weight, form, data, Channels(integers, steps))
+            values = _held(editor, weight, form, data, Channels(integers, steps), self.choice.bits)
         else:
             values = editor.constant(form.stored(integers, data.shape), f"{name}.integers", graph=graph)
             if form.stride is None:
@@ -134,7 +138,11 @@ class Store:
                 editor.map(name, Mapped(Gone(f"its taps are those of phases of the input now (%{values.name})"), (name,)))
         scale = editor.constant(steps if per_channel else steps.reshape(()), f"{name}.scale", graph=graph)
         zero = editor.constant(np.zeros(steps.shape if per_channel else (), np.int8), f"{name}.zero_point", graph=graph)
-        return Stored(values, scale, zero, form.stored_axis if per_channel else None, steps, self.trainable)
+        ends: tuple[onnx_ir.Value, ...] = ()
+        if self.trainable and self.choice.bits < _BITS:
+            top = (1 << (self.choice.bits - 1)) - 1
+            ends = tuple(editor.constant(np.array(end, np.int8), f"{name}.end", graph=graph) for end in (-top, top))
+        return Stored(values, scale, zero, form.stored_axis if per_channel else None, steps, self.trainable, ends)
 
 
 def swap_constant(editor: Editor, node: onnx_ir.Node, index: int, made: onnx_ir.Value) -> None:
@@ -156,11 +164,12 @@ def store_bias(editor: Editor, bias: np.ndarray, scale: np.ndarray, name: str) -
     return editor.op("DequantizeLinear", [held, step, zero], {"axis": 0} if per_channel else {}, name=f"{name}.dequantized")
 
 
-def _held(editor: Editor, weight: onnx_ir.Value, form: Form, data: np.ndarray, found: Channels) -> onnx_ir.Value:
+def _held(editor: Editor, weight: onnx_ir.Value, form: Form, data: np.ndarray, found: Channels, bits: int) -> onnx_ir.Value:
     """The weight in float32 as it is to lie: itself where rounding it to the nearest gives the integers, else the integers times scales."""
     matrix = form.matrix(data) * np.float32(form.alpha)
     column = found.scale[:, None]
-    if np.array_equal(np.clip(np.rint(matrix / column), -128, 127), found.values):
+    low, high = (-128, 127) if bits == _BITS else (1 - (1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    if np.array_equal(np.clip(np.rint(matrix / column), low, high), found.values):
         if not form.moved and form.alpha == 1.0 and weight.dtype == onnx_ir.DataType.FLOAT:
             return weight
     else:

@@ -13,6 +13,8 @@ import pytest
 import torch
 
 import netwright as nw
+from netwright.backends.onnxruntime.executor import OrtExecutor
+from netwright.backends.onnxruntime.options import SessionOptions
 from netwright.backends.torch import binding_of, lower_to_torch
 from netwright.backends.torch.fuse.fake_quantize import find_quantized
 from netwright.ir.program import Program
@@ -158,3 +160,38 @@ def test_a_quantized_module_can_be_saved_and_loaded() -> None:
     buffer.seek(0)
     second.load_state_dict(torch.load(buffer))
     assert all(np.array_equal(*pair) for pair in zip(outputs_of(first, rows(4)), outputs_of(second, rows(4)), strict=True))
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_residual_network_goes_the_whole_way(bits: int) -> None:
+    """Quantized, trained, written back and folded by passes: the integers of ONNX Runtime's kernels are those of training."""
+    draw = np.random.default_rng(0)
+    shapes = {"w1": (16, 3, 3, 3), "w2": (16, 16, 3, 3), "w3": (8, 16, 3, 3), "b1": (16,), "b2": (16,), "b3": (8,)}
+    text = """<ir_version: 10, opset_import: ["" : 21]> residual (float[N, 3, 8, 8] x, WEIGHTS) => (float[N, 8, 4, 4] y) {
+        c1 = Conv <pads: ints = [1, 1, 1, 1]> (x, w1, b1) r1 = Relu (c1)
+        c2 = Conv <pads: ints = [1, 1, 1, 1]> (r1, w2, b2) a = Add (c2, r1) r2 = Relu (a)
+        p = MaxPool <kernel_shape: ints = [2, 2], strides: ints = [2, 2]> (r2)
+        y = Conv <pads: ints = [1, 1, 1, 1]> (p, w3, b3) }"""
+    arrays = {name: (draw.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32) for name, shape in shapes.items()}
+    x, target = rows(64), draw.normal(size=(64, 8, 4, 4)).astype(np.float32)
+    trained = nw.compile(
+        program_of(text, arrays),
+        f"quantize(scheme='static', trainable=True, bits={bits}), recover(epochs=3, lr=0.01)",
+        calibration=[{"x": x}],
+        training={"x": x, "labels": target},
+        loss="mse",
+        latency=False,
+    ).program
+    assert {node.op_type for node in trained.nodes()} >= {"QuantizeLinear", "DequantizeLinear", "Add"}
+    calls = [node.target.__name__ for node in nw.to_torch(trained).graph.nodes if callable(node.target)]
+    assert calls.count("requantized_conv") == 3
+    assert calls.count("requantized_sum") == 1
+    finished = nw.compile(trained, "fold", latency=False).program
+    kept = [value.const_value for value in finished.initializers() if value.const_value is not None and len(value.const_value.shape) == 4]
+    assert len(kept) == 3
+    assert all(tensor.dtype.name == "INT8" and np.abs(tensor.numpy().astype(int)).max() <= (1 << (bits - 1)) for tensor in kept)
+    theirs = OrtExecutor(options=SessionOptions(level="all")).run(finished, {"x": x})["y"]
+    with torch.no_grad():
+        mine = nw.to_torch(trained)(torch.from_numpy(x)).numpy()
+    assert len(np.unique(mine)) > 50
+    assert np.array_equal(mine, theirs)
