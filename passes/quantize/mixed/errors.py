@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from netwright.passes.quantize.choice import Choice
     from netwright.passes.quantize.units import Unit
 
-ROWS, PIECES = 16, 2
+ROWS, PIECES = 8, 2
 """Data that units are tried on: so many rows, in so many runs."""
 
 FISHER_ROWS = 64
