@@ -35,3 +35,5 @@ def store_convolution(editor: Editor, unit: Unit, choice: BlockWise, rounder: Ro
         if weight.dtype not in (None, onnx_ir.DataType.FLOAT):
             whole = editor.op("Cast", [whole], {"to": int(weight.dtype)}, name=f"{name}.cast", like=weight)
         editor.set_input(site.node, 1, whole)
+    if weight.is_initializer() and not weight.uses():
+        editor.remove_initializer(weight)
