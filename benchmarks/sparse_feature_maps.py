@@ -1,10 +1,11 @@
 """Feature maps of the zoo's transformer and gpt made sparse: the curve of zeros against the metric, with the penalty and without; bytes.
 
-`python -m benchmarks.sparse_feature_maps [--models transformer gpt] [--steps N] [--weight W] [--json FILE]`. Both arms start from the
-trained model and take the same steps on the same rows toward its outputs and labels, one with a `FeatureMapPenalty`. Both are then
-quantized, and maps (queries, keys, values, contexts, hidden states) become int8 behind thresholds for each share of zeros; the metric is
-the zoo's, of that program, on test rows that neither training nor thresholds saw. Last, thresholds within one point of the metric are
-searched for on training rows, for bytes: maps, the cache of keys and values, weights. Trained arms are kept in `.cache/sparse_maps`.
+`python -m benchmarks.sparse_feature_maps [--models transformer gpt] [--steps N] [--weight W] [--quick] [--json FILE]`. Both arms start
+from the trained model and take the same steps on the same rows toward its outputs and labels, one with a `FeatureMapPenalty`. Both are
+then quantized, and maps (queries, keys, values, contexts, hidden states) become int8 behind thresholds for each share of zeros; the
+metric is the zoo's, of that program, on test rows that neither training nor thresholds saw. Last, thresholds within one point of the
+metric are searched for on training rows, for bytes: maps, the cache of keys and values, weights. Trained arms are kept in
+`.cache/sparse_maps`.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from netwright.backends.onnxruntime import OrtExecutor
 from netwright.codec import MapReport, decode, encode, measure_maps, measure_weights
 from netwright.ir.program import Program
 from netwright.metrics import MetricFunction, Run
+from netwright.passes.context import Feeds
 from netwright.passes.sparsify import FeatureMap, feature_maps
 from netwright.training import Distill, FeatureMapPenalty
 
 SHARES = (0.4, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
+QUICK_SHARES = (0.6, 0.7, 0.8, 0.85)
 CACHE = Path(".cache/sparse_maps")
 SEARCHED = 256
 """Training rows, drawn apart from those of calibration, on which the metric is taken while thresholds are searched."""
@@ -44,6 +47,7 @@ class Setting:
     batch: int
     lr: float
     weight: float
+    quick: bool = False
 
     def trained(self, program: Program, *, penalty: bool) -> Program:
         """One arm, from the cache where it was trained before."""
@@ -75,7 +79,11 @@ class Setting:
     def score(self, program: Program) -> float:
         """The zoo's metric on the test rows."""
         executor = OrtExecutor()
-        scores = self.model.evaluate(lambda feeds: executor.run(program, feeds), original=lambda feeds: executor.run(program, feeds))
+
+        def call(feeds: Feeds) -> Feeds:
+            return executor.run(program, feeds)
+
+        scores = self.model.evaluate(call, quick=self.quick, original=call)
         return scores.metrics[self.model.primary]
 
     def points(self, before: float, after: float) -> float:
@@ -91,13 +99,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--weight", type=float, default=10.0)
     parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--quick", action="store_true", help="every fifth test row, four shares of zeros")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     found: dict[str, list[Row]] = {}
     for name in options.models:
         model = zoo[f"train_small_{name}"]
         assert isinstance(model, TrainedModel), "the zoo trains these"
-        setting = Setting(model, options.steps, 32 if name == "transformer" else 8, options.lr, options.weight)
+        setting = Setting(model, options.steps, 32 if name == "transformer" else 8, options.lr, options.weight, options.quick)
         for title, rows in measure(setting).items():
             found[f"{model.name}: {title}"] = rows
             report(f"{model.name}: {title}", rows)
@@ -127,7 +136,7 @@ def measure(setting: Setting) -> dict[str, list[Row]]:
 
 def _curve(setting: Setting, quantized: Mapping[str, Program], scores: Mapping[str, float], original: float) -> list[Row]:
     rows: list[Row] = [{"zeros asked for": 0.0, **{f"{arm}: {setting.model.primary}": round(score, 4) for arm, score in scores.items()}}]
-    for share in SHARES:
+    for share in QUICK_SHARES if setting.quick else SHARES:
         row: Row = {"zeros asked for": share}
         for arm, one in quantized.items():
             sparse = _sparse(setting, one, f"zeros={share}")

@@ -126,7 +126,7 @@ def decode(data: bytes, *, engine: Engine = "auto", limit: int = LIMIT) -> np.nd
         raise _damaged(f"it claims {count} of {size} elements")
     payload = np.frombuffer(data, np.uint8, offset=start)
     decoder, orders = _DECODERS[METHODS[method]], (int(first), int(second))
-    return decoder(payload, _DTYPES[kind], size, int(count), orders, loops_of(engine)).reshape(shape)
+    return decoder(payload, _DTYPES[int(kind)], size, int(count), orders, loops_of(engine)).reshape(shape)
 
 
 def _parts(array: np.ndarray) -> _Parts:

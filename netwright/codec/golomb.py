@@ -10,6 +10,8 @@ import numpy as np
 
 ORDERS = range(16)
 """Orders that are tried."""
+_COUNTED = 1 << 16
+"""Numbers below are counted in a table."""
 
 
 def folded(values: np.ndarray) -> np.ndarray:
@@ -31,10 +33,19 @@ def lengths(numbers: np.ndarray, order: int) -> np.ndarray:
 
 def best_order(numbers: np.ndarray) -> tuple[int, int]:
     """The order with the fewest bits, and how many those are. Linear in the numbers, whatever the orders."""
-    distinct, counts = np.unique(numbers, return_counts=True)
+    distinct, counts = _counted(numbers)
     totals = [int((lengths(distinct, order) * counts).sum()) for order in ORDERS]
     best = int(np.argmin(totals))
     return best, totals[best]
+
+
+def _counted(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct numbers and how often each occurs; by counting where they are small, else by sorting."""
+    if numbers.size and int(numbers.max()) >= _COUNTED:
+        return np.unique(numbers, return_counts=True)
+    counts = np.bincount(numbers)
+    distinct = np.flatnonzero(counts)
+    return distinct, counts[distinct]
 
 
 def _bit_lengths(numbers: np.ndarray) -> np.ndarray:
