@@ -70,7 +70,7 @@ def shift(goal: Sums, made: Sums, held: np.ndarray) -> Shift:
     """
     difference = goal.first - made.first
     count, held_count = int(goal.counts[~held].sum()), int(goal.counts[held].sum())
-    channels, power = difference.shape[1], float(goal.second[held].sum())
+    channels, power = int(difference.shape[1]), float(goal.second[held].sum())
     if not (count and held_count and np.isfinite(difference).all() and power > 0):
         return Shift(np.zeros(channels), float("nan"), float("nan"))
     mean, held_mean = difference[~held].sum(axis=0) / count, difference[held].sum(axis=0) / held_count
