@@ -27,6 +27,9 @@ from netwright.ir.program import Program
 
 ROUNDINGS = ("nearest", "hqq", "awq", "gptq", "adaround")
 
+LEAST_LOSS = 5e-4
+"""Bits a character that rounding to the nearest must lose for a share of it to mean anything."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -62,7 +65,7 @@ class Setting:
             "rounding": rounding,
             self.model.primary: f"{score:.4f}",
             "error": round(float(np.linalg.norm(logits - self.logits) / np.linalg.norm(self.logits)), 4),
-            "won back": None if lost is None or lost <= 0 or nearest is None else f"{100 * (nearest - score) / lost:.0f} %",
+            "won back": None if lost is None or lost < LEAST_LOSS or nearest is None else f"{100 * (nearest - score) / lost:.0f} %",
             "fell back": sum("rounded to the nearest" in miss.reason for miss in found.program.ledger.misses),
             "kB": round(path.stat().st_size / 1000),
             "seconds": round(seconds, 1),
@@ -90,9 +93,11 @@ def main() -> None:
         setting = _setting(model, options.rows, Path(folder))
         title = f"{model.name}: {model.primary} {setting.whole:.4f} in float"
         blocks = [f"scheme='weights', bits={bits}, block_size={options.block_size}" for bits in options.bits]
-        report(f"{title}; weights alone, in blocks", _rows(setting, blocks, options.roundings))
+        if blocks:
+            report(f"{title}; weights alone, in blocks", _rows(setting, blocks, options.roundings))
         channels = [f"scheme='dynamic', bits={bits}" for bits in options.channel_bits]
-        report(f"{title}; weights by channel, int8 activations", _rows(setting, channels, options.roundings))
+        if channels:
+            report(f"{title}; weights by channel, int8 activations", _rows(setting, channels, options.roundings))
 
 
 def _setting(model: TrainedModel, rows: int, folder: Path) -> Setting:
