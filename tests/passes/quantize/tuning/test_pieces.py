@@ -99,7 +99,7 @@ def test_a_core_without_converters_is_the_program() -> None:
         ([(0.1, 1.0), (0.1, 1.0)], 1e-6, {0, 1}),  # converters cost nothing to speak of
         ([(0.1, 1.0), (1.2, 1.0)], 1e-6, {0}),  # the second loses more than a converter between them costs
         ([(0.1, 1.0), (1.2, 1.0)], 1e-3, {0, 1}),  # it loses less than that: 1,024 elements back to float, and 256 not
-        ([(0.9, 1.0), (0.9, 1.0)], 1e-3, set()),  # nothing pays for the borders
+        ([(0.9, 1.0), (0.9, 1.0)], 1e-3, set[int]()),  # nothing pays for the borders
     ],
 )
 def test_borders_cost_converters(costs: list[tuple[float, float]], element: float, expected: set[int]) -> None:
