@@ -52,6 +52,7 @@ class Carrying:
         for unit, choice in decided.choices.items():
             if not isinstance(choice, Static):
                 yield _rewrite(unit, choice, activations, rounder)
+        yield from rounder.misses
         if static and not self.trainable:
             yield from Fold().rewrites(program, self.context)
 

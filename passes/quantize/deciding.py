@@ -30,6 +30,7 @@ from netwright.passes.quantize.planning import (
 from netwright.passes.quantize.reading import Steps, decisions_of
 from netwright.passes.quantize.recurrent.trial import LstmTrial, lstm_trials
 from netwright.passes.quantize.static import activations_of
+from netwright.passes.quantize.static.strides import stride_of
 from netwright.passes.quantize.thresholds import LSTM_ERROR
 from netwright.passes.quantize.tuning import tuned
 from netwright.passes.rewrite import Miss
@@ -153,7 +154,8 @@ def _offer_integers(options: Quantize, program: Program, context: Context, draft
     for unit in units:
         site = unit.sites[0]
         if site.kind == "conv":
-            draft.options[unit] = (static,)
+            folds = len(unit.sites) == 1 and not options.trainable and not isinstance(stride_of(site), str)
+            draft.options[unit] = (replace(static, fold_stride=True), static) if folds else (static,)
             continue
         trial = trials.get(unit)
         reason = _poor(trial) if trial is not None else too_steep(unit)

@@ -206,7 +206,7 @@ def block_choice(unit: Unit, bits: int, block_size: int, symmetric: bool, roundi
     if kind == "conv":
         return BlockWise(8, block_size, True, rounding)
     width = unit.tables[0].columns if unit.tables else unit.sites[0].rows
-    fitting = fitting_block_size(unit, block_size)
+    fitting = fitting_block_size(unit, block_size, bits)
     if fitting is None:
         return f"left float: the tied table's width {width} is no multiple of 16, the smallest block"
     if unit.tables and width * bits % 8:

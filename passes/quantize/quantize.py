@@ -55,7 +55,7 @@ class Quantize(PlannedPass):
     activations: Literal["u8", "s8"] = "u8"
     """`static`: unsigned (fast on x86) or signed and symmetric."""
     ranges: Method | None = None
-    """`static`: how grids follow from calibration data: `minmax`, `moving`, `percentile`, `entropy` or `mse`."""
+    """`static`: how grids follow from calibration data: `minmax`, `moving`, `percentile`, `entropy`, `mse` or `lp`."""
     statistics: str | None = None
     """`static`: path of statistics that `netwright calibrate` wrote, in the place of calibration data."""
     rounding: str = "nearest"

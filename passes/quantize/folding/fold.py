@@ -13,6 +13,7 @@ from netwright.passes.context import Context
 from netwright.passes.driver import drive
 from netwright.passes.numerics import Lossy, Numerics
 from netwright.passes.quantize.folding.constants import CONSTANT_RULES
+from netwright.passes.quantize.folding.guards import GUARDS
 from netwright.passes.quantize.folding.moving import MOVING_RULES
 from netwright.passes.quantize.folding.pairs import PAIR_RULES
 from netwright.passes.quantize.folding.unused import unused_pair
@@ -28,7 +29,8 @@ class Fold(RewritePass):
 
     DequantizeLinear goes behind what only moves integers (Reshape, Transpose, MaxPool, Slice, Concat of one grid, …), QuantizeLinear
     before it; where the two meet on one grid both go, on two they become one. A Relu or Clip that a grid's ends do anyway goes. Weights
-    behind QuantizeLinear (as trained) become integers, biases of integer kernels int32. Pairs that no integer kernel uses go.
+    behind QuantizeLinear (as trained) become integers, biases of integer kernels int32. Pairs that no integer kernel uses go. Layers left
+    float are kept so (`guards.py`).
     """
 
     name: ClassVar[str] = "fold"
@@ -48,5 +50,6 @@ class Fold(RewritePass):
             touched = yield from drive(program, local)
             removed = yield from drive(program, last)
             if not touched and not removed:
+                yield from drive(program, RuleIndex(GUARDS))
                 return
         raise NetwrightError(f"fold has not come to rest after {ROUNDS} rounds.", place=program.name, remedy="Report this model.")
