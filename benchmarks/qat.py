@@ -67,7 +67,8 @@ def measure(model: ZooModel, bits: int, options: argparse.Namespace, folder: Pat
     whole = score(model, program, folder)
     found: list[Row] = []
     for name, steps in arms.items():
-        scores, equal, seconds = [], 0.0, time.perf_counter()
+        scores: list[float] = []
+        equal, seconds = 0.0, time.perf_counter()
         for seed in range(options.seeds if training in steps else 1):
             *first, last = steps
             trained = nw.compile(
