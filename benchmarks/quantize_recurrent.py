@@ -24,7 +24,7 @@ from benchmarks._other_voices import spoken
 from benchmarks.table import Row, report
 from benchmarks.zoo import Feeds, ZooModel, open_session, zoo
 from benchmarks.zoo.audio import can_speak
-from netwright.backends.onnxruntime import OrtExecutor, lower
+from netwright.backends.onnxruntime import OrtExecutor, SessionOptions, lower
 from netwright.ir.editor import Editor
 from netwright.ir.program import Program
 from netwright.ir.storage import saved_bytes
@@ -151,7 +151,7 @@ def layer(kind: str, hidden: int, rows: int) -> Program:
 
 def ratio(before: Program, after: Program, feeds: Feeds, rounds: int) -> tuple[float, float]:
     """Best times in milliseconds, in turns."""
-    runs = [lower(program).bind(feeds) for program in (before, after)]
+    runs = [lower(program, options=SessionOptions(threads=1)).bind(feeds) for program in (before, after)]
     best = [float("inf")] * len(runs)
     for _ in range(rounds):
         for place, run in enumerate(runs):
