@@ -57,11 +57,11 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.python
-	$(INSTALL) $(PINS) -e '.[torch,train,factorize,zoo]'
+	$(INSTALL) $(PINS) -e '.[torch,train,factorize,codec,zoo]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.python
-	$(INSTALL) $(PINS) -e '.[torch,train,factorize,zoo,dev,bench]'
+	$(INSTALL) $(PINS) -e '.[torch,train,factorize,codec,zoo,dev,bench]'
 	@touch $(VENV)/.run $@
 
 $(VENV)/.zoo-small: requirements/zoo-small.txt | $(VENV)/.python
