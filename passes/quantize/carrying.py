@@ -11,7 +11,9 @@ from netwright.passes.context import Context
 from netwright.passes.quantize.activations import Activations
 from netwright.passes.quantize.blockwise import quantize_blocks
 from netwright.passes.quantize.choice import BlockWise, Choice, Dynamic, Static
+from netwright.passes.quantize.correcting import correct_biases
 from netwright.passes.quantize.dynamic import quantize_dynamic
+from netwright.passes.quantize.equalizing import Equalize, smooth_rewrites
 from netwright.passes.quantize.folding import Fold
 from netwright.passes.quantize.reading import Decided, read
 from netwright.passes.quantize.recurrent.gru import quantize_gru
@@ -19,7 +21,7 @@ from netwright.passes.quantize.recurrent.lstm import quantize_lstm
 from netwright.passes.quantize.rounding import Rounder, rounder_for
 from netwright.passes.quantize.static import quantize_static
 from netwright.passes.quantize.units import Unit
-from netwright.passes.rewrite import Rewrite
+from netwright.passes.rewrite import Miss, Rewrite
 
 if TYPE_CHECKING:
     from netwright.ir.program import Program
@@ -45,6 +47,11 @@ class Carrying:
     def decided(self, program: Program, decided: Decided) -> Proposals:
         """The rewrites of decisions."""
         yield from decided.misses
+        corrected = decided.steps.correct_bias and not self.trainable
+        before = program.clone() if corrected else None
+        if decided.steps.equalize:
+            yield from Equalize().rewrites(program, self.context)
+        yield from smooth_rewrites(program, decided.smoothings)
         rounder = rounder_for(program, decided.choices, self.context)
         static = {unit: choice for unit, choice in decided.choices.items() if isinstance(choice, Static)}
         yield from quantize_static(program, static, decided.grids, rounder, trainable=self.trainable)
@@ -55,6 +62,14 @@ class Carrying:
         yield from rounder.misses
         if static and not self.trainable:
             yield from Fold().rewrites(program, self.context)
+        if before is not None:
+            yield from self._correct(before, program)
+
+    def _correct(self, before: Program, program: Program) -> Proposals:
+        if self.context.calibration is None or self.context.executor is None:
+            yield Miss("biases are left as they are: correcting them takes calibration data", program.graph.outputs[0].name or "")
+        else:
+            yield from correct_biases(before, program, self.context)
 
     def carried(self, program: Program, plan: Plan) -> Program:
         """A clone with a plan carried out, to be tried."""

@@ -28,7 +28,6 @@ class Dynamic:
         axis: along which scales vary: output channels of a product (`column`), entries of a table (`row`), or not at all.
         outliers: see `Outliers`.
         rounding: see `ROUNDINGS`.
-        smooth: see `Static`.
         chunks: into how many the range of an LSTM's input is cut (`recurrent/inputs.py`).
     """
 
@@ -36,7 +35,6 @@ class Dynamic:
     axis: Axis = "column"
     outliers: Outliers = ()
     rounding: str = "nearest"
-    smooth: float = 0.0
     chunks: int = 1
 
     def decision(self) -> Decision:
@@ -55,14 +53,12 @@ class Static:
         bits: of the weights, 2 to 8; below 8 they lie in bytes all the same.
         axis: one scale for each output channel (`column`) or one in all (`tensor`).
         rounding: see `ROUNDINGS`.
-        smooth: the share of an activation's range that its weights take over before (SmoothQuant's alpha); 0 for none.
         fold_stride: a first convolution of few channels and stride 2 becomes one of stride 1 on four times the channels.
     """
 
     bits: int = 8
     axis: Axis = "column"
     rounding: str = "nearest"
-    smooth: float = 0.0
     fold_stride: bool = False
 
     def decision(self) -> Decision:
@@ -143,8 +139,6 @@ def _unusual(choice: Dynamic | Static | BlockWise) -> dict[str, DecisionValue]:
     found: dict[str, DecisionValue] = {}
     if choice.rounding != "nearest":
         found["rounding"] = choice.rounding
-    if not isinstance(choice, BlockWise) and choice.smooth:
-        found["smooth"] = choice.smooth
     if isinstance(choice, Dynamic) and choice.chunks > 1:
         found["chunks"] = choice.chunks
     if isinstance(choice, Static) and choice.fold_stride:
@@ -191,7 +185,7 @@ def _dynamic(site: str, fields: dict[str, DecisionValue]) -> Dynamic:
     chunks = fields.pop("chunks", 1)
     if not isinstance(chunks, int) or not 1 <= chunks <= MOST_CHUNKS:
         raise PlanError(f"'chunks' is a number from 1 to {MOST_CHUNKS}, not {chunks!r}.", place=site)
-    return Dynamic(bits, axis, tuple(outliers), _rounding(site, fields), _smooth(site, fields), chunks)
+    return Dynamic(bits, axis, tuple(outliers), _rounding(site, fields), chunks)
 
 
 def _static(site: str, fields: dict[str, DecisionValue]) -> Static:
@@ -202,7 +196,7 @@ def _static(site: str, fields: dict[str, DecisionValue]) -> Static:
         raise PlanError(f"The axis is 'column' or 'tensor', not {axis!r}.", place=site)
     if not isinstance(folded, bool):
         raise PlanError(f"'fold_stride' is true or false, not {folded!r}.", place=site)
-    return Static(bits, axis, _rounding(site, fields), _smooth(site, fields), folded)
+    return Static(bits, axis, _rounding(site, fields), folded)
 
 
 def read_grid(site: str, decision: Decision) -> ActivationGrid:
@@ -231,13 +225,6 @@ def _rounding(site: str, fields: dict[str, DecisionValue]) -> str:
     if rounding not in ROUNDINGS:
         raise PlanError(f"There is no rounding {rounding!r}.", place=site, remedy=f"Roundings: {', '.join(ROUNDINGS)}.")
     return cast("str", rounding)
-
-
-def _smooth(site: str, fields: dict[str, DecisionValue]) -> float:
-    smooth = fields.pop("smooth", 0.0)
-    if not isinstance(smooth, int | float) or isinstance(smooth, bool) or not 0 <= smooth <= 1:
-        raise PlanError(f"'smooth' is a number from 0 to 1, not {smooth!r}.", place=site)
-    return float(smooth)
 
 
 def _block_wise(site: str, fields: dict[str, DecisionValue]) -> BlockWise:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from netwright.ir.errors import ContractError, DataError, RunError
 from netwright.ir.fingerprint import fingerprint
+from netwright.passes.applying import apply_all
 from netwright.passes.plan import Curve, Plan
-from netwright.passes.quantize.calibration import DEFAULT_METHOD, Statistics, calibrate
+from netwright.passes.quantize.calibration import DEFAULT_METHOD, Method, Statistics, calibrate
 from netwright.passes.quantize.carrying import Carrying
 from netwright.passes.quantize.choice import ActivationGrid, Choice, Dynamic, Static
+from netwright.passes.quantize.equalizing import Equalize
 from netwright.passes.quantize.mixed import allocated_bits, reverted
 from netwright.passes.quantize.planning import (
     already_quantized,
@@ -27,7 +29,8 @@ from netwright.passes.quantize.planning import (
     too_steep,
     weight_bits,
 )
-from netwright.passes.quantize.reading import Steps, decisions_of
+from netwright.passes.quantize.reading import ACTIVATION, Steps, decisions_of
+from netwright.passes.quantize.recipes import improved, split
 from netwright.passes.quantize.recurrent.trial import LstmTrial, lstm_trials
 from netwright.passes.quantize.static import activations_of
 from netwright.passes.quantize.static.strides import stride_of
@@ -78,13 +81,13 @@ def make_plan(options: Quantize, program: Program, context: Context) -> Plan:
         return Plan(pass_name=options.name, fingerprint=print_of, decisions={}, misses=(before,), note=before.reason)
     draft = Draft()
     _offer(options, program, context, draft)
-    _calibrate(options, program, context, draft)
+    ranges = _calibrate(options, program, context, draft)
     if options.tune is not None:
         _tune(program, context, draft)
     else:
         draft.choices = {unit: offered[0] for unit, offered in draft.options.items()}
     curves = _allocate(options.budget, program, context, draft) if options.budget is not None else ()
-    decisions = decisions_of(draft.choices, _used(program, draft), Steps(options.equalize, options.correct_bias))
+    decisions = decisions_of(draft.choices, _used(program, draft), Steps(correct_bias=options.correct_bias))
     plan = Plan(
         pass_name=options.name,
         fingerprint=print_of,
@@ -93,9 +96,18 @@ def make_plan(options: Quantize, program: Program, context: Context) -> Plan:
         note="; ".join(filter(None, draft.notes)),
         curves=curves,
     )
+    if options.recipe is not None:
+        fit, held = split(program, context)
+        own = replace(ranges, context=fit, _seen={}) if options.statistics is None else ranges
+        plan = improved(program, plan, Carrying(fit).carried, fit, options.recipe, held, own.grids if plan_has_grids(plan) else None)
     if options.metric_drop is not None:
         plan = reverted(program, plan, Carrying(context).carried, context, options.metric_drop)
     return plan
+
+
+def plan_has_grids(plan: Plan) -> bool:
+    """True where activations have grids."""
+    return any(key.startswith(ACTIVATION) for key in plan.decisions)
 
 
 def has_data(options: Quantize, context: Context) -> bool:
@@ -150,7 +162,7 @@ def _offer_integers(options: Quantize, program: Program, context: Context, draft
     bits = min(weight_bits(context), options.bits)
     moving = [unit for unit in units if unit.sites[0].kind != "conv"]
     outliers, trials = _look(options, program, context, draft, moving, bits)
-    static = Static(options.bits, "column" if options.per_channel else "tensor", options.rounding, options.smooth)
+    static = Static(options.bits, "column" if options.per_channel else "tensor", options.rounding)
     for unit in units:
         site = unit.sites[0]
         if site.kind == "conv":
@@ -202,20 +214,55 @@ def _look(
         return {}, {}
 
 
-def _calibrate(options: Quantize, program: Program, context: Context, draft: Draft) -> None:
+@dataclass(slots=True)
+class Ranges:
+    """Grids of activations, from statistics that are taken once.
+
+    Attributes:
+        options: of the pass.
+        program: as it is.
+        context: data and an executor.
+        names: of the activations.
+    """
+
+    options: Quantize
+    program: Program
+    context: Context
+    names: tuple[str, ...]
+    _seen: dict[bool, Statistics] = field(default_factory=dict[bool, Statistics])
+
+    def statistics(self, *, equalized: bool = False) -> Statistics:
+        """What the activations range over, of the program as it is or with neighbouring layers equalized."""
+        if equalized not in self._seen:
+            self._seen[equalized] = self._observe(equalized)
+        return self._seen[equalized]
+
+    def _observe(self, equalized: bool) -> Statistics:
+        if equalized:
+            clone = self.program.clone()
+            apply_all(clone, Equalize().rewrites(clone, self.context))
+            return calibrate(clone, self.names, self.context)
+        if self.options.statistics is not None:
+            return Statistics.load(self.options.statistics, self.program)
+        return calibrate(self.program, self.names, self.context)
+
+    def grids(self, method: str | None = None, equalized: bool = False) -> dict[str, ActivationGrid]:
+        """Grids of the activations that can have one, by a method, or the usual one."""
+        seen, signed = self.statistics(equalized=equalized), self.options.activations == "s8"
+        chosen = cast("Method", method or self.options.ranges or DEFAULT_METHOD)
+        return {name: seen.grid(name, method=chosen, signed=signed, symmetric=signed) for name in self.names if seen.obstacle(name) is None}
+
+
+def _calibrate(options: Quantize, program: Program, context: Context, draft: Draft) -> Ranges:
     """Grids of all activations that static units would need."""
     static = [unit for unit, offered in draft.options.items() if any(isinstance(choice, Static) for choice in offered)]
-    names = activations_of(program, static)
-    if not names:
-        return
-    seen = Statistics.load(options.statistics, program) if options.statistics is not None else calibrate(program, names, context)
-    signed = options.activations == "s8"
-    for name in names:
-        reason = seen.obstacle(name)
-        if reason is not None:
-            draft.misses.append(Miss(reason, name))
-            continue
-        draft.grids[name] = seen.grid(name, method=options.ranges or DEFAULT_METHOD, signed=signed, symmetric=signed)
+    found = Ranges(options, program, context, activations_of(program, static))
+    if found.names:
+        seen = found.statistics()
+        reasons = {name: seen.obstacle(name) for name in found.names}
+        draft.misses.extend(Miss(reason, name) for name, reason in reasons.items() if reason is not None)
+        draft.grids = found.grids()
+    return found
 
 
 def _tune(program: Program, context: Context, draft: Draft) -> None:

@@ -51,8 +51,6 @@ def check_options(options: Quantize) -> None:
         )
     if options.block_size is not None and options.block_size not in BLOCK_SIZES:
         raise PipelineError(f"Block sizes are {', '.join(map(str, BLOCK_SIZES))}, not {options.block_size!r}.", place="quantize")
-    if not 0.0 <= options.smooth <= 1.0:
-        raise PipelineError(f"smooth is a number from 0 to 1, not {options.smooth!r}.", place="quantize", remedy="Such as smooth=0.5.")
     if options.trainable and options.scheme != "static":
         raise PipelineError(
             "trainable=True goes with scheme='static'.", place="quantize", remedy="Write quantize(scheme='static', trainable=True)."

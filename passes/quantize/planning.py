@@ -195,7 +195,7 @@ def dynamic_choice(unit: Unit, bits: int, options: Quantize, outliers: Outliers,
     """The usual decision for a unit that is not static."""
     axis = "column" if options.per_channel else "tensor"
     multiplied = bool(unit.products) or unit.sites[0].kind in ("lstm", "gru")
-    return Dynamic(bits if multiplied else options.bits, axis, outliers, options.rounding, 0.0 if unit.tables else options.smooth, chunks)
+    return Dynamic(bits if multiplied else options.bits, axis, outliers, options.rounding, chunks)
 
 
 def block_choice(unit: Unit, bits: int, block_size: int, symmetric: bool, rounding: str) -> Choice | str:

@@ -60,10 +60,6 @@ class Quantize(PlannedPass):
     """`static`: path of statistics that `netwright calibrate` wrote, in the place of calibration data."""
     rounding: str = "nearest"
     """How weights become integers: `nearest`, `gptq`, `adaround` (both with calibration data), `hqq` or `awq`."""
-    smooth: float = 0.0
-    """SmoothQuant's alpha: how much of an activation's range its weights take over before. 0 for none."""
-    equalize: bool = False
-    """Make the ranges of neighbouring layers alike before."""
     correct_bias: bool = False
     """Let biases make up for the mean of the error (with calibration data)."""
     recipe: Recipe | None = None
@@ -91,7 +87,7 @@ class Quantize(PlannedPass):
     def needs(self) -> frozenset[str]:
         """Data where an option learns from it, a metric to hold it, a timer to measure with."""
         needed: set[str] = set()
-        learns = self.rounding in ("gptq", "adaround", "awq") or self.smooth > 0 or self.correct_bias or self.recipe or self.budget
+        learns = self.rounding in ("gptq", "adaround", "awq") or self.correct_bias or self.recipe or self.budget
         if learns or (self.scheme == "static" and self.statistics is None):
             needed |= {"calibration", "executor"}
         if self.tune is not None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from netwright.ir.errors import PlanError
 from netwright.ir.program import Program
 from netwright.passes.plan import Decision, Plan
 from netwright.passes.quantize.choice import ActivationGrid, BlockWise, Choice, Dynamic, Static, read_choice, read_grid
+from netwright.passes.quantize.equalizing.smoothing import SMOOTH, Smoothing, smoothings_of
 from netwright.passes.quantize.planning import survey
 from netwright.passes.quantize.units import Unit
 from netwright.passes.rewrite import Miss
@@ -45,12 +46,14 @@ class Decided:
         choices: by unit, in graph order.
         grids: of activations, by name.
         steps: beside sites.
+        smoothings: of activations, by name.
         misses: of units that a plan decides in part.
     """
 
     choices: Mapping[Unit, Choice]
     grids: Mapping[str, ActivationGrid]
     steps: Steps = Steps()
+    smoothings: Mapping[str, Smoothing] = field(default_factory=dict[str, Smoothing])
     misses: tuple[Miss, ...] = ()
 
 
@@ -90,7 +93,7 @@ def read(plan: Plan, program: Program) -> Decided:
     grids = {
         key.removeprefix(ACTIVATION): read_grid(key, decision) for key, decision in plan.decisions.items() if key.startswith(ACTIVATION)
     }
-    own = {key: decision for key, decision in plan.decisions.items() if key != WHOLE and not key.startswith(ACTIVATION)}
+    own = {key: decision for key, decision in plan.decisions.items() if key != WHOLE and not key.startswith((ACTIVATION, SMOOTH))}
     _check_known(own, units)
     _check_activations(grids, program)
     by_site = {site: read_choice(site, decision) for site, decision in own.items()}
@@ -104,7 +107,7 @@ def read(plan: Plan, program: Program) -> Decided:
             left_out = next(site.name for site in unit.sites if site.name not in by_site)
             reason = f"left float: it shares %{unit.weights[0].name} with %{left_out}, which the plan leaves out"
             misses.extend(Miss(reason, site.name) for site in unit.sites if site.name in by_site)
-    return Decided(choices, grids, _steps(plan.decisions.get(WHOLE, {})), tuple(misses))
+    return Decided(choices, grids, _steps(plan.decisions.get(WHOLE, {})), smoothings_of(plan.decisions), tuple(misses))
 
 
 def _check_known(own: Mapping[str, Decision], units: Sequence[Unit]) -> None:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from netwright.passes.quantize.recipes.judge import Judge
-from netwright.passes.quantize.recipes.steps import Grids, Material, Step, ranges, rounding, smoothing, whole
+from netwright.passes.quantize.recipes.steps import Grids, Material, Step, equalizing, ranges, rounding, smoothing, whole
 from netwright.passes.rewrite import Miss
 from netwright.passes.statistics import pieces
 
@@ -27,17 +27,16 @@ GAIN = 0.98
 ROWS, PIECES = 16, 8
 """Data that activations are looked at with."""
 
-EQUALIZE = whole("equalize", "neighbouring layers equalized")
 CORRECT = whole("correct_bias", "biases corrected")
 
 RECIPES: Mapping[str, Sequence[Step]] = MappingProxyType(
     {
-        "fast": (smoothing((None,)), ranges(("percentile",)), EQUALIZE),
-        "balanced": (smoothing((None,)), ranges(("percentile", "mse")), EQUALIZE, rounding(("gptq",)), CORRECT),
+        "fast": (smoothing((None,)), equalizing, ranges(("percentile",))),
+        "balanced": (smoothing((None,)), equalizing, ranges(("percentile", "mse")), rounding(("gptq",)), CORRECT),
         "best": (
             smoothing((None, 0.5, 0.8)),
+            equalizing,
             ranges(("minmax", "moving", "percentile", "entropy", "mse")),
-            EQUALIZE,
             rounding(("gptq", "adaround")),
             CORRECT,
         ),

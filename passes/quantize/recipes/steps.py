@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from netwright.ir.program import Program
     from netwright.passes.context import Context, Feeds
 
-Grids = Callable[[str], Mapping[str, ActivationGrid]]
-"""The grids of a plan's activations by a method of calibration."""
+Grids = Callable[[str | None, bool], Mapping[str, ActivationGrid]]
+"""The grids of a plan's activations by a method of calibration (None for the usual one), of the program as it is or equalized."""
 
 ROUNDED = frozenset({"dynamic", "static", "weights"})
 
@@ -135,12 +135,24 @@ def ranges(methods: Sequence[str]) -> Step:
         if material.grids is None or not any(site.startswith(ACTIVATION) for site in plan.decisions):
             return
         for method in methods:
-            made = material.grids(method)
-            own = {f"{ACTIVATION}{name}": grid.decision() for name, grid in made.items() if f"{ACTIVATION}{name}" in plan.decisions}
+            own = _regridded(plan, material.grids(method, bool(plan.decisions.get(WHOLE, {}).get("equalize", False))))
             if any(plan.decisions[key] != decision for key, decision in own.items()):
                 yield Candidate(f"ranges by {method}", replace(plan, decisions={**plan.decisions, **own}))
 
     return candidates
+
+
+def _regridded(plan: Plan, grids: Mapping[str, ActivationGrid]) -> dict[str, Decision]:
+    return {f"{ACTIVATION}{name}": grid.decision() for name, grid in grids.items() if f"{ACTIVATION}{name}" in plan.decisions}
+
+
+def equalizing(plan: Plan, material: Material) -> Iterator[Candidate]:
+    """Neighbouring layers made alike; activations then range over other numbers, and get grids anew."""
+    if not plan.decisions or plan.decisions.get(WHOLE, {}).get("equalize", False):
+        return
+    own = {} if material.grids is None else _regridded(plan, material.grids(None, True))
+    steps = {**plan.decisions.get(WHOLE, {}), "equalize": True}
+    yield Candidate("neighbouring layers equalized", replace(plan, decisions={**plan.decisions, **own, WHOLE: steps}))
 
 
 def whole(key: str, label: str) -> Step:
