@@ -17,6 +17,10 @@ from netwright.ir.program import Program
 from netwright.ir.signature import Port, fit_feeds, input_ports
 
 
+AS_WRITTEN = SessionOptions(level="basic", config={"session.disable_quant_qdq": "1"})
+"""Rewrites that hold everywhere, and none of those by which ONNX Runtime quantizes float weights behind DequantizeLinear."""
+
+
 class OrtExecutor:
     """Runs a program, or the part of it that the wanted values need.
 
@@ -30,7 +34,7 @@ class OrtExecutor:
     """
 
     def __init__(self, *, threads: int | None = 1, options: SessionOptions | None = None) -> None:
-        self._options = with_threads(options or SessionOptions(level="basic"), threads)
+        self._options = with_threads(options or AS_WRITTEN, threads)
         self._last: _Prepared | None = None
 
     def run(self, program: Program, feeds: Mapping[str, object], wanted: Sequence[str] | None = None) -> dict[str, np.ndarray]:
