@@ -145,7 +145,7 @@ def _compared(model: ZooModel, source: Path, ours: Path, made: Sequence[Made], b
     usable = {one.label: Path(one.path) for one in made if one.path is not None and lost[one.label] is not None}
     bearable = {label: path for label, path in usable.items() if (lost[label] or 0.0) <= BEARABLE}
     feeds = model.feeds(1)[0]
-    times = _best_ms({"float": source, "ours": ours, **(bearable or usable)}, feeds, seconds)
+    times = best_ms({"float": source, "ours": ours, **(bearable or usable)}, feeds, seconds)
     best = min(bearable, key=times.__getitem__, default="")
     accurate = min(usable, key=lambda label: (lost[label], times.get(label, 0.0)), default="")
     size = {label: path.stat().st_size / source.stat().st_size for label, path in {"ours": ours, **usable}.items()}
@@ -221,7 +221,7 @@ def _score(made: Made, model: ZooModel, original: Run, source: Path, folder: Pat
     if made.path is None or made.metric is not None:
         return
     try:
-        times = _best_ms({"float": source, "made": Path(made.path)}, model.feeds(1)[0], 1.0)
+        times = best_ms({"float": source, "made": Path(made.path)}, model.feeds(1)[0], 1.0)
         if times["made"] > SLOWER * times["float"]:
             made.path, made.failure = None, f"slower than float: {times['made'] / times['float']:.1f} x its time"
         else:
@@ -231,7 +231,7 @@ def _score(made: Made, model: ZooModel, original: Run, source: Path, folder: Pat
     (folder / f"{made.label.replace(' ', '_')}.json").write_text(json.dumps(asdict(made)))
 
 
-def _best_ms(files: Mapping[str, Path], feeds: Mapping[str, np.ndarray], seconds: float) -> dict[str, float]:
+def best_ms(files: Mapping[str, Path], feeds: Mapping[str, np.ndarray], seconds: float) -> dict[str, float]:
     """The best CPU time of each in milliseconds, taken in turns. After a fifth of the time, what is over 1.5 of the fastest drops out."""
     runs = {label: open_session(path) for label, path in files.items()}
     best = dict.fromkeys(runs, float("inf"))
