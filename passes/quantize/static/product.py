@@ -2,7 +2,8 @@
 
 A MatMul of a matrix with an Add behind it is first made a Gemm, and that stays float unless the bias is an int32 behind a
 DequantizeLinear, or no float comes out. So: Gemm with such a bias where the operand is a matrix (QGemm), else MatMul with
-the bias as [1, N] (MatMulIntegerToFloat and an Add); where what is added is computed, a Sum of two in the place of the Add.
+the bias as [1, N] (MatMulIntegerToFloat and an Add); where what is added is computed, a Sum of two in the place of the Add. A Gemm with
+one of `FUSED_BEHIND` behind it is made a FusedGemm, which is float, before integers are looked for: there too MatMul and Sum.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from netwright.passes.quantize.static.pairs import Pairs
 from netwright.passes.quantize.static.regions import Regions
 from netwright.passes.quantize.static.stored import Form, Store, store_bias
 
+FUSED_BEHIND = frozenset({"Elu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh", "ThresholdedRelu"})
+"""Activations that ONNX Runtime makes part of a float Gemm (GemmActivationFusion)."""
+
 
 def quantize_products(
     editor: Editor, sites: tuple[Site, ...], choice: Static, rounder: Rounder, pairs: Pairs, regions: Regions, *, trainable: bool
@@ -36,11 +40,12 @@ def quantize_products(
         form = Form((1, 0), 0, alpha) if site.transposed else Form((0, 1), 1, alpha)
         stored = store.get(editor.at(node), form)
         weight = stored.read(editor)
-        if _as_gemm(node, vector):
+        product = tail.adding if tail.adding is not None else node
+        fused = node not in regions.results and _is_fused(product)
+        if _as_gemm(node, vector) and not fused:
             result = _gemm(editor, site, weight, vector, None if trainable else stored.steps * step)
         else:
-            result = _matmul(editor, site, weight, vector, tail.bias)
-        product = tail.adding if tail.adding is not None else node
+            result = _matmul(editor, site, weight, vector, tail.bias, adding="Sum" if fused else "Add")
         made = result.producer()
         assert made is not None
         pairs.order[made] = pairs.order[product]
@@ -68,14 +73,22 @@ def _gemm(editor: Editor, site: Site, weight: onnx_ir.Value, vector: np.ndarray 
     return editor.op("Gemm", inputs, {"transA": int_attr(site.node, "transA", 0) or None}, name=f"{site.name}.sum")
 
 
-def _matmul(editor: Editor, site: Site, weight: onnx_ir.Value, vector: np.ndarray | None, behind: onnx_ir.Value | None) -> onnx_ir.Value:
-    """MatMul, and an Add whose operand has two dimensions."""
+def _is_fused(product: onnx_ir.Node) -> bool:
+    """True where one activation alone reads the product, and would be fused with it."""
+    users = [user for user, _ in product.outputs[0].uses()]
+    return len(users) == 1 and not users[0].domain and users[0].op_type in FUSED_BEHIND and not product.outputs[0].is_graph_output()
+
+
+def _matmul(
+    editor: Editor, site: Site, weight: onnx_ir.Value, vector: np.ndarray | None, behind: onnx_ir.Value | None, *, adding: str
+) -> onnx_ir.Value:
+    """MatMul, and an Add (or Sum) whose operand has two dimensions."""
     name, node, source = site.name, site.node, site.node.inputs[0]
     if int_attr(node, "transA", 0) == 1:
         source = editor.op("Transpose", [source], {"perm": [1, 0]}, name=f"{name}.turned")
     result = editor.op("MatMul", [source, weight], name=f"{name}.product")
     if vector is not None:
-        result = editor.op("Add", [result, editor.constant(vector[None], f"{name}.bias")], name=f"{name}.sum")
+        result = editor.op(adding, [result, editor.constant(vector[None], f"{name}.bias")], name=f"{name}.sum")
     term = _computed_term(node)
     if term is None:
         if behind is None:
