@@ -18,6 +18,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.backends.torch.steps import is_step
+from netwright.backends.torch.stored_scales import scales_stored
 from netwright.backends.torch.table import OpEntry, find_entry
 from netwright.ir.program import Program, constant
 
@@ -106,7 +107,7 @@ def _carries(node: onnx_ir.Node, index: int, program: Program) -> bool:
 def _is_setting(value: onnx_ir.Value, tensor: onnx_ir.TensorProtocol, program: Program) -> bool:
     if len(tensor.shape) == 0 or not value.uses():
         return True
-    if all(_takes_setting(use.node, use.idx, tensor, program) for use in value.uses()):
+    if scales_stored(value) or all(_takes_setting(use.node, use.idx, tensor, program) for use in value.uses()):
         return True
     return _masks(tensor) if any(use.node.op_type in ("Add", "Where", "Mul") for use in value.uses()) else False
 

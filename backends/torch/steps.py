@@ -5,6 +5,8 @@ weights (LSQ: Esser et al., arXiv 1902.08153). What the optimizer sees is the lo
 `s = s₀ · exp(δ)`: the step stays positive wherever δ goes, is s₀ to the bit while δ is 0, and one learning rate, which is then
 relative, suits steps of all sizes. The gradient is LSQ's: that of s, times `1 / √(N · Q)` for N numbers that share the step and Q
 integers to a side; divided by s, plain gradient descent moves s itself as it does there, to first order.
+
+The scale of stored integers is such a step, too, wherever it stands: of a quantized table of embeddings, of a product of integers.
 """
 
 from __future__ import annotations
@@ -16,14 +18,19 @@ import onnx_ir
 import torch
 from torch import Tensor
 
+from netwright.backends.torch.stored_scales import scales_stored, stored_integers
 from netwright.ir.program import constant
 from netwright.passes.simplify.match import producer
 
 _SCALE = 1
+_STORED = 127
+"""Integers to a side, of weights that are stored."""
 
 
 def is_step(value: onnx_ir.Value) -> bool:
     """True of a float32 initializer that is the scale of quantizers and of what dequantizes their results, and of nothing else.
+
+    So is what multiplies stored integers, see `stored_scales`.
 
     Where integers are in the graph that were made for the steps that there are (weights, and biases in steps of two scales' product),
     it is none: they would mean something else beside another step.
@@ -32,6 +39,8 @@ def is_step(value: onnx_ir.Value) -> bool:
     uses = list(value.uses())
     if tensor is None or tensor.dtype is not onnx_ir.DataType.FLOAT or value.is_graph_input() or not uses:
         return False
+    if scales_stored(value):
+        return is_positive(tensor)
     readers = [use.node for use in uses]
     if any(use.idx != _SCALE or use.node.domain not in ("", "ai.onnx") for use in uses):
         return False
@@ -39,6 +48,11 @@ def is_step(value: onnx_ir.Value) -> bool:
         return False
     if any(node.op_type == "DequantizeLinear" and not _follows(node) for node in readers):
         return False
+    return is_positive(tensor)
+
+
+def is_positive(tensor: onnx_ir.TensorProtocol) -> bool:
+    """True of numbers that are all above 0, and finite: what has a logarithm."""
     array = tensor.numpy()
     return bool(array.size) and bool(np.isfinite(array).all()) and bool((array > 0).all())
 
@@ -52,7 +66,10 @@ def gradient_factor(value: onnx_ir.Value) -> float:
     Args:
         value: for which `is_step` holds.
     """
-    quantizer = next(use.node for use in value.uses() if _rounds(use.node))
+    quantizer = next((use.node for use in value.uses() if _rounds(use.node)), None)
+    if quantizer is None:
+        count = 1 if value.const_value is None else value.const_value.size
+        return 1.0 / math.sqrt(max(1.0, stored_integers(value) / count) * _STORED)
     source = quantizer.inputs[0]
     dims = [dim if isinstance(dim, int) else 1 for dim in (() if source is None or source.shape is None else source.shape)]
     if constant(source) is None and len(dims) > 1:

@@ -153,7 +153,7 @@ def make_optimizer(
     factors = frozenset[torch.nn.Parameter]() if products is None else products.parameters
     lr = entry.lr if options.lr is None else options.lr
     weights, scales = split_steps(trained, module)
-    groups = decayed(weights, decay, factors)
+    groups = decayed(weights, decay, factors | _rows(module, program, weights))
     if scales:
         rate = entry.scale_rate if options.scale_rate is None else options.scale_rate
         groups.append({"params": scales, "weight_decay": 0.0, "lr": lr * rate})
@@ -186,6 +186,19 @@ def decayed(trained: list[torch.nn.Parameter], decay: float, apart: frozenset[to
         {"params": [parameter for parameter in trained if parameter.ndim < 2 or parameter in apart], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def _rows(module: torch.nn.Module, program: Program, trained: list[torch.nn.Parameter]) -> frozenset[torch.nn.Parameter]:
+    """Biases in the form of a matrix of one row: what is only ever added."""
+    known = frozenset(trained)
+    flat = {name: one for name, one in _trained(module).items() if one in known and one.ndim >= 2 and max(one.shape) == one.numel()}
+    values = {value.name or "": value for value in program.initializers()} if flat else {}
+    found: set[torch.nn.Parameter] = set()
+    for name, held in program_names(module, flat).items():
+        uses = list(values[held].uses()) if held in values else []
+        if uses and all(use.node.op_type in ("Add", "Sub", "Sum") for use in uses):
+            found.add(flat[name])
+    return frozenset(found)
 
 
 def _trained(module: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
