@@ -44,7 +44,9 @@ def write_back(program: Program, module: fx.GraphModule, into_module: bool = Fal
     binding = binding_of(module)
     trained = arrays_of(module)
     ledger = _since(program.ledger, binding.ledger)
-    learned = [bound.value for bound in binding.tensors.values() if bound.kind != "buffer"]
+    learned = [
+        bound.value for bound in binding.tensors.values() if bound.kind not in (("buffer", "step") if ledger.actions else ("buffer",))
+    ]
     found = _brought_back(program, trained, learned, ledger)
     into = _module_tensors(program, binding, trained, learned) if into_module else {}
     with torch.no_grad():

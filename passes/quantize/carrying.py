@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from netwright.passes.applying import apply_all
@@ -11,7 +12,7 @@ from netwright.passes.context import Context
 from netwright.passes.quantize.activations import Activations
 from netwright.passes.quantize.blockwise import quantize_blocks
 from netwright.passes.quantize.choice import BlockWise, Choice, Dynamic, Static
-from netwright.passes.quantize.correcting import correct_biases
+from netwright.passes.quantize.correcting import Compensator, correct_biases
 from netwright.passes.quantize.dynamic import quantize_dynamic
 from netwright.passes.quantize.equalizing import Equalize, smooth_rewrites
 from netwright.passes.quantize.folding import Fold
@@ -52,22 +53,28 @@ class Carrying:
         if decided.steps.equalize:
             yield from Equalize().rewrites(program, self.context)
         yield from smooth_rewrites(program, decided.smoothings)
-        rounder = rounder_for(program, decided.choices, self.context)
+        rounder, prepare = rounder_for(program, decided.choices, self.context), None
+        if decided.steps.compensate and not self.trainable:
+            if self.context.calibration is None or self.context.executor is None:
+                yield Miss("layers do not make up for each other's errors: that takes calibration data", _output(program))
+            else:
+                rounder = Compensator(program.clone(), self.context, rounder)
+                prepare = partial(rounder.prepare, program)
         static = {unit: choice for unit, choice in decided.choices.items() if isinstance(choice, Static)}
-        yield from quantize_static(program, static, decided.grids, rounder, trainable=self.trainable)
+        yield from quantize_static(program, static, decided.grids, rounder, trainable=self.trainable, prepare=prepare)
         activations = Activations.of(program)
         for unit, choice in decided.choices.items():
             if not isinstance(choice, Static):
                 yield _rewrite(unit, choice, activations, rounder)
         yield from rounder.misses
         if static and not self.trainable:
-            yield from Fold().rewrites(program, self.context)
+            yield from Fold().folding(program)
         if before is not None:
             yield from self._correct(before, program)
 
     def _correct(self, before: Program, program: Program) -> Proposals:
         if self.context.calibration is None or self.context.executor is None:
-            yield Miss("biases are left as they are: correcting them takes calibration data", program.graph.outputs[0].name or "")
+            yield Miss("biases are left as they are: correcting them takes calibration data", _output(program))
         else:
             yield from correct_biases(before, program, self.context)
 
@@ -76,6 +83,10 @@ class Carrying:
         clone = program.clone()
         apply_all(clone, self.proposals(clone, plan))
         return clone
+
+
+def _output(program: Program) -> str:
+    return program.graph.outputs[0].name or ""
 
 
 def _rewrite(unit: Unit, choice: Choice, activations: Activations, rounder: Rounder) -> Rewrite:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +42,44 @@ def record(
     if perm:
         found = found.then(Permute(perm))
     editor.map(values.name or "", Mapped(found, (weight.name or "",)))
+
+
+def record_bias(
+    editor: Editor,
+    sources: Sequence[tuple[onnx_ir.Value, float]],
+    made: onnx_ir.Value,
+    shape: tuple[int, ...],
+    step: np.ndarray | None = None,
+) -> None:
+    """Say how a bias comes from constants: one is multiplied and shaped anew; to several that were added, or one number, no way leads back.
+
+    Args:
+        editor: the transaction.
+        sources: constants that were added, each with its factor.
+        made: the bias, of `shape`: one number for each channel.
+        shape: that of `made`.
+        step: where `made` is int32, in steps of so much: [channels] or [1].
+    """
+    sizes = [tuple(int(size) for size in source.shape or () if isinstance(size, int)) for source, _ in sources]
+    count = int(np.prod(shape))
+    if len(sources) != 1 or int(np.prod(sizes[0])) != count:
+        for source, _ in sources:
+            reason = f"added to others, or to all channels, in the bias %{made.name}"
+            editor.map(source.name or "", Mapped(Gone(reason), (source.name or "",)))
+        return
+    (source, factor), size = sources[0], sizes[0]
+    found: ValueMap = Same() if factor == 1.0 else Affine(scale=np.array(factor, np.float32))
+    if size != shape:
+        found = found.then(Reshape(shape, size))
+    if step is not None:
+        scale = step.reshape(-1)
+        grain = (
+            Cast("int32", _dtype_name(source), float(scale[0]))
+            if scale.size == 1
+            else Cast("int32", _dtype_name(source), scale, axis=len(shape) - 1)
+        )
+        found = found.then(grain)
+    editor.map(made.name or "", Mapped(found, (source.name or "",)))
 
 
 def record_lstm(

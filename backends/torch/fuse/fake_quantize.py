@@ -2,9 +2,10 @@
 
 The call computes what the integer kernel computes that takes the place of the layer when the program is folded. What is recognised:
 Conv, Gemm and MatMul of two dequantized operands, the second perhaps with a scale for each output channel; a bias that is a constant, or
-integers of 32 bits that are dequantized; Add of two dequantized values; GlobalAveragePool; Relu or Clip before the quantizer; Gemm and
-MatMul without a quantizer behind. A bias that is added behind a MatMul stays a real number. Nothing matches in which a value between
-layer and quantizer has another reader, is an output, or is to be kept. Who else reads a dequantized operand does not matter.
+integers of 32 bits that are dequantized; Add of two dequantized values; GlobalAveragePool, and ReduceMean that is one; Relu or Clip before
+the quantizer; Gemm and MatMul without a quantizer behind. A bias that is added behind a MatMul stays a real number. Nothing matches in
+which a value between layer and quantizer has another reader, is an output, or is to be kept. Who else reads a dequantized operand does not
+matter.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import onnx_ir
@@ -14,6 +14,7 @@ from netwright.backends.torch.ops.requantized import requantized_conv, requantiz
 from netwright.backends.torch.ops.requantized_sums import requantized_mean, requantized_sum
 from netwright.ir.opinfo import float_attr, int_attr
 from netwright.ir.program import constant
+from netwright.passes.quantize.folding.means import is_global
 from netwright.passes.simplify.match import producer
 
 Keyword = bool | int | float | str | tuple[int, ...] | None
@@ -119,8 +120,13 @@ def _mean(node: onnx_ir.Node) -> Layer | None:
     return None if x is None or x.axis is not None or (rank(node.inputs[0]) or 0) < 3 else Layer(requantized_mean, (x,), None, {})
 
 
+def _reduced(node: onnx_ir.Node) -> Layer | None:
+    found = _mean(node) if is_global(node) else None
+    return None if found is None else replace(found, keywords={"keepdims": bool(int_attr(node, "keepdims", 1))})
+
+
 LAYERS: Mapping[str, Callable[[onnx_ir.Node], Layer | None]] = MappingProxyType(
-    {"Conv": _convolution, "Gemm": _gemm, "MatMul": _product, "Add": _sum, "GlobalAveragePool": _mean}
+    {"Conv": _convolution, "Gemm": _gemm, "MatMul": _product, "Add": _sum, "GlobalAveragePool": _mean, "ReduceMean": _reduced}
 )
 """By operator."""
 

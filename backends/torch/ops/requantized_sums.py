@@ -64,6 +64,7 @@ def requantized_mean(
     code: int,
     least: float | None = None,
     most: float | None = None,
+    keepdims: bool = True,
     carried: bool = False,
 ) -> Tensor:
     """The mean over all axes after the second, on the grid of the result: GlobalAveragePool.
@@ -77,11 +78,12 @@ def requantized_mean(
         code: ONNX's, of the result's type.
         least: see `requantized_sum`; so for `most` and `carried`.
         most: see there.
+        keepdims: whether the axes stay, with a size of 1.
         carried: see there.
     """
     scale, zero = y_scale.reshape(()), _float(y_zero)
     count = x[0, 0].numel()
-    total = (x.float() - _float(x_zero)).sum(tuple(range(2, x.dim())), keepdim=True)
+    total = (x.float() - _float(x_zero)).sum(tuple(range(2, x.dim())), keepdim=keepdims)
     ratio = total * (x_scale.reshape(()) / (scale * count))
     return _rounded(ratio, ratio.detach(), scale, zero, code, least, most, carried=carried)
 

@@ -87,7 +87,7 @@ def quantize_bias(node: onnx_ir.Node, program: Program) -> Rewrite | Miss | None
         return Miss(f"its bias stays float: it reaches {peak:.3g} steps of its operands' scales, over 2**31", site_of(node))
 
     def change(editor: Editor) -> None:
-        swap_constant(editor, node, 2, store_bias(editor, data.reshape(-1), step, bias.name or "bias"))
+        swap_constant(editor, node, 2, store_bias(editor, data.reshape(-1), step, bias.name or "bias", [(bias, 1.0)]))
 
     return Rewrite.edit(site_of(node), "int32 bias", change, anchor=node)
 

@@ -8,13 +8,14 @@ import onnx_ir
 from netwright.ir.editor import Editor, can_replace
 from netwright.ir.program import Program
 from netwright.passes.quantize.choice import ActivationGrid
-from netwright.passes.quantize.folding.facts import dequantized, is_output_once, producer, sole_reader
+from netwright.passes.quantize.folding.facts import OTHERS, dequantized, is_kernel, is_output_once, producer, sole_reader
 from netwright.passes.quantize.static.operators import bounds, is_bounding
 from netwright.passes.quantize.static.pairs import grid_at, grid_constants
 from netwright.passes.rewrite import Rewrite
 from netwright.passes.rules import rule
 
 _HALF = 0.5
+_BYTE = 8
 
 
 @rule("QuantizeLinear")
@@ -108,6 +109,33 @@ def drop_bound(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     )
 
 
+@rule("QuantizeLinear")
+def bound_integers(node: onnx_ir.Node, program: Program) -> Rewrite | None:
+    """A Relu or Clip behind an integer kernel, within its grid (as learned scales leave it): integers are cut off instead.
+
+    Rounding keeps order, so they are the same; a kernel and its quantizer with a bound between them would run in float.
+    """
+    source, grid = node.inputs[0], grid_at(node)
+    bound = source.producer() if source is not None else None
+    before = bound.inputs[0] if bound is not None else None
+    if source is None or grid is None or bound is None or before is None or not is_bounding(bound) or sole_reader(source) is not node:
+        return None
+    kernel, limits = before.producer(), bounds(bound)
+    if kernel is None or limits is None or grid.bits != _BYTE or not is_output_once(node.outputs[0]) or sole_reader(before) is not bound:
+        return None
+    if kernel.op_type in OTHERS or not is_kernel(kernel):
+        return None
+    ends = [np.rint(np.float32(limit) / np.float32(grid.scale)) + grid.zero_point for limit in limits]
+
+    def make(editor: Editor) -> onnx_ir.Value:
+        name, dtype = node.outputs[0].name or "integers", np.int8 if grid.signed else np.uint8
+        low, high = (np.array(np.clip(end, grid.low, grid.high), dtype) for end in ends)
+        whole = editor.op("QuantizeLinear", [before, *node.inputs[1:]], dict(node.attributes), name=f"{name}.whole")
+        return editor.op("Clip", [whole, editor.constant(low, f"{name}.low"), editor.constant(high, f"{name}.high")], like=node.outputs[0])
+
+    return Rewrite.build(node, make, why=f"{bound.op_type} cuts integers off")
+
+
 def _spans(outer: ActivationGrid, inner: ActivationGrid) -> bool:
     """True where every number of the inner grid lies in the outer's range, to half a step of the outer."""
     slack = _HALF * outer.scale
@@ -115,4 +143,4 @@ def _spans(outer: ActivationGrid, inner: ActivationGrid) -> bool:
     return low and (outer.high - outer.zero_point) * outer.scale + slack >= (inner.high - inner.zero_point) * inner.scale
 
 
-PAIR_RULES = (cancel, drop_bound, merge_requantization, share_grid)
+PAIR_RULES = (cancel, drop_bound, bound_integers, merge_requantization, share_grid)

@@ -31,7 +31,8 @@ def quantize_convolutions(
         stored = store.get(editor.at(node), form)
         swap_constant(editor, node, 1, stored.read(editor))
         if len(node.inputs) > 2 and node.inputs[2] is not None and not trainable:
-            swap_constant(editor, node, 2, store_bias(editor, bias_of(site), stored.steps * step, node.inputs[2].name or "bias"))
+            bias = node.inputs[2]
+            swap_constant(editor, node, 2, store_bias(editor, bias_of(site), stored.steps * step, bias.name or "bias", [(bias, 1.0)]))
         if form.stride is not None:
             _on_phases(editor, node, form.stride)
         pairs.settle(editor, regions.tails[node].last)

@@ -8,6 +8,8 @@ one of `FUSED_BEHIND` behind it is made a FusedGemm, which is float, before inte
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 import onnx_ir
 
@@ -16,6 +18,7 @@ from netwright.ir.editor import Editor
 from netwright.ir.opinfo import float_attr, int_attr
 from netwright.ir.program import array
 from netwright.passes.quantize.choice import Static
+from netwright.passes.quantize.record import record_bias
 from netwright.passes.quantize.rounding import Rounder
 from netwright.passes.quantize.sites import Site
 from netwright.passes.quantize.static.pairs import Pairs
@@ -25,16 +28,20 @@ from netwright.passes.quantize.static.stored import Form, Store, store_bias
 FUSED_BEHIND = frozenset({"Elu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh", "ThresholdedRelu"})
 """Activations that ONNX Runtime makes part of a float Gemm (GemmActivationFusion)."""
 
+Terms: TypeAlias = "list[tuple[onnx_ir.Value, float]]"
+"""Constants that are added, each with its factor."""
+
 
 def quantize_products(
     editor: Editor, sites: tuple[Site, ...], choice: Static, rounder: Rounder, pairs: Pairs, regions: Regions, *, trainable: bool
 ) -> None:
     """Put the products that share a weight, their operands, and results where they go on as integers, on grids."""
     steps = [np.float32(pairs.read(editor, site.node, 0).scale) for site in sites]
-    vectors = [_vector(site, regions.tails[site.node].bias) for site in sites]
+    terms = [_terms(site, regions.tails[site.node].bias) for site in sites]
+    vectors = [_vector(site, added) for site, added in zip(sites, terms, strict=True)]
     biases = [np.abs(vector) / step for vector, step in zip(vectors, steps, strict=True) if vector is not None]
     store = Store(sites[0].weights[0], choice, rounder, biases, trainable)
-    for site, step, vector in zip(sites, steps, vectors, strict=True):
+    for site, step, added, vector in zip(sites, steps, terms, vectors, strict=True):
         node, tail = site.node, regions.tails[site.node]
         alpha = float_attr(node, "alpha", 1.0) if node.op_type == "Gemm" else 1.0
         form = Form((1, 0), 0, alpha) if site.transposed else Form((0, 1), 1, alpha)
@@ -43,9 +50,9 @@ def quantize_products(
         product = tail.adding if tail.adding is not None else node
         fused = node not in regions.results and _is_fused(product)
         if _as_gemm(node, vector) and not fused:
-            result = _gemm(editor, site, weight, vector, None if trainable else stored.steps * step)
+            result = _gemm(editor, site, weight, vector, added, None if trainable else stored.steps * step)
         else:
-            result = _matmul(editor, site, weight, vector, tail.bias, adding="Sum" if fused else "Add")
+            result = _matmul(editor, site, weight, vector, added, tail.bias, adding="Sum" if fused else "Add")
         made = result.producer()
         assert made is not None
         pairs.order[made] = pairs.order[product]
@@ -63,13 +70,14 @@ def _as_gemm(node: onnx_ir.Node, vector: np.ndarray | None) -> bool:
     return is_matrix and (int_attr(node, "transA", 0) == 1 or vector is not None)
 
 
-def _gemm(editor: Editor, site: Site, weight: onnx_ir.Value, vector: np.ndarray | None, scale: np.ndarray | None) -> onnx_ir.Value:
+def _gemm(
+    editor: Editor, site: Site, weight: onnx_ir.Value, vector: np.ndarray | None, added: Terms, scale: np.ndarray | None
+) -> onnx_ir.Value:
     """Gemm with an int32 bias in steps of `scale`; a float one where there is no scale."""
     inputs = [site.node.inputs[0], weight]
     if vector is not None:
-        inputs.append(
-            store_bias(editor, vector, scale, f"{site.name}.bias") if scale is not None else editor.constant(vector, f"{site.name}.bias")
-        )
+        name = f"{site.name}.bias"
+        inputs.append(_bias(editor, vector, name, added) if scale is None else store_bias(editor, vector, scale, name, added))
     return editor.op("Gemm", inputs, {"transA": int_attr(site.node, "transA", 0) or None}, name=f"{site.name}.sum")
 
 
@@ -80,7 +88,14 @@ def _is_fused(product: onnx_ir.Node) -> bool:
 
 
 def _matmul(
-    editor: Editor, site: Site, weight: onnx_ir.Value, vector: np.ndarray | None, behind: onnx_ir.Value | None, *, adding: str
+    editor: Editor,
+    site: Site,
+    weight: onnx_ir.Value,
+    vector: np.ndarray | None,
+    added: Terms,
+    behind: onnx_ir.Value | None,
+    *,
+    adding: str,
 ) -> onnx_ir.Value:
     """MatMul, and an Add (or Sum) whose operand has two dimensions."""
     name, node, source = site.name, site.node, site.node.inputs[0]
@@ -88,7 +103,7 @@ def _matmul(
         source = editor.op("Transpose", [source], {"perm": [1, 0]}, name=f"{name}.turned")
     result = editor.op("MatMul", [source, weight], name=f"{name}.product")
     if vector is not None:
-        result = editor.op(adding, [result, editor.constant(vector[None], f"{name}.bias")], name=f"{name}.sum")
+        result = editor.op(adding, [result, _bias(editor, vector[None], f"{name}.bias", added)], name=f"{name}.sum")
     term = _computed_term(node)
     if term is None:
         if behind is None:
@@ -110,15 +125,28 @@ def _unfuse(editor: Editor, node: onnx_ir.Node) -> None:
     editor.at(node)
 
 
-def _vector(site: Site, behind: onnx_ir.Value | None) -> np.ndarray | None:
-    """What is added to each output channel, [N]: a Gemm's `beta * C`, where that is constant, and the Add's behind; None for nothing."""
-    added = [] if behind is None else [_numbers(behind)]
+def _bias(editor: Editor, data: np.ndarray, name: str, added: Terms) -> onnx_ir.Value:
+    """A float bias as a constant of its own."""
+    made = editor.constant(data, name)
+    record_bias(editor, added, made, data.shape)
+    return made
+
+
+def _terms(site: Site, behind: onnx_ir.Value | None) -> Terms:
+    """What is added to each output channel, with its factor: the constant of the Add behind, a Gemm's `beta * C` where that is constant."""
+    found = [] if behind is None else [(behind, 1.0)]
     term = site.node.inputs[2] if site.node.op_type == "Gemm" and len(site.node.inputs) > 2 else None
     if term is not None and _computed_term(site.node) is None:
-        added.append(_numbers(term) * np.float32(float_attr(site.node, "beta", 1.0)))
+        found.append((term, float_attr(site.node, "beta", 1.0)))
+    return found
+
+
+def _vector(site: Site, added: Terms) -> np.ndarray | None:
+    """The sum of what is added, [N]; None for nothing."""
     if not added:
         return None
-    return np.broadcast_to(sum(one.reshape(-1) for one in added), (site.columns,)).astype(np.float32)
+    total = sum(_numbers(term).reshape(-1) * np.float32(factor) for term, factor in added)
+    return np.broadcast_to(total, (site.columns,)).astype(np.float32)
 
 
 def _computed_term(node: onnx_ir.Node) -> onnx_ir.Value | None:

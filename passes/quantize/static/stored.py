@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,7 @@ from netwright.ir.editor import Editor
 from netwright.ir.maps import Affine, Gone, Mapped, Permute, Same
 from netwright.passes.quantize.choice import Static
 from netwright.passes.quantize.integers import Channels
-from netwright.passes.quantize.record import record
+from netwright.passes.quantize.record import record, record_bias
 from netwright.passes.quantize.rounding import Rounder
 from netwright.passes.quantize.static.strides import Stride
 from netwright.passes.quantize.weights import float_array, owner_of
@@ -153,12 +154,24 @@ def swap_constant(editor: Editor, node: onnx_ir.Node, index: int, made: onnx_ir.
         editor.remove_initializer(before)
 
 
-def store_bias(editor: Editor, bias: np.ndarray, scale: np.ndarray, name: str) -> onnx_ir.Value:
-    """A bias, [outputs], as int32 in steps of `scale` (that of the activation times that of the weight), behind a DequantizeLinear."""
+def store_bias(
+    editor: Editor, bias: np.ndarray, scale: np.ndarray, name: str, sources: Sequence[tuple[onnx_ir.Value, float]] = ()
+) -> onnx_ir.Value:
+    """A bias, [outputs], as int32 in steps of `scale` (that of the activation times that of the weight), behind a DequantizeLinear.
+
+    Args:
+        editor: the transaction.
+        bias: in real units.
+        scale: [outputs] or [1].
+        name: of the bias.
+        sources: the constants whose sum it is, each with its factor, for the value map.
+    """
     per_channel = scale.size > 1
     steps = np.rint(bias.astype(np.float64) / scale.astype(np.float64))
     integers = np.clip(steps, -(1 << 31), (1 << 31) - 1).astype(np.int32)
     held = editor.constant(integers, f"{name}.integers")
+    if sources:
+        record_bias(editor, sources, held, integers.shape, scale)
     step = editor.constant(scale if per_channel else scale.reshape(()), f"{name}.scale")
     zero = editor.constant(np.zeros(scale.shape if per_channel else (), np.int32), f"{name}.zero_point")
     return editor.op("DequantizeLinear", [held, step, zero], {"axis": 0} if per_channel else {}, name=f"{name}.dequantized")

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir
 import pytest
 
+from netwright.backends.onnxruntime import OrtKernels
 from netwright.ir import Program
 from netwright.ir.maps import Cast
 from netwright.passes import Context, Outcome, run
@@ -166,3 +167,51 @@ def test_a_weight_turned_behind_its_integers_is_stored_turned() -> None:
     assert ops(outcome.program) == ["DequantizeLinear", "MatMul"]
     feeds = {"x": normal(3, 6)}
     assert np.array_equal(evaluate(program, feeds)[0], evaluate(outcome.program, feeds)[0])
+
+
+DEEP = """q = QuantizeLinear (x, s, none)  d = DequantizeLinear (q, s, none)
+    wd = DequantizeLinear <axis: int = 0> (w, ws, wz)  c = Conv <pads: ints = [1, 1, 1, 1]> (d, wd)"""
+
+
+def convolved(body: str, result: str) -> tuple[Program, Outcome]:
+    draw = np.random.default_rng(0)
+    held = {
+        "w": draw.integers(-127, 128, (8, 4, 3, 3)).astype(np.int8),
+        "ws": draw.uniform(0.002, 0.004, 8).astype(np.float32),
+        "wz": np.zeros(8, np.int8),
+        "lower": np.array(-0.53, np.float32),
+        "upper": np.array(1.537, np.float32),
+        "spot": np.array([2, 3], np.int64),
+    }
+    return folding(f"{DEEP}  {body}", result, held=held)
+
+
+@pytest.mark.parametrize("bound", ["Clip (c, lower, upper)", "Clip (c, lower)", "Relu (c)"])
+def test_a_bound_within_the_grid_cuts_integers_off(bound: str) -> None:
+    """As learned scales leave it: the convolution stays one kernel with its quantizer, and its integers are the same."""
+    program, outcome = convolved(f"m = {bound}  r = QuantizeLinear (m, t, z)  y = DequantizeLinear (r, t, z)", "float y")
+    assert ops(outcome.program).count("Clip") == 1
+    report = kernels(outcome.program)
+    assert report.integer == {"QLinearConv": 1}
+    assert not report.floating
+    fine, coarse = (evaluate(one, {"x": normal(2, 4, 6, 6)})[0] for one in (program, outcome.program))
+    assert np.abs(fine - coarse).max() < 0.11
+    assert np.mean(fine != coarse) < 0.01
+    assert len(np.unique(coarse)) > 10
+
+
+@pytest.mark.parametrize("keepdims", [0, 1])
+def test_a_mean_over_all_positions_is_a_pool(keepdims: int) -> None:
+    body = f"""r = QuantizeLinear (c, t, z)  e = DequantizeLinear (r, t, z)  m = ReduceMean <keepdims: int = {keepdims}> (e, spot)
+        v = QuantizeLinear (m, t, z)  y = DequantizeLinear (v, t, z)"""
+    program, outcome = convolved(body, "float y")
+    assert "ReduceMean" not in ops(outcome.program)
+    assert kernels(outcome.program).integer == {"QLinearConv": 1, "QLinearGlobalAveragePool": 1}
+    same(program, outcome, step=0.1)
+
+
+def test_fold_tells_what_runs_in_float() -> None:
+    program, _ = convolved("y = Tanh (c)", "float y")
+    told = run(program, [Fold()], Context(kernels=OrtKernels())).program.ledger.misses
+    assert [miss.reason for miss in told] == ["runs as a float FusedConv although its operands are integers: the runtime has not fused it"]
+    assert not run(program, [Fold()], Context()).program.ledger.misses
