@@ -1,180 +1,152 @@
 """Feature maps of the zoo's transformer and gpt made sparse: the curve of zeros against the metric, with the penalty and without; bytes.
 
-`python -m benchmarks.sparse_feature_maps [--models transformer gpt] [--steps N] [--weight W] [--quick] [--json FILE]`. Both arms start
+`python -m benchmarks.sparse_feature_maps [--models transformer gpt] [--seeds N] [--quick] [--json FILE] [--choose]`. Both arms start
 from the trained model and take the same steps on the same rows toward its outputs and labels, one with a `FeatureMapPenalty`. Both are
-then quantized, and maps (queries, keys, values, contexts, hidden states) become int8 behind thresholds for each share of zeros; the
-metric is the zoo's, of that program, on test rows that neither training nor thresholds saw. Last, thresholds within one point of the
-metric are searched for on training rows, for bytes: maps, the cache of keys and values, weights. Trained arms are kept in
-`.cache/sparse_maps`.
+then quantized, and maps (queries, keys, values, contexts, hidden states) become int8 behind thresholds, for several shares of zeros. The
+curves go over the zeros that are *reached*, padding not counted, and are compared between the shares at equal sparsity; the metric is
+the zoo's, of that program, on test rows. Last, thresholds within one point of the metric are searched for on held-out rows, for bytes:
+maps, the cache of keys and values, weights.
+
+`--choose` prints the curves of several weights of the penalty on the held-out rows: what `SETTINGS` was chosen by. Test rows choose
+nothing. Trained arms are kept in `.cache/sparse_maps`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 import netwright as nw
+from benchmarks._sparse_map_arms import Arm, Rows, held_out, model_of, score, simplified
+from benchmarks._sparse_map_curves import Curve, maps_of, sparsified
 from benchmarks.table import Row, report
-from benchmarks.zoo import TrainedModel, zoo
 from netwright.backends.onnxruntime import OrtExecutor
-from netwright.codec import MapReport, decode, encode, measure_maps, measure_weights
+from netwright.codec import decode, encode, measure_weights
 from netwright.ir.program import Program
-from netwright.metrics import MetricFunction, Run
-from netwright.passes.context import Feeds
+from netwright.metrics import Run
 from netwright.passes.sparsify import FeatureMap, feature_maps
-from netwright.training import Distill, FeatureMapPenalty
 
-SHARES = (0.4, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
-QUICK_SHARES = (0.6, 0.7, 0.8, 0.85)
-CACHE = Path(".cache/sparse_maps")
-SEARCHED = 256
-"""Training rows, drawn apart from those of calibration, on which the metric is taken while thresholds are searched."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One model and how it is trained."""
-
-    model: TrainedModel
-    steps: int
-    batch: int
-    lr: float
-    weight: float
-    quick: bool = False
-
-    def trained(self, program: Program, *, penalty: bool) -> Program:
-        """One arm, from the cache where it was trained before."""
-        kind = f"hoyer{self.weight:g}" if penalty else "none"
-        path = CACHE / f"{self.model.name}.{self.model.recipe}.{self.steps}x{self.batch}.{self.lr:g}.{kind}.onnx"
-        if path.exists():
-            return nw.load(path)
-        split = self.model.way.split()
-        started = time.perf_counter()
-        trained = nw.train(
-            program,
-            {self.model.way.input: split.inputs, "labels": split.labels.astype(np.int64)},
-            loss="cross_entropy",
-            teacher=program,
-            distill=Distill(outputs="soft", hidden="auto"),
-            feature_maps=FeatureMapPenalty(weight=self.weight) if penalty else None,
-            steps=self.steps,
-            batch_size=self.batch,
-            lr=self.lr,
-            threads=1,
-        )
-        print(f"{self.model.name}, {kind}: {self.steps} steps in {time.perf_counter() - started:.0f} s", flush=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.onnx")
-        nw.save(trained, partial)
-        partial.replace(path)
-        return trained
-
-    def score(self, program: Program) -> float:
-        """The zoo's metric on the test rows."""
-        executor = OrtExecutor()
-
-        def call(feeds: Feeds) -> Feeds:
-            return executor.run(program, feeds)
-
-        scores = self.model.evaluate(call, quick=self.quick, original=call)
-        return scores.metrics[self.model.primary]
-
-    def points(self, before: float, after: float) -> float:
-        """Points lost."""
-        lost = (before - after) / self.model.point
-        return lost if self.model.higher_is_better else -lost
+LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
+"""Zeros over all maps at which the arms are compared."""
+WEIGHTS = (1.0, 3.0, 10.0, 30.0)
+"""What `--choose` looks at."""
+SETTINGS: Mapping[str, Arm] = MappingProxyType(
+    {"transformer": Arm("transformer", 10.0, steps=200, batch=32), "gpt": Arm("gpt", 10.0, steps=120, batch=8)}
+)
 
 
 def main() -> None:
     """Train the arms, draw the curves, measure bytes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=["transformer", "gpt"])
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--weight", type=float, default=10.0)
-    parser.add_argument("--lr", type=float, default=5e-4)
-    parser.add_argument("--quick", action="store_true", help="every fifth test row, four shares of zeros")
+    parser.add_argument("--models", nargs="+", default=["transformer", "gpt"], choices=list(SETTINGS))
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="one seed, every fifth test row")
+    parser.add_argument("--choose", action="store_true", help="curves of several weights on held-out rows, and nothing else")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     found: dict[str, list[Row]] = {}
     for name in options.models:
-        model = zoo[f"train_small_{name}"]
-        assert isinstance(model, TrainedModel), "the zoo trains these"
-        setting = Setting(model, options.steps, 32 if name == "transformer" else 8, options.lr, options.weight, options.quick)
-        for title, rows in measure(setting).items():
-            found[f"{model.name}: {title}"] = rows
-            report(f"{model.name}: {title}", rows)
+        if options.choose:
+            tables = {"held-out rows": list(_choices(name))}
+        else:
+            tables = measure(name, seeds=1 if options.quick else options.seeds, every=5 if options.quick else 1)
+        for title, rows in tables.items():
+            found[f"{name}: {title}"] = rows
+            report(f"{name}: {title}", rows)
     if options.json is not None:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf8")
 
 
-def measure(setting: Setting) -> dict[str, list[Row]]:
+def measure(name: str, *, seeds: int, every: int) -> dict[str, list[Row]]:
     """All tables of one model."""
-    model = setting.model
-    program = nw.compile(nw.load(model.onnx()), "simplify", check=False, latency=False).program
-    original = setting.score(program)
-    quantized = {
-        arm: nw.compile(setting.trained(program, penalty=arm == "with"), "quantize", check=False, latency=False, threads=1).program
-        for arm in ("without", "with")
-    }
-    scores = {arm: setting.score(one) for arm, one in quantized.items()}
-    print(
-        f"{model.name}: {model.primary} {original:.4f} float; quantized {scores['without']:.4f} without, {scores['with']:.4f} with",
-        flush=True,
-    )
+    model, chosen = model_of(name), SETTINGS[name]
+    split = model.way.split()
+    test = Rows(split.test_inputs[::every], split.test_labels[::every])
+    original = score(name, simplified(name), *test)
+    curves: dict[str, list[Curve]] = {"without": [], "with": []}
+    bytes_: list[Row] = []
+    for seed in range(seeds):
+        for kind in curves:
+            program = _quantized(replace(chosen, weight=chosen.weight if kind == "with" else 0.0, seed=seed))
+            curves[kind].append(Curve.of(name, program, test))
+            print(f"{name}, {kind}, seed {seed}: {curves[kind][-1]}", flush=True)
+            bytes_.extend(_bytes(name, f"{kind}, seed {seed}", program, test, original))
     return {
-        f"zeros against {model.primary} ({original:.4f} in float)": _curve(setting, quantized, scores, original),
-        "bytes, thresholds searched for one point": [row for arm, one in quantized.items() for row in _bytes(setting, arm, one, original)],
+        f"{model.primary} at equal zeros, mean of {seeds} seeds ({original:.4f} in float)": _compared(name, curves, original),
+        "bytes, thresholds searched for one point": bytes_,
     }
 
 
-def _curve(setting: Setting, quantized: Mapping[str, Program], scores: Mapping[str, float], original: float) -> list[Row]:
-    rows: list[Row] = [{"zeros asked for": 0.0, **{f"{arm}: {setting.model.primary}": round(score, 4) for arm, score in scores.items()}}]
-    for share in QUICK_SHARES if setting.quick else SHARES:
-        row: Row = {"zeros asked for": share}
-        for arm, one in quantized.items():
-            sparse = _sparse(setting, one, f"zeros={share}")
-            total = _maps(setting, sparse).total()
-            score = setting.score(sparse)
-            row[f"{arm}: {setting.model.primary}"] = round(score, 4)
-            row[f"{arm}: points lost"] = round(setting.points(original, score), 2)
-            row[f"{arm}: zeros"] = round(1 - total.density, 4)
-            row[f"{arm}: times fewer bytes"] = round(total.ratio, 2)
+def _compared(name: str, curves: Mapping[str, Sequence[Curve]], original: float) -> list[Row]:
+    """Both arms at equal zeros: the mean over seeds, and by how much the seeds differ."""
+    rows: list[Row] = []
+    for level in LEVELS:
+        scores = {kind: [one.score_at(level) for one in found] for kind, found in curves.items()}
+        lost = {kind: np.array([_points(name, original, one) for one in found]) for kind, found in scores.items()}
+        gained = lost["without"] - lost["with"]
+        row: Row = {"zeros": level}
+        row |= {kind: round(float(np.mean(found)), 4) for kind, found in scores.items()}
+        row |= {f"points lost {kind}": round(float(found.mean()), 2) for kind, found in lost.items()}
+        row |= {"points gained": round(float(gained.mean()), 2), "by seed": " ".join(f"{one:+.2f}" for one in gained)}
+        row |= {
+            f"times fewer bytes {kind}": round(float(np.mean([one.ratio_at(level) for one in found])), 2) for kind, found in curves.items()
+        }
         rows.append(row)
-        print(row, flush=True)
     return rows
 
 
-def _bytes(setting: Setting, arm: str, program: Program, original: float) -> list[Row]:
+def _choices(name: str) -> Iterator[Row]:
+    """Each weight's curve on held-out rows, and its area: the points lost, over all levels."""
+    rows = held_out(name)
+    original = score(name, simplified(name), *rows)
+    for weight in (0.0, *WEIGHTS):
+        curve = Curve.of(name, _quantized(replace(SETTINGS[name], weight=weight)), rows)
+        scores = [curve.score_at(level) for level in LEVELS]
+        lost = [_points(name, original, one) for one in scores]
+        row: Row = {"weight": weight, **{f"{level:g}": round(one, 4) for level, one in zip(LEVELS, scores, strict=True)}}
+        print(row | {"points lost": round(float(np.mean(lost)), 2)}, flush=True)
+        yield row | {"points lost": round(float(np.mean(lost)), 2)}
+
+
+def _quantized(arm: Arm) -> Program:
+    return nw.compile(arm.program(), "quantize", check=False, latency=False, threads=1).program
+
+
+def _points(name: str, before: float, after: float) -> float:
+    """Points lost."""
+    model = model_of(name)
+    lost = (before - after) / model.point
+    return lost if model.higher_is_better else -lost
+
+
+def _bytes(name: str, arm: str, program: Program, test: Rows, original: float) -> list[Row]:
     rows: list[Row] = []
-    point = setting.model.point
-    split = setting.model.way.split()
-    picked = np.random.default_rng(1).permutation(len(split.inputs))[:SEARCHED]
-    inputs, labels = split.inputs[picked], split.labels[picked]
+    model, held = model_of(name), held_out(name)
 
     def metric(run: Run) -> float:
-        scores = setting.model.measure(run({setting.model.way.input: inputs})["logits"], labels)
-        return scores[setting.model.primary] * (1 if setting.model.higher_is_better else -1)
+        found = [run({model.way.input: held.inputs[at : at + 100]})["logits"] for at in range(0, len(held.inputs), 100)]
+        return model.measure(np.concatenate(found), held.labels)[model.primary] * (1 if model.higher_is_better else -1)
 
-    sparse = _sparse(setting, program, f"drop={point}", metric)
-    score = setting.score(sparse)
-    measured = _maps(setting, sparse)
+    sparse = sparsified(name, program, f"drop={model.point}", metric)
+    lost = _points(name, original, score(name, sparse, *test))
+    measured = maps_of(name, sparse, test)
     weights = measure_weights(sparse)
     groups = [(one.name, one) for one in measured.maps] + [("all maps", measured.total()), ("cache", measured.cache)]
     thresholds = {one.name: one.threshold for one in feature_maps(sparse) if isinstance(one, FeatureMap)}
-    for name, one in groups:
+    for title, one in groups:
         rows.append(
             {
                 "penalty": arm,
-                "map": name,
+                "map": title,
                 "kind": one.kind,
-                "threshold": round(thresholds[name], 4) if name in thresholds else None,
+                "threshold": round(thresholds[title], 4) if title in thresholds else None,
                 "density": round(one.density, 3),
                 "zero by threshold": round(one.by_threshold / one.elements, 3),
                 "by rounding": round(one.by_rounding / one.elements, 3),
@@ -185,7 +157,7 @@ def _bytes(setting: Setting, arm: str, program: Program, original: float) -> lis
                 "best": one.best,
                 "times fewer": round(one.ratio, 2),
                 "MACs skipped": round(one.skippable / one.macs, 3) if one.macs else None,
-                "points lost": round(setting.points(original, score), 2) if name == "all maps" else None,
+                "points lost": round(lost, 2) if title == "all maps" else None,
             }
         )
     rows.append({"penalty": arm, "map": "integer weights", "int8": weights.dense, "best": weights.coded})
@@ -193,18 +165,18 @@ def _bytes(setting: Setting, arm: str, program: Program, original: float) -> lis
     rows.append({"penalty": arm, "map": "cache, of each token", "int8": round(cache.elements / tokens), "best": round(cache.best / tokens)})
     rows[-1]["times fewer"] = round(cache.ratio, 2)
     rows[-2]["times fewer"] = round(weights.dense / weights.coded, 3)
-    print(json.dumps(rows[-4:]), flush=True)
-    _speed(setting, sparse)
+    print(json.dumps([row for row in rows if row["map"] in ("all maps", "cache") or row["map"] not in thresholds]), flush=True)
+    _speed(name, sparse)
     return rows
 
 
-def _speed(setting: Setting, program: Program) -> None:
+def _speed(name: str, program: Program) -> None:
     """Real encoding and decoding of one map, checked, in values a second."""
     one = next(found for found in feature_maps(program) if isinstance(found, FeatureMap) and found.grid is not None)
     assert one.grid is not None
-    split = setting.model.way.split()
-    name = one.grid.outputs[0].name or ""
-    integers = OrtExecutor().run(program, {setting.model.way.input: split.test_inputs[:100]}, [name])[name]
+    way = model_of(name).way
+    grid = one.grid.outputs[0].name or ""
+    integers = OrtExecutor().run(program, {way.input: way.split().test_inputs[:100]}, [grid])[grid]
     for engine in ("numba", "numpy"):
         encode(integers, engine=engine)
         decode(encode(integers, engine=engine), engine=engine)
@@ -219,24 +191,6 @@ def _speed(setting: Setting, program: Program) -> None:
         print(
             f"%{one.name} by {engine}: {integers.size:,} values in {len(data):,} bytes, exact; {rates} million values a second", flush=True
         )
-
-
-def _sparse(setting: Setting, program: Program, how: str, metric: MetricFunction | None = None) -> Program:
-    split = setting.model.way.split()
-    calibration = {setting.model.way.input: split.inputs[np.random.default_rng(0).permutation(len(split.inputs))[:64]]}
-    result = nw.compile(
-        program, f"sparsify_activations({how}, bits=8)", calibration=calibration, metric=metric, check=False, latency=False, threads=1
-    )
-    notes = [row.note for row in result.report.passes if row.note]
-    if notes:
-        print("; ".join(notes), flush=True)
-    return result.program
-
-
-def _maps(setting: Setting, program: Program) -> MapReport:
-    split = setting.model.way.split()
-    rows = split.test_inputs[:100]
-    return measure_maps(program, [{setting.model.way.input: rows[at : at + 50]} for at in (0, 50)], OrtExecutor())
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ def codec(
     model: Model,
     calibration: Annotated[str, typer.Option(help="Batches of inputs: an .npz or a folder of them.")],
     batches: Annotated[int, typer.Option(min=1, help="How many of them to look at.")] = 8,
+    mask: Annotated[
+        str | None, typer.Option(help="An input or inner value, not zero where a token counts; found by itself if not given.")
+    ] = None,
     threads: Threads = None,
     json: Json = False,
 ) -> None:
@@ -28,7 +31,7 @@ def codec(
 
     program = nw.load(model)
     data = as_batches(calibration, program, limit=batches, batch_size=32)
-    measured = measure_maps(program, data.feeds(), backend_for("onnxruntime").executor(threads))
+    measured = measure_maps(program, data.feeds(), backend_for("onnxruntime").executor(threads), mask=mask)
     weights = measure_weights(program)
     if json:
         emit({"model": model, **measured.to_dict(), "weights": {"dense": weights.dense, "coded": weights.coded}})

@@ -13,6 +13,7 @@ from netwright.ir.opinfo import int_attr, is_standard
 from netwright.ir.program import Program, constant
 from netwright.passes.context import Executor, Feeds
 from netwright.passes.sparsify import FeatureMap, feature_maps
+from netwright.passes.sparsify.padding import Tokens, counted_tokens, counting, padding_of
 from netwright.passes.sparsify.walking import MOVES, weight_of
 
 
@@ -66,7 +67,7 @@ class MapReport:
 
     Attributes:
         maps: in graph order.
-        positions: tokens that were seen, padding included.
+        positions: tokens that were seen.
     """
 
     maps: tuple[MapBytes, ...]
@@ -99,29 +100,38 @@ class MapReport:
         }
 
 
-def measure_maps(program: Program, batches: Iterable[Feeds], executor: Executor) -> MapReport:
+def measure_maps(program: Program, batches: Iterable[Feeds], executor: Executor, *, mask: str | None = None) -> MapReport:
     """Run a program and encode each of its feature maps, batch by batch; memory is that of one batch.
 
-    Maps of `softmax` are left out: they are not stored. Where integers of the graph have a zero point, it is subtracted.
+    Padding is left out, where attention masks it (see `padding_of`): it need not be stored. So are maps of `softmax`. Where integers of
+    the graph have a zero point, it is subtracted.
 
     Args:
         program: as it is shipped: quantized, with its thresholds.
         batches: inputs by name.
         executor: what runs it.
+        mask: a value [batch, tokens], not zero where a token counts, where attention's own masks do not tell.
+
+    Raises:
+        DataError: the program has no such mask.
     """
     maps = [one for one in feature_maps(program) if isinstance(one, FeatureMap) and one.kind != "softmax"]
     rows = {one: MapBytes(one.name, one.kind, "graph" if _integers(one) else "assumed") for one in maps}
-    names = list(dict.fromkeys(name for one in maps for name in (one.raw.name or "", one.name, *_integers(one))))
+    padding = padding_of(program, mask)
     known = {value.name for value in program.inputs}
+    names = list(dict.fromkeys(name for one in maps for name in (one.raw.name or "", one.name, *_integers(one))))
+    names += [name for name in padding.names if name not in {*names, *known}]
     positions = 0
     for batch in batches:
-        values = executor.run(program, {name: array for name, array in batch.items() if name in known}, names)
-        tokens = {one.site: _tokens(values[one.raw.name or ""]) for one in maps if one.kind == "key"}
-        queries = {one.site: _tokens(values[one.raw.name or ""]) for one in maps if one.kind == "query"}
-        positions += max((_rows(values[one.raw.name or ""]) for one in maps), default=0)
+        feeds = {name: array for name, array in batch.items() if name in known}
+        values = {**feeds, **executor.run(program, feeds, names)}
+        tokens = padding.tokens(values)
+        shapes = {(one.site, one.kind): values[one.raw.name or ""] for one in maps}
+        positions += max((len(_uses(values[one.raw.name or ""], None, tokens)) for one in maps), default=0)
         for one in maps:
-            uses = {"query": tokens.get(one.site, 0), "key": queries.get(one.site, 0), "value": queries.get(one.site, 0)}
-            _add(rows[one], one, values, uses[one.kind] if one.kind in uses else _columns(one.value))
+            partner = shapes.get((one.site, "key" if one.kind == "query" else "query")) if one.kind in ("query", "key", "value") else None
+            uses = _uses(values[one.raw.name or ""], partner, tokens)
+            _add(rows[one], one, values, tokens, uses if partner is not None else uses * _columns(one.value))
     return MapReport(tuple(rows.values()), positions)
 
 
@@ -164,13 +174,13 @@ def measure_weights(program: Program) -> WeightBytes:
 _SMALL = (onnx_ir.DataType.INT8, onnx_ir.DataType.UINT8, onnx_ir.DataType.INT4, onnx_ir.DataType.UINT4)
 
 
-def _add(row: MapBytes, one: FeatureMap, values: Mapping[str, np.ndarray], uses: int) -> None:
-    raw, seen = values[one.raw.name or ""], values[one.name]
-    integers = _as_integers(one, values, seen)
-    small = np.abs(raw) <= one.threshold if one.shrink is not None else raw == 0
-    zero = int(raw.size - np.count_nonzero(raw))
-    gone = int(np.count_nonzero(small)) - zero
-    final = int(integers.size - np.count_nonzero(integers))
+def _add(row: MapBytes, one: FeatureMap, values: Mapping[str, np.ndarray], tokens: Tokens, uses: np.ndarray) -> None:
+    raw, integers = (counting(array, tokens) for array in (values[one.raw.name or ""], _as_integers(one, values)))
+    own = np.maximum(raw, 0) if one.clamped else raw
+    zero = int(own.size - np.count_nonzero(own))
+    gone = int(np.count_nonzero(np.abs(own) <= one.threshold)) - zero if one.shrink is not None else 0
+    zeros = integers == 0
+    final = int(np.count_nonzero(zeros))
     row.elements += raw.size
     row.zeros += zero
     row.by_threshold += gone
@@ -179,16 +189,39 @@ def _add(row: MapBytes, one: FeatureMap, values: Mapping[str, np.ndarray], uses:
     for method, size in found.items():
         row.coded[method] += size
     row.best += min(found.values())
-    row.macs += raw.size * uses
-    row.skippable += final * uses
+    each = zeros.reshape(len(uses), -1) if counted_tokens(values[one.raw.name or ""], tokens) is not None else _by_token(zeros)
+    row.macs += each.shape[1] * int(uses.sum())
+    row.skippable += int(each.sum(1) @ uses)
 
 
-def _as_integers(one: FeatureMap, values: Mapping[str, np.ndarray], seen: np.ndarray) -> np.ndarray:
+def _uses(array: np.ndarray, partner: np.ndarray | None, tokens: Tokens) -> np.ndarray:
+    """For each token of a map that counts, in order: how many tokens of its sentence in another map count, or 1."""
+    batch, length = _extent(array)
+    others = np.ones(batch, np.int64)
+    if partner is not None:
+        seen = counted_tokens(partner, tokens)
+        others = np.full(batch, _extent(partner)[1]) if seen is None else seen.sum(1)
+    own = counted_tokens(array, tokens)
+    return np.repeat(others, length if own is None else own.sum(1))
+
+
+def _extent(array: np.ndarray) -> tuple[int, int]:
+    """Sentences, and the length of each: axis 1 of [batch, tokens, features], axis 2 of [batch, heads, tokens, features]."""
+    return (int(array.shape[0]), int(array.shape[-2])) if array.ndim > 2 else (1, int(array.shape[0]))
+
+
+def _by_token(array: np.ndarray) -> np.ndarray:
+    """[all tokens, features] of a map."""
+    return (np.moveaxis(array, -2, 1).reshape(array.shape[0] * array.shape[-2], -1)) if array.ndim > 2 else array
+
+
+def _as_integers(one: FeatureMap, values: Mapping[str, np.ndarray]) -> np.ndarray:
     names = _integers(one)
     if names:
         integers = values[names[0]].astype(np.int16)
         shifted = integers - values[names[1]].astype(np.int16) if len(names) > 1 else integers
         return shifted.astype(np.int8) if np.abs(shifted).max(initial=0) < 128 else shifted
+    seen = values[one.name]
     peak = float(np.abs(seen).max(initial=0.0)) or 1.0
     return np.rint(seen * (127 / peak)).astype(np.int8)
 
@@ -196,15 +229,11 @@ def _as_integers(one: FeatureMap, values: Mapping[str, np.ndarray], seen: np.nda
 def _integers(one: FeatureMap) -> tuple[str, ...]:
     """Names of the integers that a map becomes in the graph, and of their zero point where there is one; empty where it stays float."""
     if one.grid is not None:
-        return (one.grid.outputs[0].name or "",)
+        zero = one.grid.inputs[2] if len(one.grid.inputs) > 2 else None
+        return (one.grid.outputs[0].name or "", *(() if zero is None else (zero.name or "",)))
     nodes = list(dict.fromkeys(use.node for use in one.value.uses()))
-    if len(nodes) != 1:
-        return ()
-    if is_standard(nodes[0], "DynamicQuantizeLinear"):
+    if len(nodes) == 1 and is_standard(nodes[0], "DynamicQuantizeLinear"):
         return (nodes[0].outputs[0].name or "", nodes[0].outputs[2].name or "")
-    if is_standard(nodes[0], "QuantizeLinear") and nodes[0].outputs[0].dtype in (onnx_ir.DataType.INT8, onnx_ir.DataType.UINT8):
-        zero = nodes[0].inputs[2] if len(nodes[0].inputs) > 2 else None
-        return (nodes[0].outputs[0].name or "", *(() if zero is None else (zero.name or "",)))
     return ()
 
 
@@ -222,12 +251,3 @@ def _columns(value: onnx_ir.Value) -> int:
             elif is_standard(node, *MOVES, "DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear"):
                 pending.append(node.outputs[0])
     return total
-
-
-def _tokens(array: np.ndarray) -> int:
-    """Length of the sequence: axis 1 of [batch, tokens, features], axis 2 of [batch, heads, tokens, features]."""
-    return int(array.shape[-2])
-
-
-def _rows(array: np.ndarray) -> int:
-    return int(array.shape[0]) * _tokens(array)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from types import MappingProxyType
 
 import numpy as np
 
@@ -13,7 +15,8 @@ from netwright.ir.program import Program
 from netwright.passes.context import Context, Executor, Feeds
 from netwright.passes.planning import least_that_fits
 from netwright.passes.sparsify.maps import FeatureMap
-from netwright.passes.sparsify.thresholding import applied, dialled
+from netwright.passes.sparsify.padding import counting, padding_of
+from netwright.passes.sparsify.thresholding import Dials, applied, dialled
 from netwright.passes.statistics import feeds_of, pieces
 
 ROWS, PIECES = 8, 2
@@ -26,6 +29,8 @@ SAMPLES = 1 << 17
 """Values of each map and piece that quantiles are taken of."""
 STEPS = 10
 """Candidates whose metric is taken."""
+_STAGES = MappingProxyType({"query": "inputs", "key": "inputs", "value": "inputs"})
+"""Maps of an attention that do not change one another."""
 _RANGE = 1e-7
 """Of prices: the least over the highest."""
 
@@ -54,22 +59,29 @@ class Magnitudes:
 def thresholds_for_zeros(program: Program, shares: Mapping[FeatureMap, float], context: Context) -> dict[FeatureMap, float]:
     """The threshold at each map up to which that share of its values lies on calibration data.
 
-    Raises:
-        DataError: there is no calibration data.
-    """
-    executor, feeds = _data(program, context)
-    seen = _magnitudes(program, list(shares), executor, feeds)
-    return {one: seen[one].quantile(share) for one, share in shares.items()}
-
-
-def scales_of(program: Program, maps: Sequence[FeatureMap], context: Context) -> dict[FeatureMap, float]:
-    """The step of int8 for each map that is on no grid yet: its largest magnitude on calibration data, in 127 steps.
+    One after the other, in graph order, since zeros in one map change the next. Runs of the program: `PIECES` times maps.
 
     Raises:
         DataError: there is no calibration data.
     """
     executor, feeds = _data(program, context)
-    seen = _magnitudes(program, [one for one in maps if one.grid is None], executor, feeds)
+    dialling = dialled(program, list(shares))
+    found: dict[FeatureMap, float] = {}
+    for _, group in groupby(shares, key=lambda one: (one.site, _STAGES.get(one.kind, one.kind))):
+        seen = _magnitudes(program, list(group), executor, feeds, dialling, found)
+        found.update({one: held.quantile(shares[one]) for one, held in seen.items()})
+    return found
+
+
+def scales_of(program: Program, thresholds: Mapping[FeatureMap, float], context: Context) -> dict[FeatureMap, float]:
+    """The step of int8 for each map that is on no grid yet: its largest magnitude in 127 steps, on calibration data, with thresholds.
+
+    Raises:
+        DataError: there is no calibration data.
+    """
+    executor, feeds = _data(program, context)
+    maps = [one for one in thresholds if one.grid is None]
+    seen = _magnitudes(program, maps, executor, feeds, dialled(program, list(thresholds)), thresholds)
     return {one: (found.peak or 1.0) / 127 for one, found in seen.items()}
 
 
@@ -90,8 +102,9 @@ def thresholds_for_drop(program: Program, maps: Sequence[FeatureMap], drop: floa
     executor, feeds = _data(program, context)
     metric = context.metric
     assert metric is not None, "needs() asks for it"
-    seen = _magnitudes(program, maps, executor, feeds)
-    costs = _costs(program, maps, seen, executor, feeds)
+    dialling = dialled(program, maps)
+    seen = _magnitudes(program, maps, executor, feeds, dialling)
+    costs = _costs(maps, seen, executor, feeds, dialling)
     fine = {one: np.interp(FINE, (0.0, *SHARES), (0.0, *costs[one])) for one in maps}
     highest = 8 * max(float(cost[-1]) for cost in fine.values()) / min(found.size for found in seen.values())
     whole = metric(program)
@@ -113,10 +126,14 @@ def thresholds_for_drop(program: Program, maps: Sequence[FeatureMap], drop: floa
 
 
 def _costs(
-    program: Program, maps: Sequence[FeatureMap], seen: Mapping[FeatureMap, Magnitudes], executor: Executor, feeds: Sequence[Feeds]
+    maps: Sequence[FeatureMap],
+    seen: Mapping[FeatureMap, Magnitudes],
+    executor: Executor,
+    feeds: Sequence[Feeds],
+    dialling: tuple[Program, Dials],
 ) -> dict[FeatureMap, list[float]]:
     """Squared error of the float outputs relative to their squares, by map and share; never less than that of fewer zeros."""
-    copy, dials = dialled(program, maps)
+    copy, dials = dialling
     outputs = [value.name or "" for value in copy.outputs if value.dtype is None or is_float(value.dtype)]
     off: dict[FeatureMap, np.ndarray] = {one: np.zeros(len(SHARES)) for one in maps}
     size = 0.0
@@ -142,15 +159,27 @@ def _data(program: Program, context: Context) -> tuple[Executor, list[dict[str, 
     return context.executor, list(feeds_of(program, found))
 
 
-def _magnitudes(program: Program, maps: Sequence[FeatureMap], executor: Executor, feeds: Sequence[Feeds]) -> dict[FeatureMap, Magnitudes]:
-    """What each map holds before it is made sparse: a spread of its values, all of them where they are few."""
+def _magnitudes(
+    program: Program,
+    maps: Sequence[FeatureMap],
+    executor: Executor,
+    feeds: Sequence[Feeds],
+    dialling: tuple[Program, Dials],
+    thresholds: Mapping[FeatureMap, float] = MappingProxyType({}),
+) -> dict[FeatureMap, Magnitudes]:
+    """What each map holds of its tokens before it is made sparse, where others are: a spread of its values, all where they are few."""
     parts: dict[FeatureMap, list[np.ndarray]] = {one: [] for one in maps}
     sizes, peaks = dict.fromkeys(maps, 0), dict.fromkeys(maps, 0.0)
-    names = list(dict.fromkeys(one.raw.name or "" for one in maps))
-    for batch in feeds if names else ():
-        values = executor.run(program, batch, names)
+    padding = padding_of(program)
+    copy, dials = dialling
+    names = list(dict.fromkeys((*(dials.whole[one] for one in maps), *padding.names)))
+    given = dials.all_at(thresholds)
+    for batch in feeds if maps else ():
+        values = executor.run(copy, {**batch, **given}, names)
+        tokens = padding.tokens(values)
         for one in maps:
-            magnitudes = np.abs(values[one.raw.name or ""].astype(np.float32)).reshape(-1)
+            held = counting(values[dials.whole[one]].astype(np.float32), tokens).reshape(-1)
+            magnitudes = np.maximum(held, 0) if one.clamped else np.abs(held)
             finite = magnitudes[np.isfinite(magnitudes)]
             sizes[one] += magnitudes.size
             peaks[one] = max(peaks[one], float(finite.max(initial=0.0)))

@@ -12,7 +12,7 @@ from netwright.ir.program import Program, constant
 from netwright.ir.schemas import CONTRIB_DOMAIN
 from netwright.ir.shapes import rank, shape_of
 from netwright.passes.rewrite import site_of
-from netwright.passes.sparsify.walking import MOVES, source_of, weight_of
+from netwright.passes.sparsify.walking import MOVES, clamps, source_of, weight_of
 
 _CONTRIB_PRODUCTS = frozenset({"DynamicQuantizeMatMul", "FusedGemm", "FusedMatMul", "MatMulBnb4", "MatMulIntegerToFloat", "MatMulNBits"})
 _CONTRIB_ACTIVATIONS = frozenset({"BiasGelu", "FastGelu", "Gelu", "QuickGelu"})
@@ -88,7 +88,7 @@ def _products_before(value: onnx_ir.Value) -> list[onnx_ir.Node]:
             active = True
             pending.append(node.inputs[0])  # type: ignore[arg-type]
         elif is_standard(node) and node.op_type in _THROUGH:
-            active = active or node.op_type in ELEMENTWISE_UNARY - _LINEAR
+            active = active or node.op_type in ELEMENTWISE_UNARY - _LINEAR or (is_standard(node, "QuantizeLinear") and clamps(node))
             data = node.inputs[:1] if node.op_type not in ELEMENTWISE else node.inputs
             pending.extend(one for one in data if one is not None)
         else:

@@ -16,7 +16,7 @@ from netwright.passes.planning import first_match
 from netwright.passes.rewrite import Miss
 from netwright.passes.sparsify.attention import Attending, attentions
 from netwright.passes.sparsify.feedforward import hidden_states
-from netwright.passes.sparsify.walking import readers, source_of
+from netwright.passes.sparsify.walking import clamps, grid_behind, quantizer_of, readers, source_of
 
 Kind: TypeAlias = Literal["query", "key", "value", "context", "ffn", "softmax"]
 KINDS: tuple[Kind, ...] = ("query", "key", "value", "context", "ffn")
@@ -35,7 +35,7 @@ class FeatureMap:
         site: name of that layer's result.
         module: path of the module that it was made in; empty where unknown.
         shrink: the node that makes its small values zero, if there is one.
-        grid: the QuantizeLinear behind that node, if there is one.
+        grid: the QuantizeLinear to int8 or uint8 that reads the map, whoever put it there, if there is one.
     """
 
     value: onnx_ir.Value
@@ -61,6 +61,11 @@ class FeatureMap:
     def threshold(self) -> float:
         """Values up to it are zero; 0 where there is none."""
         return 0.0 if self.shrink is None else float_attr(self.shrink, "lambd", 0.5)
+
+    @property
+    def clamped(self) -> bool:
+        """Whether its grid makes negative values zero: a Relu that became part of the rounding."""
+        return self.grid is not None and clamps(self.grid)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -138,10 +143,10 @@ def _map_at(
         return [Miss(f"the {kind} of %{site} is read by others too ({what}), which zeros would change", name)]
     module = origin_of(node).module
     if is_standard(node, "Shrink"):
-        return [FeatureMap(source, kind, site, module, node)]
+        return [FeatureMap(source, kind, site, module, node, grid_behind(source))]
     if is_standard(node, "DequantizeLinear"):
-        grid = node.inputs[0].producer() if node.inputs[0] is not None else None
+        grid = quantizer_of(node)
         inner = grid.inputs[0].producer() if grid is not None and grid.inputs[0] is not None else None
         if grid is not None and inner is not None and is_standard(inner, "Shrink"):
             return [FeatureMap(source, kind, site, module, inner, grid)]
-    return [FeatureMap(source, kind, site, module)]
+    return [FeatureMap(source, kind, site, module, None, grid_behind(source))]

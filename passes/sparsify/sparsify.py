@@ -103,7 +103,7 @@ class SparsifyActivations(PlannedPass):
         )
         thresholds, note = self._thresholds(program, maps, context)
         misses.extend(Miss("left as it is: no pattern names it", one.name) for one in maps if one not in thresholds)
-        scales = scales_of(program, list(thresholds), context) if self.bits is not None and thresholds else {}
+        scales = scales_of(program, thresholds, context) if self.bits is not None and thresholds else {}
         decisions: dict[str, Decision] = {}
         for one, threshold in thresholds.items():
             scale = scales.get(one)
@@ -123,7 +123,11 @@ class SparsifyActivations(PlannedPass):
             if one is None:
                 raise PlanError(f"The plan decides on %{name}, which is no feature map.", place=name, remedy="Remove it from the plan.")
             threshold, scale = read_decision(name, decision)
-            if (one.threshold if one.shrink is not None else 0.0) == threshold and (scale is None or one.grid is not None):
+            if scale is not None and one.grid is not None:
+                raise PlanError(
+                    f"The plan gives %{name} a scale, and it is on a grid of integers already.", place=name, remedy="Take the scale out."
+                )
+            if (one.threshold if one.shrink is not None else 0.0) == threshold and scale is None:
                 yield Miss(f"left as it is: values up to {threshold:g} are zero already", name)
                 continue
             why = f"{one.kind}: values up to {threshold:.4g} become zero" + (f", the rest int8 in steps of {scale:.4g}" if scale else "")

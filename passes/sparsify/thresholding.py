@@ -25,12 +25,12 @@ def set_threshold(editor: Editor, one: FeatureMap, threshold: float, scale: floa
         editor: of a rewrite at the map.
         one: the map.
         threshold: from 0.
-        scale: of int8; None leaves floats, or the grid that is there.
+        scale: of int8, for a map that is on no grid; None leaves floats, or the grid that is there.
     """
     if one.shrink is not None:
         editor.set_attribute(one.shrink, "lambd", float(threshold))
         if scale is not None:
-            _set_scale(editor, one, scale)
+            _round(editor, one, scale)
         return
     value, name = one.value, one.name
     editor.at(_behind(value))
@@ -49,13 +49,7 @@ def _on_grid(editor: Editor, value: onnx_ir.Value, name: str, scale: float) -> o
     return editor.op("DequantizeLinear", [integers, step, zero], name=f"{name}.rounded", like=value)
 
 
-def _set_scale(editor: Editor, one: FeatureMap, scale: float) -> None:
-    if one.grid is not None:
-        step = one.grid.inputs[1]
-        assert step is not None
-        assert step.dtype is not None
-        editor.set_constant(step, np.asarray(scale, step.dtype.numpy()))
-        return
+def _round(editor: Editor, one: FeatureMap, scale: float) -> None:
     editor.at(_behind(one.value))
     result = _on_grid(editor, one.value, one.name, scale)
     rounded = result.producer()
@@ -80,39 +74,49 @@ class Dials:
 
     Attributes:
         names: of the initializers that hold them, by map.
+        whole: names of the maps before anything of them is made zero.
         dtypes: of the maps.
     """
 
     names: Mapping[FeatureMap, str]
+    whole: Mapping[FeatureMap, str]
     dtypes: Mapping[FeatureMap, np.dtype[np.generic]]
 
     def at(self, one: FeatureMap, threshold: float) -> dict[str, np.ndarray]:
         """What to feed for one threshold."""
         return {self.names[one]: np.asarray(threshold, self.dtypes[one])}
 
+    def all_at(self, thresholds: Mapping[FeatureMap, float]) -> dict[str, np.ndarray]:
+        """What to feed for some thresholds, the others off."""
+        return {name: array for one in self.names for name, array in self.at(one, thresholds.get(one, -1.0)).items()}
+
     def all_off(self) -> dict[str, np.ndarray]:
         """What to feed where nothing is to become zero."""
-        return {name: array for one in self.names for name, array in self.at(one, -1.0).items()}
+        return self.all_at({})
 
 
 def dialled(program: Program, maps: Sequence[FeatureMap]) -> tuple[Program, Dials]:
-    """A copy in which each map's threshold is an initializer, below 0 for none."""
+    """A copy in which each map's threshold is an initializer, below 0 for none; thresholds of an earlier run are gone."""
     copy = program.clone()
     names: dict[FeatureMap, str] = {}
+    whole: dict[FeatureMap, str] = {}
     dtypes: dict[FeatureMap, np.dtype[np.generic]] = {}
     for one in maps:
         value = copy.value(one.name)
         assert value.dtype is not None
         dtypes[one] = value.dtype.numpy()
         with copy.edit(at=_behind(value)) as editor:
-            same = editor.op("Identity", [value], like=value)
+            same = editor.op("Identity", [value], name=f"{one.name}.whole", like=value)
             dial, zero = (
                 editor.constant(np.asarray(number, dtypes[one]), f"{one.name}.{what}") for number, what in ((-1, "dial"), (0, "off"))
             )
             kept = editor.op("Where", [editor.op("Greater", [editor.op("Abs", [same], like=same), dial]), same, zero], like=value)
             editor.replace(value, kept, keep=same.producer())
-        names[one] = dial.name or ""
-    return copy, Dials(names, dtypes)
+            earlier = None if one.shrink is None else copy.value(one.shrink.outputs[0].name or "").producer()
+            if earlier is not None:
+                editor.set_attribute(earlier, "lambd", 0.0)
+        names[one], whole[one] = dial.name or "", same.name or ""
+    return copy, Dials(names, whole, dtypes)
 
 
 def applied(program: Program, thresholds: Mapping[FeatureMap, float]) -> Program:

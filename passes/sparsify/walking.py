@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir
 
 from netwright.ir.opinfo import is_standard
@@ -9,6 +10,7 @@ from netwright.ir.program import constant
 
 MOVES = frozenset({"Dropout", "Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 """Operators whose output's elements are their first input's."""
+_BYTES = (onnx_ir.DataType.INT8, onnx_ir.DataType.UINT8)
 
 
 def source_of(value: onnx_ir.Value) -> onnx_ir.Value:
@@ -19,6 +21,40 @@ def source_of(value: onnx_ir.Value) -> onnx_ir.Value:
     while (before := _before(value)) is not None:
         value = before
     return value
+
+
+def quantizer_of(node: onnx_ir.Node) -> onnx_ir.Node | None:
+    """The QuantizeLinear whose integers, their places moved or not, a DequantizeLinear reads and nobody else does."""
+    value = node.inputs[0]
+    while value is not None and len(value.uses()) == 1 and not value.is_graph_output():
+        before = value.producer()
+        if before is None or is_standard(before, "QuantizeLinear"):
+            return before
+        value = before.inputs[0] if is_standard(before, *MOVES) else None
+    return None
+
+
+def grid_behind(value: onnx_ir.Value) -> onnx_ir.Node | None:
+    """The QuantizeLinear to 8 bits that alone reads a value, its elements moved or not: a grid that a map is on already."""
+    while not value.is_graph_output():
+        nodes = list(dict.fromkeys(node for node, _ in readers(value)))
+        if len(nodes) != 1 or nodes[0].inputs[0] is not value:
+            return None
+        if is_standard(nodes[0], "QuantizeLinear"):
+            return nodes[0] if _is_number(nodes[0].inputs[1]) and nodes[0].outputs[0].dtype in _BYTES else None
+        if not is_standard(nodes[0], *MOVES):
+            return None
+        value = nodes[0].outputs[0]
+    return None
+
+
+def clamps(node: onnx_ir.Node) -> bool:
+    """Whether a QuantizeLinear makes negative values zero: its zero point is the least integer."""
+    zero = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    if zero is None:
+        return len(node.inputs) < 3 and node.outputs[0].dtype == onnx_ir.DataType.UINT8
+    array = zero.numpy()
+    return bool(np.issubdtype(array.dtype, np.integer) and np.all(array == np.iinfo(array.dtype).min))
 
 
 def readers(value: onnx_ir.Value) -> list[tuple[onnx_ir.Node, int]]:
@@ -33,7 +69,7 @@ def weight_of(value: onnx_ir.Value | None) -> onnx_ir.TensorProtocol | None:
         if tensor is not None:
             return tensor
         node = value.producer()
-        if node is None or not is_standard(node, "Transpose", "DequantizeLinear", "Cast"):
+        if node is None or not is_standard(node, "Transpose", "DequantizeLinear", "QuantizeLinear", "Cast"):
             return None
         value = node.inputs[0]
     return None
@@ -61,14 +97,14 @@ def _before(value: onnx_ir.Value) -> onnx_ir.Value | None:
 
 def _before_grid(node: onnx_ir.Node) -> onnx_ir.Value | None:
     """What QuantizeLinear and DequantizeLinear lead on; None where that was made sparse: then the pair belongs to the map."""
-    rounding = node.inputs[0].producer() if node.inputs[0] is not None else None
-    if rounding is None or not is_standard(rounding, "QuantizeLinear"):
+    rounding = quantizer_of(node)
+    if rounding is None:
         return None
     value = rounding.inputs[0]
     producer = value.producer() if value is not None else None
     if producer is not None and is_standard(producer, "Shrink"):
         return None
-    return _only_read_by(rounding, value) if len(node.inputs[0].uses()) == 1 else None  # type: ignore[union-attr]
+    return _only_read_by(rounding, value)
 
 
 def _only_read_by(node: onnx_ir.Node, value: onnx_ir.Value | None) -> onnx_ir.Value | None:
