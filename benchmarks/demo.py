@@ -16,7 +16,7 @@ from rich.table import Table
 
 import netwright as nw
 from benchmarks.zoo import Scores, zoo
-from netwright.files import write_text
+from netwright.ir.files import write_text
 from netwright.report import human_bytes
 
 PIPELINE = "simplify, quantize(scheme='dynamic')"

@@ -31,7 +31,7 @@ def calibrate(
     """Learn what activations range over, for static quantization, and save it."""
     import netwright as nw
     from netwright.cli.output import emit, note, show
-    from netwright.files import require_folders
+    from netwright.ir.files import require_folders
 
     require_folders(output)
     statistics = nw.calibrate(

@@ -40,7 +40,7 @@ def compile_(
     from netwright.cli.output import emit, note, show
     from netwright.cli.progress import pass_progress
     from netwright.compiling import compile_program
-    from netwright.files import require_folders, write_text
+    from netwright.ir.files import require_folders, write_text
     from netwright.ir.sparsity import transport
     from netwright.passes import Plan
 
@@ -83,7 +83,7 @@ def compile_(
 
 
 def _save_plans(result: Result, folder: Path) -> list[Path]:
-    from netwright.files import write_text
+    from netwright.ir.files import write_text
 
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []

@@ -42,8 +42,8 @@ def opt(
     from netwright.cli.output import emit, note, show
     from netwright.cli.progress import pass_progress
     from netwright.compiling import peak_rss_mb, run_with_reproducer
-    from netwright.files import require_folders
     from netwright.ir.cost import default_bindings
+    from netwright.ir.files import require_folders
     from netwright.passes import Context, Pipeline
     from netwright.passes.instruments import PrintStages
     from netwright.report import Report, measure_size

@@ -22,7 +22,7 @@ def run(
     from netwright.backends.onnxruntime import lower
     from netwright.cli.output import emit, note, show
     from netwright.data import as_batches
-    from netwright.files import require_folders, write_arrays
+    from netwright.ir.files import require_folders, write_arrays
 
     require_folders(output)
     program = nw.load(model)

@@ -71,7 +71,7 @@ def train(
     import netwright as nw
     from netwright.cli.arguments import read_function
     from netwright.cli.output import emit, note, show
-    from netwright.files import require_folders
+    from netwright.ir.files import require_folders
     from netwright.ir.sparsity import transport
     from netwright.training.extra import require_extra
     from netwright.training.history import HISTORY

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from netwright.backends.torch import to_tensor
-from netwright.files import write_arrays
+from netwright.ir.files import write_arrays
 from netwright.training.diagnose import first_not_finite
 from netwright.training.errors import TrainingError
 from netwright.training.processes import mean_over_processes

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from netwright.ir.errors import DataError
+from netwright.ir.files import write_arrays
 from netwright.passes.quantize.calibration.channels import ChannelStatistics
 from netwright.passes.quantize.calibration.histogram import BINS, Histogram
 from netwright.passes.quantize.calibration.tensors import TensorStatistics
@@ -30,24 +29,10 @@ def write_statistics(
     """Write statistics, atomically.
 
     Raises:
-        DataError: the file cannot be written.
+        NetwrightError: the file cannot be written.
     """
     arrays = {"head": np.array([FORMAT, fingerprint, str(runs)]), **_tensor_arrays(tensors), **_channel_arrays(channels)}
-    place = Path(path)
-    try:
-        with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f".{place.name}.", delete=False) as file:
-            try:
-                np.savez_compressed(file, allow_pickle=False, **arrays)
-                file.flush()
-                os.chmod(file.name, 0o666 & ~_umask())  # a temporary file is its owner's only
-                os.replace(file.name, place)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise DataError(
-            f"The statistics cannot be written: {error}.", place=str(place), remedy="Give a path in a folder that exists."
-        ) from error
+    write_arrays(path, arrays, compressed=True)
 
 
 def read_statistics(path: str | Path) -> Contents:
@@ -116,9 +101,3 @@ def _read_channels(arrays: Mapping[str, np.ndarray]) -> dict[str, ChannelStatist
         found[str(name)] = ChannelStatistics(int(axis), int(count), *parts)
         start += int(size)
     return found
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

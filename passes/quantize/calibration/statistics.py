@@ -114,7 +114,7 @@ class Statistics:
         """Write them to an `.npz` file, atomically.
 
         Raises:
-            DataError: it cannot be written.
+            NetwrightError: it cannot be written.
         """
         write_statistics(path, self.fingerprint, self.runs, self.tensors, self.channels)
 

@@ -10,7 +10,7 @@ import pytest
 
 from netwright.backends.onnxruntime.executor import OrtExecutor
 from netwright.ir import Program
-from netwright.ir.errors import ContractError, DataError
+from netwright.ir.errors import ContractError, DataError, NetwrightError
 from netwright.passes.context import Context, Feeds
 from netwright.passes.quantize.calibration import METHODS, Method, Statistics, TensorStatistics, calibrate, grid_of, memory, on_grid
 from netwright.passes.quantize.calibration.histogram import BINS, SAMPLED, drawn
@@ -302,5 +302,5 @@ def test_statistics_of_another_program_or_no_statistics_are_refused(tmp_path: Pa
     for name in ("data.npz", "broken.npz", "missing.npz"):
         with pytest.raises(DataError, match="cannot be read"):
             Statistics.load(tmp_path / name)
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(NetwrightError, match="cannot be written"):
         calibrate(program, ["c"], context(images([1]))).save(tmp_path / "nowhere" / "made.npz")

@@ -36,7 +36,7 @@ def write_text(path: str | Path, text: str) -> None:
     _write(Path(path), lambda file: file.write(text.encode()))
 
 
-def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
     """Write arrays to an `.npz` file, atomically.
 
     Raises:
@@ -44,7 +44,8 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """
     import numpy as np
 
-    _write(Path(path), lambda file: np.savez(file, allow_pickle=False, **arrays))
+    save = np.savez_compressed if compressed else np.savez
+    _write(Path(path), lambda file: save(file, allow_pickle=False, **arrays))
 
 
 def _write(place: Path, fill: Callable[[IO[bytes]], object]) -> None:
