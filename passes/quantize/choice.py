@@ -29,6 +29,7 @@ class Dynamic:
         outliers: see `Outliers`.
         rounding: see `ROUNDINGS`.
         chunks: into how many the range of an LSTM's input is cut (`recurrent/inputs.py`).
+        states: along which scales of an LSTM's recurrent weights vary: `column` as `axis`, or `tensor` (`recurrent/states.py`).
     """
 
     bits: int = 8
@@ -36,6 +37,7 @@ class Dynamic:
     outliers: Outliers = ()
     rounding: str = "nearest"
     chunks: int = 1
+    states: Axis = "column"
 
     def decision(self) -> Decision:
         """The decision as it stands in a plan."""
@@ -141,6 +143,8 @@ def _unusual(choice: Dynamic | Static | BlockWise) -> dict[str, DecisionValue]:
         found["rounding"] = choice.rounding
     if isinstance(choice, Dynamic) and choice.chunks > 1:
         found["chunks"] = choice.chunks
+    if isinstance(choice, Dynamic) and choice.states == "tensor":
+        found["states"] = choice.states
     if isinstance(choice, Static) and choice.fold_stride:
         found["fold_stride"] = True
     return found
@@ -185,7 +189,10 @@ def _dynamic(site: str, fields: dict[str, DecisionValue]) -> Dynamic:
     chunks = fields.pop("chunks", 1)
     if not isinstance(chunks, int) or not 1 <= chunks <= MOST_CHUNKS:
         raise PlanError(f"'chunks' is a number from 1 to {MOST_CHUNKS}, not {chunks!r}.", place=site)
-    return Dynamic(bits, axis, tuple(outliers), _rounding(site, fields), chunks)
+    states = fields.pop("states", "column")
+    if states not in ("column", "tensor"):
+        raise PlanError(f"'states' is 'column' or 'tensor', not {states!r}.", place=site)
+    return Dynamic(bits, axis, tuple(outliers), _rounding(site, fields), chunks, states)
 
 
 def _static(site: str, fields: dict[str, DecisionValue]) -> Static:

@@ -175,7 +175,7 @@ def _offer_integers(options: Quantize, program: Program, context: Context, draft
             draft.miss(unit, reason)
             continue
         own = trial.outliers if trial is not None else outliers.get(unit, ())
-        dynamic = dynamic_choice(unit, bits, options, own, trial.chunks if trial is not None else 1)
+        dynamic = dynamic_choice(unit, bits, options, own, *((trial.chunks, trial.states) if trial is not None else (1,)))
         if site.kind != "linear" or unit.tables:
             draft.options[unit] = (dynamic,)
         elif options.scheme == "static":

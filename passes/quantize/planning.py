@@ -13,10 +13,10 @@ import numpy as np
 from netwright.ir.origin import origin_of
 from netwright.passes.planning import first_match
 from netwright.passes.quantize.blockwise import fitting_block_size
-from netwright.passes.quantize.choice import BlockWise, Choice, Dynamic, Outliers
+from netwright.passes.quantize.choice import Axis, BlockWise, Choice, Dynamic, Outliers
 from netwright.passes.quantize.grus import GRU_HIDDEN, NO_GRU
 from netwright.passes.quantize.outliers import BATCHES, Spread, outliers_for, spreads
-from netwright.passes.quantize.sites import Site, find_sites, quantized_nodes
+from netwright.passes.quantize.sites import GATES, Site, find_sites, quantized_nodes
 from netwright.passes.quantize.thresholds import LINEAR_COLUMNS, LINEAR_ELEMENTS, LSTM_ELEMENTS, LSTM_PEAK, TABLE_ELEMENTS
 from netwright.passes.quantize.units import Unit, units_of
 from netwright.passes.quantize.weights import float_array
@@ -191,17 +191,17 @@ def _by_activation(program: Program, units: Sequence[Unit]) -> dict[tuple[str, .
     return groups
 
 
-def dynamic_choice(unit: Unit, bits: int, options: Quantize, outliers: Outliers, chunks: int) -> Dynamic:
+def dynamic_choice(unit: Unit, bits: int, options: Quantize, outliers: Outliers, chunks: int, states: Axis = "column") -> Dynamic:
     """The usual decision for a unit that is not static."""
     axis = "column" if options.per_channel else "tensor"
-    multiplied = bool(unit.products) or unit.sites[0].kind in ("lstm", "gru")
-    return Dynamic(bits if multiplied else options.bits, axis, outliers, options.rounding, chunks)
+    multiplied = bool(unit.products) or unit.sites[0].kind in GATES
+    return Dynamic(bits if multiplied else options.bits, axis, outliers, options.rounding, chunks, states)
 
 
 def block_choice(unit: Unit, bits: int, block_size: int, symmetric: bool, rounding: str) -> Choice | str:
     """The decision for the sites of a weight-only plan, or why there is none."""
     kind = unit.sites[0].kind
-    if kind in ("lstm", "gru"):
+    if kind in GATES:
         return f"left float: weight-only integers are for products, tables and convolutions; scheme='dynamic' quantizes {kind.upper()}s"
     if kind == "conv":
         return BlockWise(8, block_size, True, rounding)

@@ -11,6 +11,7 @@ from netwright.passes.plan import Decision, Plan
 from netwright.passes.quantize.choice import ActivationGrid, BlockWise, Choice, Dynamic, Static, read_choice, read_grid
 from netwright.passes.quantize.equalizing.smoothing import SMOOTH, Smoothing, smoothings_of
 from netwright.passes.quantize.planning import survey
+from netwright.passes.quantize.sites import GATES
 from netwright.passes.quantize.units import Unit
 from netwright.passes.rewrite import Miss
 
@@ -20,6 +21,9 @@ ACTIVATION = "activation:"
 WHOLE = "*"
 """Key of the steps that are taken on the whole program."""
 
+STEPS = ("equalize", "correct_bias", "compensate")
+"""Their names, in plans."""
+
 
 @dataclass(frozen=True, slots=True)
 class Steps:
@@ -28,14 +32,16 @@ class Steps:
     Attributes:
         equalize: ranges of neighbouring layers are made alike before.
         correct_bias: biases make up for the mean of the error afterwards.
+        compensate: weights and biases of convolutions make up for the error of what is before them.
     """
 
     equalize: bool = False
     correct_bias: bool = False
+    compensate: bool = False
 
     def decision(self) -> Decision:
         """The decision as it stands in a plan; empty where there is nothing to do."""
-        return {key: True for key in ("equalize", "correct_bias") if getattr(self, key)}
+        return {key: True for key in STEPS if getattr(self, key)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +140,14 @@ def _check_activations(grids: Mapping[str, ActivationGrid], program: Program) ->
 
 
 def _steps(decision: Decision) -> Steps:
-    unknown = [key for key in decision if key not in ("equalize", "correct_bias")]
+    unknown = [key for key in decision if key not in STEPS]
     if unknown or any(not isinstance(value, bool) for value in decision.values()):
         raise PlanError(
             f"The plan's steps for the whole program are {dict(decision)!r}.",
             place=WHOLE,
-            remedy="Steps: 'equalize' and 'correct_bias', each true or false.",
+            remedy=f"Steps: {', '.join(map(repr, STEPS))}, each true or false.",
         )
-    return Steps(bool(decision.get("equalize", False)), bool(decision.get("correct_bias", False)))
+    return Steps(**{key: bool(decision.get(key, False)) for key in STEPS})
 
 
 def _together(unit: Unit, choices: Sequence[Choice]) -> Choice:
@@ -153,7 +159,7 @@ def _together(unit: Unit, choices: Sequence[Choice]) -> Choice:
     first, site = choices[0], unit.sites[0]
     kinds = {one.kind for one in unit.sites}
     if isinstance(first, BlockWise):
-        if not kinds.isdisjoint(("lstm", "gru")) or any(choice != first for choice in choices):
+        if not kinds.isdisjoint(GATES) or any(choice != first for choice in choices):
             raise _discord(unit, "Give all of them the same decision; an LSTM or GRU takes 'dynamic'.")
         return first
     if isinstance(first, Static):

@@ -42,9 +42,10 @@ LSTM_PEAK = Threshold(
 )
 """Largest input weight of an LSTM that is quantized: a gate saturates from about 4 on, and a step is 1 / 127 of its row's peak."""
 
-LSTM_ERROR = 0.05
+LSTM_ERROR = 0.06
 """Relative error of an LSTM's outputs, on the activations that it sees, over which it stays float. Trained layers: 0.01 to 0.03; the
-speaker encoder's first layer, on power spectra: 0.8, on made-up inputs 0.07."""
+speaker encoder's first layer, on power spectra: 0.8, in parts 0.045 (0.055 with 3 chunks: embeddings of voices that nothing else saw still
+have a mean cosine of 0.984)."""
 
 CONVOLUTION = (
     "left float: ConvInteger runs at 0.1 to 0.34 times the speed of the float Conv on ONNX Runtime; static quantization is for convolutions"

@@ -13,6 +13,7 @@ from netwright.ir.program import Program, array
 from netwright.passes.base import Proposals
 from netwright.passes.quantize.choice import ActivationGrid, Static
 from netwright.passes.quantize.rounding import Rounder
+from netwright.passes.quantize.sites import GATES
 from netwright.passes.quantize.static.convolution import quantize_convolutions
 from netwright.passes.quantize.static.fitting import fitted
 from netwright.passes.quantize.static.operators import data_inputs
@@ -31,6 +32,7 @@ def quantize_static(
     rounder: Rounder,
     *,
     trainable: bool = False,
+    prepare: Callable[[Unit, Static], Proposals] | None = None,
 ) -> Proposals:
     """Write units as kernels between integers, in standard QuantizeLinear and DequantizeLinear.
 
@@ -40,10 +42,12 @@ def quantize_static(
         grids: of the values that `activations_of` names; where one is missing, the unit or neighbour stays float.
         rounder: makes integers of the weights.
         trainable: keep weights and biases in float32, on their grids by nodes in the graph; the pass `fold` makes integers of them.
+        prepare: what is done right before a unit, when everything before it is integers.
     """
     regions = Regions.of(program, choices)
     pairs = Pairs.of(program, fitted(program, grids))
     steps: list[tuple[int, Rewrite | Miss]] = []
+    starts: dict[int, Unit] = {}
     for unit, choice in choices.items():
         place = pairs.order.get(unit.sites[0].node, 0)
         reason = _obstacle(unit, pairs, regions)
@@ -53,6 +57,7 @@ def quantize_static(
         steps.extend((place, Miss(reason, name)) for name, reason in _strides_kept(unit, choice, trainable))
         write = quantize_convolutions if unit.convolutions else quantize_products
         change = partial(_quantize, write, unit, choice, rounder, pairs, regions, trainable)
+        starts[len(steps)] = unit
         steps.append((place, Rewrite.edit(unit.sites[0].name, _why(choice), change, anchor=unit.sites[0].node)))
     for node in regions.neighbours:
         reason = _lacking([node.inputs[index] for index in data_inputs(node)], [regions.tails[node].value], pairs)
@@ -62,8 +67,10 @@ def quantize_static(
         change = partial(_neighbour, node, regions.tails[node].last, pairs)
         why = f"{node.op_type} between integers"
         steps.append((pairs.order[node], Rewrite.edit(site_of(node), why, change, anchor=node)))
-    for _, step in sorted(steps, key=lambda pair: pair[0]):
-        yield step
+    for number in sorted(range(len(steps)), key=lambda number: steps[number][0]):
+        if prepare is not None and number in starts:
+            yield from prepare(starts[number], choices[starts[number]])
+        yield steps[number][1]
 
 
 def _quantize(
@@ -108,8 +115,8 @@ def _why(choice: Static) -> str:
 
 def _obstacle(unit: Unit, pairs: Pairs, regions: Regions) -> str | None:
     """Why a unit stays float; None where it need not."""
-    if unit.tables or unit.sites[0].kind == "lstm":
-        return "left float: static quantization is for products and convolutions; scheme='dynamic' quantizes tables and LSTMs"
+    if unit.tables or unit.sites[0].kind in GATES:
+        return "left float: static quantization is for products and convolutions; scheme='dynamic' quantizes tables, LSTMs and GRUs"
     for site in unit.sites:
         source = site.node.inputs[0]
         dtype = source.dtype if source is not None else None

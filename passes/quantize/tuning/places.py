@@ -77,7 +77,7 @@ def same_units(program: Program, units: Sequence[Unit]) -> dict[Unit, Unit]:
         program: made from that of the units.
         units: of another program.
     """
-    every = units_of(site for site in find_sites(program, convolutions=True) if isinstance(site, Site))
+    every = units_of(site for site in find_sites(program, convolutions=True, grus=True) if isinstance(site, Site))
     found = {frozenset(site.name for site in one.sites): one for one in every}
     pairs = ((unit, found.get(frozenset(site.name for site in unit.sites))) for unit in units)
     return {unit: other for unit, other in pairs if other is not None}

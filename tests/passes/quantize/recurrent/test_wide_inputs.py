@@ -12,7 +12,7 @@ from netwright.ir.maps import Gone
 from netwright.ir.verify import verify
 from netwright.passes.quantize.choice import Dynamic
 from netwright.passes.quantize.recurrent import lstm_errors, lstm_trials, quantize_lstm
-from netwright.passes.quantize.recurrent.inputs import COARSER, FINER, part_input, part_weight
+from netwright.passes.quantize.recurrent.inputs import COARSER, FINER, FINEST, part_input, part_weight
 from netwright.passes.quantize.recurrent.trial import WELL, input_factors
 from netwright.passes.quantize.sites import Site, find_sites
 from netwright.passes.quantize.units import Unit, units_of
@@ -68,11 +68,15 @@ def test_parts_of_input_and_weight_multiply_to_the_product(chunks: int, signed: 
         assert source is not None
         editor.set_input(node, 0, part_input(editor, source, chunks))
     (parts,) = evaluate(program, {"x": data})
-    assert parts.shape == (STEPS, BATCH, (chunks + 2) * INPUTS)
+    assert parts.shape == (STEPS, BATCH, (chunks + 3) * INPUTS)
     found = part_weight(weight, np.ones(INPUTS, np.float32), chunks, bits=8, per_channel=True)
     integers = found.values[:, :INPUTS].astype(np.float64)
     scale = found.scale.astype(np.float64)[:, None]
-    exact = np.concatenate([*[integers * scale] * chunks, weight / FINER, (weight - integers * scale) * COARSER], axis=1)
+    at = chunks * INPUTS
+    fine = found.values[:, at : at + INPUTS].astype(np.float64) * scale
+    exact = np.concatenate(
+        [*[integers * scale] * chunks, fine, (weight / FINER - fine) * FINEST, (weight - integers * scale) * COARSER], axis=1
+    )
     assert np.allclose(parts @ exact.T, data @ weight.T, rtol=1e-4, atol=1e-4 * np.abs(data @ weight.T).max())
     assert np.abs(found.values * scale - exact).max() <= scale.max() / 2 + 1e-6
     chunk = np.abs(data).max() / chunks
@@ -118,6 +122,17 @@ def test_a_trial_takes_the_first_way_that_does_well_and_its_choice_gives_its_err
     assert np.isclose(np.linalg.norm(found - expected) / np.linalg.norm(expected), trial.error, rtol=1e-3)
     assert ops(made).count("DynamicQuantizeLSTM") == 1
     assert unit.sites[0].kind == "lstm"
+
+
+def test_small_weights_are_resolved_beyond_a_step_of_the_row() -> None:
+    program, feeds = encoder(), [{"x": spectra()}]
+    factors = input_factors(program, OrtExecutor(), feeds, units(program))
+    errors = [
+        next(iter(lstm_errors(program, OrtExecutor(), feeds, units(program), Dynamic(8), factors=factors, chunks=chunks).values()))
+        for chunks in (1, 2, 8)
+    ]
+    assert errors[0] > 3 * errors[1]
+    assert errors[2] < 0.02
 
 
 def test_a_layer_that_does_well_is_left_as_it_is() -> None:
