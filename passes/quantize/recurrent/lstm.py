@@ -82,8 +82,9 @@ def _store(
     *,
     whole: bool = False,
 ) -> _Operand:
-    """The weight [directions, gates, inputs] as int8 [directions, inputs, gates], with scales and zero points [directions, gates]; or, where the whole has one scale
-    (of each direction), [directions].
+    """The weight [directions, gates, inputs] as int8 [directions, inputs, gates], with scales and zero points [directions, gates].
+
+    Where the whole of a direction has one scale, they are [directions].
     """
     data = float_array(weight)
     directions, gates, inputs = data.shape
@@ -112,7 +113,7 @@ def _store_whole(editor: Editor, weight: onnx_ir.Value, bits: int) -> _Operand:
     """The weight with one scale for each direction."""
     data = float_array(weight)
     directions, gates, inputs = data.shape
-    found = [with_one_scale(one, bits) for one in data]
+    found = [with_one_scale(data[direction], bits) for direction in range(directions)]
     scale = np.array([one for _, one in found], np.float32)
     graph, name = owner_of(weight), weight.name or "weight"
     values = np.ascontiguousarray(np.stack([integers for integers, _ in found]).transpose(0, 2, 1))

@@ -1,10 +1,10 @@
 """An LSTM's states: one scale for all recurrent weights, and no zeros to start from.
 
 One scale is less to compute at each step than one for each row, by which 4 H sums are multiplied: with 256 hidden units a step of
-`DynamicQuantizeLSTM` takes 3.3 in place of 3.7 us (ONNX Runtime 1.31, AVX512-VNNI). The range is not that of the largest weight but the one whose squared errors, each row's
-relative to that row, add up to the least: few rows hold the large ones, and all others pay for them. A trained speaker encoder's upper layers: off
-by 0.026 and 0.015 with scales by row, 0.048 and 0.044 with one up to the peak, 0.037 and 0.029 with one up to 0.7 and 0.6 of it; the mean
-cosine of embeddings, for voices that nothing else saw, 0.9926, 0.9909 and 0.9921.
+`DynamicQuantizeLSTM` takes 3.3 in place of 3.7 us (ONNX Runtime 1.31, AVX512-VNNI). The range is not that of the largest weight but the
+one whose squared errors, each row's relative to that row, add up to the least: few rows hold the large ones, and all others pay for them.
+A trained speaker encoder's upper layers: off by 0.026 and 0.015 with scales by row, 0.048 and 0.044 with one up to the peak, 0.037 and
+0.029 with one up to 0.7 and 0.6 of it; the mean cosine of embeddings, for voices that nothing else saw, 0.9926, 0.9909 and 0.9921.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ STEPS, BATCH, INPUTS = 10, 2, 32
 
 def lstm(hidden: int, spread: float = 1.0, states: str = "") -> Program:
     """A layer whose recurrent weights' rows differ by a factor of up to `spread`."""
-    rows = np.logspace(0, np.log10(spread), 4 * hidden).astype(np.float32)[None, :, None]
-    weights = {
+    rows: np.ndarray = np.geomspace(1, spread, 4 * hidden, dtype=np.float32)[None, :, None]
+    weights: dict[str, np.ndarray] = {
         "w": normal(1, 4 * hidden, INPUTS, seed=1) / 6,
         "r": normal(1, 4 * hidden, hidden, seed=2) / hidden**0.5 * rows,
         "b": normal(1, 8 * hidden, seed=3) / 4,
