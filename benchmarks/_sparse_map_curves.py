@@ -13,9 +13,9 @@ from netwright.codec import MapReport, measure_maps
 from netwright.ir.program import Program
 from netwright.metrics import MetricFunction
 
-SHARES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
+SHARES = (0.0, 0.4, 0.6, 0.7, 0.8, 0.9)
 """Of zeros in each map, that thresholds are made for."""
-MEASURED = 100
+MEASURED = 50
 """Rows whose maps are encoded."""
 
 

@@ -35,7 +35,7 @@ from netwright.passes.sparsify import FeatureMap, feature_maps
 
 LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
 """Zeros over all maps at which the arms are compared."""
-WEIGHTS = (1.0, 3.0, 10.0, 30.0)
+WEIGHTS = (3.0, 10.0, 30.0)
 """What `--choose` looks at."""
 SETTINGS: Mapping[str, Arm] = MappingProxyType(
     {"transformer": Arm("transformer", 10.0, steps=200, batch=32), "gpt": Arm("gpt", 10.0, steps=120, batch=8)}

@@ -49,6 +49,43 @@ def test_a_share_of_zeros_is_reached_map_by_map() -> None:
     assert maps(changed)["q0"].shrink is None
 
 
+def test_zeros_before_a_map_do_not_change_its_share() -> None:
+    changed = sparse("sparsify_activations(zeros=0.8, bits=8)")
+    names = list(maps(changed))
+    values = OrtExecutor().run(changed, FEEDS, names)
+    for name in (name for name in names if name[0] in "qkvr"):
+        assert np.mean(values[name] == 0) == pytest.approx(0.8, abs=0.05), name
+
+
+@pytest.mark.parametrize("scheme", ["scheme='static'", "scheme='static', trainable=True"])
+@pytest.mark.parametrize("operator", [False, True])
+def test_a_static_program_keeps_its_grids_and_loses_no_map(operator: bool, scheme: str) -> None:
+    program = encoder(operator=operator, width=64)
+    quantized = sparse(f"quantize({scheme})", program)
+    found = [one for one in feature_maps(quantized) if isinstance(one, FeatureMap) and one.kind != "softmax"]
+    assert [one.kind for one in found] == ["query", "key", "value", "context", "ffn"] * 2
+    changed = sparse("sparsify_activations(threshold={'ffn': 0.2, 'context': 0.1, 'key': 0.1}, bits=8)", quantized)
+    by_kind = {one.kind: one for one in maps(changed).values()}
+    assert [by_kind[kind].threshold for kind in ("ffn", "context", "key")] == pytest.approx([0.2, 0.1, 0.1])
+    rounded = [node for node in changed.graph if node.op_type == "QuantizeLinear"]
+    assert len(rounded) == len([node for node in quantized.graph if node.op_type == "QuantizeLinear"]) + 2, "only the keys get a grid"
+    one = by_kind["ffn"]
+    assert one.grid is not None
+    values = OrtExecutor().run(changed, FEEDS, [one.raw.name or "", one.grid.outputs[0].name or ""])
+    raw, integers = values.values()
+    scale, zero = (value.const_value.numpy() for value in one.grid.inputs[1:3])  # type: ignore[union-attr]
+    assert np.all(integers.astype(int)[(np.abs(raw) <= 0.2) | (raw < 0)] == int(zero))
+    assert np.all(integers.astype(int)[(raw > 0.2 + float(scale)) & (raw > float(scale))] != int(zero))
+
+
+@pytest.mark.parametrize("scheme", ["static", "dynamic"])
+def test_maps_as_int8_before_quantize_are_refused_by_it_with_the_reason(scheme: str) -> None:
+    text = f"sparsify_activations(threshold=0.1, bits=8), quantize(scheme='{scheme}')"
+    outcome = run(encoder(width=64), Pipeline.parse(text), Context(calibration=[FEEDS], executor=OrtExecutor()))
+    assert outcome.rows[1].actions == 0
+    assert "already quantized" in outcome.rows[1].misses[0].reason
+
+
 def test_maps_as_int8_lie_on_the_grid_and_zeros_stay() -> None:
     changed = sparse("sparsify_activations(zeros=0.5, bits=8)")
     one = maps(changed)["q1"]
