@@ -26,6 +26,7 @@ import numpy as np
 import netwright as nw
 from benchmarks._sparse_map_arms import Arm, Rows, held_out, model_of, score, simplified
 from benchmarks._sparse_map_curves import Curve, maps_of, sparsified
+from benchmarks._weight_codes import rivals
 from benchmarks.table import Row, report
 from netwright.backends.onnxruntime import OrtExecutor
 from netwright.codec import decode, encode, measure_weights
@@ -37,6 +38,8 @@ LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
 """Zeros over all maps at which the arms are compared."""
 WEIGHTS = (3.0, 10.0, 30.0)
 """What `--choose` looks at."""
+PRUNED = (0.0, 0.5, 0.7)
+"""Zeros among the weights, for the codes of weights."""
 SETTINGS: Mapping[str, Arm] = MappingProxyType(
     {"transformer": Arm("transformer", 10.0, steps=200, batch=32), "gpt": Arm("gpt", 10.0, steps=120, batch=8)}
 )
@@ -81,6 +84,7 @@ def measure(name: str, *, seeds: int, every: int) -> dict[str, list[Row]]:
     return {
         f"{model.primary} at equal zeros, mean of {seeds} seeds ({original:.4f} in float)": _compared(name, curves, original),
         "bytes, thresholds searched for one point": bytes_,
+        "integer weights, with single weights pruned before": list(_weights(name, test)),
     }
 
 
@@ -100,6 +104,15 @@ def _compared(name: str, curves: Mapping[str, Sequence[Curve]], original: float)
         }
         rows.append(row)
     return rows
+
+
+def _weights(name: str, test: Rows) -> Iterator[Row]:
+    """Times fewer bytes of weights than dense int8, by form of code; nothing is trained after pruning."""
+    for sparsity in PRUNED:
+        prune = f"prune(sparsity={sparsity}, structured=False), " if sparsity else ""
+        program = nw.compile(simplified(name), f"{prune}quantize", check=False, latency=False, threads=1).program
+        row: Row = {"zeros": sparsity, model_of(name).primary: round(score(name, program, *test), 4)}
+        yield row | {form: round(times, 3) for form, times in rivals(program).items()}
 
 
 def _choices(name: str) -> Iterator[Row]:
