@@ -30,12 +30,15 @@ from netwright.passes.quantize.planning import (
     weight_bits,
 )
 from netwright.passes.quantize.reading import ACTIVATION, Steps, decisions_of
-from netwright.passes.quantize.recipes import improved, split
+from netwright.passes.quantize.recipes import Pace, improved, split
 from netwright.passes.quantize.recurrent.trial import LstmTrial, lstm_trials
+from netwright.passes.quantize.rounding.remembered import Remembered
 from netwright.passes.quantize.static import activations_of
 from netwright.passes.quantize.static.strides import stride_of
 from netwright.passes.quantize.thresholds import LSTM_ERROR
-from netwright.passes.quantize.tuning import tuned
+from netwright.passes.quantize.tuning import TurnTimer, tuned
+from netwright.passes.quantize.tuning.evidence import feeds_for
+from netwright.passes.quantize.tuning.timer import ratio
 from netwright.passes.rewrite import Miss
 
 if TYPE_CHECKING:
@@ -99,10 +102,31 @@ def make_plan(options: Quantize, program: Program, context: Context) -> Plan:
     if options.recipe is not None:
         fit, held = split(program, context)
         own = replace(ranges, context=fit, _seen={}) if options.statistics is None else ranges
-        plan = improved(program, plan, Carrying(fit).carried, fit, options.recipe, held, own.grids if plan_has_grids(plan) else None)
+        plan = improved(
+            program,
+            plan,
+            Carrying(fit).carried,
+            fit,
+            options.recipe,
+            held,
+            own.grids if plan_has_grids(plan) else None,
+            pace_of(program, context) if options.tune is not None else None,
+        )
     if options.metric_drop is not None:
         plan = reverted(program, plan, Carrying(context).carried, context, options.metric_drop)
     return plan
+
+
+def pace_of(program: Program, context: Context) -> Pace:
+    """Times two programs in turns, on inputs of the size for which latency counts."""
+    timer, feeds = context.timer, feeds_for(program, context)[:1]
+    assert isinstance(timer, TurnTimer), "tuned with it"
+
+    def pace(first: Program, second: Program) -> float:
+        base, own = timer.turns([first, second], feeds * 2, rounds=40, seconds=2.0)
+        return ratio(own, base)
+
+    return pace
 
 
 def plan_has_grids(plan: Plan) -> bool:
@@ -175,7 +199,9 @@ def _offer_integers(options: Quantize, program: Program, context: Context, draft
             draft.miss(unit, reason)
             continue
         own = trial.outliers if trial is not None else outliers.get(unit, ())
-        dynamic = dynamic_choice(unit, bits, options, own, *((trial.chunks, trial.states) if trial is not None else (1,)))
+        dynamic = dynamic_choice(
+            unit, bits, options, own, trial.chunks if trial is not None else 1, trial.states if trial is not None else "column"
+        )
         if site.kind != "linear" or unit.tables:
             draft.options[unit] = (dynamic,)
         elif options.scheme == "static":
@@ -266,10 +292,11 @@ def _calibrate(options: Quantize, program: Program, context: Context, draft: Dra
 
 
 def _tune(program: Program, context: Context, draft: Draft) -> None:
-    """What is fastest, as measured."""
+    """What is fastest, as measured: with weights to the nearest, which takes no data and no less time to run."""
+    trying = Carrying(context, rounder=Remembered())
 
     def carry(whole: Program, choices: Mapping[Unit, Choice], grids: Mapping[str, ActivationGrid]) -> Program:
-        return carried(whole, choices, grids, context)
+        return trying.carried(whole, Plan(pass_name="quantize", fingerprint="", decisions=decisions_of(choices, grids)))
 
     found = tuned(program, draft.options, draft.grids, context, carry)
     draft.choices = found.chosen
@@ -283,12 +310,6 @@ def _allocate(budget: Mapping[str, float], program: Program, context: Context, d
     draft.choices = {unit: replace(choice, bits=found.bits[unit]) for unit, choice in draft.choices.items()}
     draft.notes.append(found.note)
     return (found.curve,)
-
-
-def carried(program: Program, choices: Mapping[Unit, Choice], grids: Mapping[str, ActivationGrid], context: Context) -> Program:
-    """A clone with choices carried out, to be tried."""
-    plan = Plan(pass_name="quantize", fingerprint="", decisions=decisions_of(choices, grids))
-    return Carrying(context).carried(program, plan)
 
 
 def _used(program: Program, draft: Draft) -> dict[str, ActivationGrid]:

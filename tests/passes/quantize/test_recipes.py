@@ -75,3 +75,19 @@ def test_a_step_that_raises_the_error_is_left_out_and_told() -> None:
     reasons = [miss.reason for miss in made.misses]
     assert any(reason.startswith("recipe 'balanced' tried and left out: weights rounded by gptq: ") for reason in reasons)
     assert all("→" in reason for reason in reasons if reason.startswith("recipe"))
+
+
+def test_steps_that_cost_time_are_left_out_where_pace_is_kept() -> None:
+    program = branched(read_elsewhere=True)
+    fit, held, plan = material(program)
+    timed: list[float] = []
+
+    def pace(first: Program, second: Program) -> float:
+        timed.append(len(list(second.nodes("Mul"))) / max(1, len(list(first.nodes("Mul")))))
+        return timed[-1]
+
+    made = improved(program, plan, partial(carried, fit), fit, "balanced", held, pace=pace)
+    assert max(timed) > 1  # smoothing's Mul
+    assert not [key for key in made.decisions if key.startswith(SMOOTH)]
+    assert any("activations smoothed" in miss.reason and "but" in miss.reason and "of the time" in miss.reason for miss in made.misses)
+    assert [key for key in improved(program, plan, partial(carried, fit), fit, "balanced", held).decisions if key.startswith(SMOOTH)]

@@ -25,7 +25,7 @@ def branches() -> Program:
     """y = x A + x B / 100: errors of B hardly matter."""
     text = f"""{HEAD} g (float[N, {WIDTH}] x, WEIGHTS) => (float[N, {WIDTH}] y)
     {{ a = MatMul (x, wa)  b = MatMul (x, wb)  s = Mul (b, less)  y = Add (a, s) }}"""
-    return program_of(text, {"wa": normal(WIDTH, WIDTH, seed=1), "wb": normal(WIDTH, WIDTH, seed=2), "less": np.float32([0.01])})
+    return program_of(text, {"wa": normal(WIDTH, WIDTH, seed=1), "wb": normal(WIDTH, WIDTH, seed=2), "less": np.array([0.01], np.float32)})
 
 
 def context() -> Context:

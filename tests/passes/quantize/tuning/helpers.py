@@ -10,9 +10,11 @@ import numpy as np
 from netwright.backends.onnxruntime import OrtExecutor
 from netwright.ir import Program
 from netwright.passes.context import Context, Feeds
+from netwright.passes.plan import Plan
 from netwright.passes.quantize.calibration import calibrate
+from netwright.passes.quantize.carrying import Carrying
 from netwright.passes.quantize.choice import ActivationGrid, Choice
-from netwright.passes.quantize.deciding import carried
+from netwright.passes.quantize.reading import decisions_of
 from netwright.passes.quantize.static import activations_of
 from netwright.passes.quantize.tuning import Tuned, TuneSettings, tuned
 from netwright.passes.quantize.units import Unit
@@ -63,6 +65,6 @@ def tune(
     grids = {name: seen.grid(name) for name in names}
 
     def carry(whole: Program, choices: Mapping[Unit, Choice], known: Mapping[str, ActivationGrid]) -> Program:
-        return carried(whole, choices, known, given)
+        return Carrying(given).carried(whole, Plan(pass_name="quantize", fingerprint="", decisions=decisions_of(choices, known)))
 
     return tuned(program, options, grids, given, carry, settings or TuneSettings(cache=None))
