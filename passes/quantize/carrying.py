@@ -36,10 +36,12 @@ class Carrying:
     Attributes:
         context: data and executor, where roundings and corrections need them.
         trainable: weights stay float before QuantizeLinear, so that they can be trained; nothing is folded.
+        rounder: rounds weights, whatever plans say; as they say where not given.
     """
 
     context: Context
     trainable: bool = False
+    rounder: Rounder | None = None
 
     def proposals(self, program: Program, plan: Plan) -> Proposals:
         """The rewrites of a plan, in order, each made on the program as the ones before left it."""
@@ -53,7 +55,7 @@ class Carrying:
         if decided.steps.equalize:
             yield from Equalize().rewrites(program, self.context)
         yield from smooth_rewrites(program, decided.smoothings)
-        rounder, prepare = rounder_for(program, decided.choices, self.context), None
+        rounder, prepare = self.rounder or rounder_for(program, decided.choices, self.context), None
         if decided.steps.compensate and not self.trainable:
             if self.context.calibration is None or self.context.executor is None:
                 yield Miss("layers do not make up for each other's errors: that takes calibration data", _output(program))

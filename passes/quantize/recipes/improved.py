@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from netwright.passes.context import Context, Feeds
     from netwright.passes.plan import Plan
 
+SLOWER = 1.02
+"""Where pace is kept, a candidate may take this share of the time of the plan as it was: what two measurements of one program differ by."""
+
+Pace = Callable[["Program", "Program"], float]
+"""The time of the second program over that of the first."""
+
 Carry = Callable[["Program", "Plan"], "Program"]
 """A clone of a program with a plan carried out."""
 
@@ -29,15 +35,18 @@ ROWS, PIECES = 16, 8
 
 CORRECT = whole("correct_bias", "biases corrected")
 
+COMPENSATE = whole("compensate", "convolutions fitted one after the other to what reaches them")
+
 RECIPES: Mapping[str, Sequence[Step]] = MappingProxyType(
     {
         "fast": (smoothing((None,)), equalizing, ranges(("percentile",))),
-        "balanced": (smoothing((None,)), equalizing, ranges(("percentile", "mse")), rounding(("gptq",)), CORRECT),
+        "balanced": (smoothing((None,)), equalizing, ranges(("percentile", "mse")), rounding(("gptq",)), COMPENSATE, CORRECT),
         "best": (
             smoothing((None, 0.5, 0.8)),
             equalizing,
             ranges(("minmax", "moving", "percentile", "entropy", "mse")),
             rounding(("gptq", "adaround")),
+            COMPENSATE,
             CORRECT,
         ),
     }
@@ -55,20 +64,30 @@ class Trial:
         before: squared error of outputs, relative to what varies of them, of the best plan so far.
         after: with the candidate.
         kept: whether it became the best.
+        pace: its time over that of the plan as it was, where it was taken.
     """
 
     label: str
     before: float
     after: float
     kept: bool
+    pace: float | None = None
 
     def __str__(self) -> str:
         """Such as `weights rounded by gptq: 0.52% → 0.31%`."""
-        return f"{self.label}: {self.before:.3%} → {self.after:.3%}"
+        slower = f", but {self.pace:.2f} of the time" if self.pace is not None and self.pace > SLOWER else ""
+        return f"{self.label}: {self.before:.3%} → {self.after:.3%}{slower}"
 
 
 def improved(
-    program: Program, plan: Plan, carry: Carry, context: Context, recipe: str, held: Sequence[Feeds], grids: Grids | None = None
+    program: Program,
+    plan: Plan,
+    carry: Carry,
+    context: Context,
+    recipe: str,
+    held: Sequence[Feeds],
+    grids: Grids | None = None,
+    pace: Pace | None = None,
 ) -> Plan:
     """The plan with the steps of a recipe that lower the error on held-out data; a Miss for each that does not, a note for each that does.
 
@@ -80,24 +99,31 @@ def improved(
         recipe: `fast`, `balanced` or `best`.
         held: inputs that judge, and that nothing is fitted to (see `split`).
         grids: the grids of the plan's activations by a method of calibration.
+        pace: times programs, where no step may cost time (`tune='latency'`).
     """
     assert context.calibration is not None, "asked for only with data"
     assert context.executor is not None, "and with an executor"
     if not plan.decisions:
         return plan
     judge = Judge(program, held, context.executor)
+    initial = carry(program, plan)
     inputs = {value.name for value in program.inputs}
     looked = pieces(program, context.calibration, rows=ROWS, most=PIECES, seed=context.seed)
     feeds = [{name: array for name, array in one.items() if name in inputs} for one in islice(looked, PIECES)]
     material = Material(program, context, feeds, grids)
-    best, least = plan, judge.error(carry(program, plan))
+    best, least = plan, judge.error(initial)
+    paced = initial if pace is not None else None
+    del initial
     first, trials = least, list[Trial]()
     for step in RECIPES[recipe]:
         start, base = best, least
         for candidate in step(start, material):
-            error = judge.error(carry(program, candidate.plan))
+            made = carry(program, candidate.plan)
+            error = judge.error(made)
             kept = error < GAIN * least
-            trials.append(Trial(candidate.label, base, error, kept))
+            taken = pace(paced, made) if kept and pace is not None and paced is not None else None
+            kept = kept and (taken is None or taken <= SLOWER)
+            trials.append(Trial(candidate.label, base, error, kept, taken))
             if kept:
                 best, least = candidate.plan, error
     return _told(best, recipe, first, least, trials, program)
