@@ -1,7 +1,7 @@
 """Static quantization with weights of few bits, after training and while training: the same grids, the same data, few steps.
 
 `python -m benchmarks.qat [--models digit_cnn resnet transformer] [--bits 8 4 3] [--steps N] [--seeds N]`. The arms: static quantization
-alone · the same as QuantizeLinear and DequantizeLinear on float weights, `recover` with labels, `fold` · the float model trained for as
+alone, weights rounded to the nearest · the same with weights rounded by GPTQ · static quantization as QuantizeLinear and DequantizeLinear on float weights, `recover` with labels, `fold` · the float model trained for as
 many steps and quantized then. Scores are the zoo's metric of the folded file as ONNX Runtime runs it; training sees only the zoo's
 training rows. `equal` is the share of outputs of the folded model within 1e-5 of the outputs that torch computes of the trained one.
 """
@@ -61,6 +61,7 @@ def measure(model: ZooModel, bits: int, options: argparse.Namespace, folder: Pat
     training = f"recover(steps={options.steps}, batch_size={options.batch}, lr={options.lr})"
     arms = {
         "after training": [f"quantize(scheme='static', bits={bits})", "fold"],
+        "after training, GPTQ": [f"quantize(scheme='static', bits={bits}, rounding='gptq')", "fold"],
         "float trained, then quantized": [training, f"quantize(scheme='static', bits={bits})", "fold"],
         "while training": [f"quantize(scheme='static', bits={bits}, trainable=True)", training, "fold"],
     }

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from netwright.backends.torch.ops.convolution import conv
 from netwright.backends.torch.ops.integer import centred, per_filter, sum_type
-from netwright.backends.torch.ops.rounding import at_least_single, encoded
+from netwright.backends.torch.ops.rounding import RANGES, at_least_single, bounded, round_through
 
 Ints = Sequence[int]
 
@@ -169,8 +169,8 @@ def _quantized(
 
 def _cut(ratio: Tensor, scale: Tensor, zero: Tensor | None, code: int, least: float | None, most: float | None, *, carried: bool) -> Tensor:
     """Numbers in units of the step, cut off at two real numbers, as integers."""
-    if least is not None:
-        ratio = torch.maximum(ratio, least / scale)
-    if most is not None:
-        ratio = torch.minimum(ratio, most / scale)
-    return encoded(ratio, _one(zero), code, carried=carried)
+    origin = torch.zeros((), dtype=ratio.dtype, device=ratio.device) if zero is None else zero.reshape(()).to(ratio.dtype)
+    inside = bounded(ratio, scale, origin, code, least, most)
+    if carried:
+        return round_through(inside) + origin
+    return (torch.round(inside) + origin).to(RANGES[code][2])

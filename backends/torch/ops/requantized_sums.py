@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from netwright.backends.torch.ops.rounding import RANGES
+from netwright.backends.torch.ops.rounding import RANGES, bounded
 
 
 def requantized_sum(
@@ -92,14 +92,11 @@ def _rounded(
     ratio: Tensor, exact: Tensor, scale: Tensor, zero: Tensor, code: int, least: float | None, most: float | None, *, carried: bool
 ) -> Tensor:
     """Numbers in units of the step as integers: values from `exact`, gradients from `ratio`."""
-    low, high, dtype = RANGES[code]
-    bottom = low - zero if least is None else torch.maximum(low - zero, least / scale)
-    top = high - zero if most is None else torch.minimum(high - zero, most / scale)
     with torch.no_grad():
-        whole = torch.round(torch.minimum(torch.maximum(exact, bottom), top)) + zero
+        whole = torch.round(bounded(exact, scale, zero, code, least, most)) + zero
     if not carried:
-        return whole.to(dtype)
-    inside = torch.minimum(torch.maximum(ratio, bottom), top) + zero
+        return whole.to(RANGES[code][2])
+    inside = bounded(ratio, scale, zero, code, least, most) + zero
     return inside + (whole - inside).detach()
 
 

@@ -93,6 +93,28 @@ def encoded(ratio: Tensor, zero_point: Tensor | None, code: int, *, carried: boo
     return found if carried else found.to(dtype)
 
 
+def bounded(ratio: Tensor, scale: Tensor, zero: Tensor, code: int, least: float | None, most: float | None) -> Tensor:
+    """Numbers in units of a step, cut off at the ends of a type, or at two real numbers where those come first.
+
+    One clamp of the whole tensor, since each costs several passes backward; where a real number is the end, it has a gradient for the step.
+
+    Args:
+        ratio: real numbers in units of the step, of any shape.
+        scale: the step, of rank 0.
+        zero: the integer of 0, in floats, of rank 0.
+        code: ONNX's, of the integer type.
+        least: real number below which is cut off.
+        most: real number above which.
+    """
+    low, high, _ = RANGES[code]
+    bottom, top = low - zero, high - zero
+    if least is not None:
+        bottom = torch.maximum(bottom, least / scale)
+    if most is not None:
+        top = torch.minimum(top, most / scale)
+    return torch.clamp(ratio, bottom, top)
+
+
 def spread(x: Tensor, shape: Sequence[int], axis: int, block_size: int) -> Tensor:
     """Scales or zero points so that they broadcast against a tensor of some shape.
 
