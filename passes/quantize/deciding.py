@@ -154,7 +154,7 @@ def _offer(options: Quantize, program: Program, context: Context, draft: Draft) 
     draft.misses.extend(found.misses)
     units: list[Unit] = []
     for unit in found.units:
-        reason = excluded(unit, options.exclude) or too_small(unit) or not_finite(unit) or (None if smaller else slow_gru(unit))
+        reason = excluded(unit, options.exclude) or _too_small(options, unit) or not_finite(unit) or (None if smaller else slow_gru(unit))
         if reason is None:
             units.append(unit)
         else:
@@ -172,6 +172,11 @@ def _offer(options: Quantize, program: Program, context: Context, draft: Draft) 
     _offer_integers(options, program, context, draft, units)
     if options.scheme == "auto":
         draft.notes.append(_auto_note(units, data=data))
+
+
+def _too_small(options: Quantize, unit: Unit) -> str | None:
+    """The reason, where integers would gain nothing; where timings decide, of tables alone, which are not there for speed."""
+    return None if options.tune is not None and not unit.tables else too_small(unit)
 
 
 def _auto_note(units: Sequence[Unit], *, data: bool) -> str:
