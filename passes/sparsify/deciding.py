@@ -85,13 +85,22 @@ def scales_of(program: Program, thresholds: Mapping[FeatureMap, float], context:
     return {one: (found.peak or 1.0) / 127 for one, found in seen.items()}
 
 
-def thresholds_for_drop(program: Program, maps: Sequence[FeatureMap], drop: float, context: Context) -> tuple[dict[FeatureMap, float], str]:
+def thresholds_for_drop(
+    program: Program, maps: Sequence[FeatureMap], drop: float, context: Context, *, rounded: bool
+) -> tuple[dict[FeatureMap, float], str]:
     """Thresholds that make as many values zero as a fall of the metric allows.
 
     What zeros in one map cost is measured at each of `SHARES`, the others left as they are: the squared error of the outputs. A price
     for a value then says how far each map goes, to where cost minus price times zeros is least (a budget shared out by a Lagrange
     multiplier: Shoham and Gersho, 1988), and the price is the highest at which the metric of the whole program holds. Runs of the
     program: maps times `SHARES` times `PIECES`, and up to `STEPS` + 3 of the metric.
+
+    Args:
+        program: whose metric may fall.
+        maps: that get thresholds.
+        drop: by how much.
+        context: has calibration data, an executor and the metric.
+        rounded: maps that are on no grid become int8, so that what this costs counts too.
 
     Returns:
         A threshold for each map, and what was found, in words.
@@ -106,6 +115,7 @@ def thresholds_for_drop(program: Program, maps: Sequence[FeatureMap], drop: floa
     seen = _magnitudes(program, maps, executor, feeds, dialling)
     costs = _costs(maps, seen, executor, feeds, dialling)
     fine = {one: np.interp(FINE, (0.0, *SHARES), (0.0, *costs[one])) for one in maps}
+    scales = {one: (seen[one].peak or 1.0) / 127 for one in maps if rounded and one.grid is None}
     highest = 8 * max(float(cost[-1]) for cost in fine.values()) / min(found.size for found in seen.values())
     whole = metric(program)
     lost: dict[tuple[float, ...], float] = {}
@@ -117,7 +127,8 @@ def thresholds_for_drop(program: Program, maps: Sequence[FeatureMap], drop: floa
         return tuple(seen[one].quantile(float(FINE[np.argmin(fine[one] - price * FINE * seen[one].size)])) for one in maps)
 
     def load_of(thresholds: tuple[float, ...]) -> float:
-        lost[thresholds] = whole - metric(applied(program, dict(zip(maps, thresholds, strict=True)))) if any(thresholds) else 0.0
+        changed = any(thresholds) or bool(scales)
+        lost[thresholds] = whole - metric(applied(program, dict(zip(maps, thresholds, strict=True)), scales)) if changed else 0.0
         return lost[thresholds] / drop if drop > 0 else (2.0 if lost[thresholds] > 0 else 0.0)
 
     search = least_that_fits(make, load_of, high=1.0, steps=STEPS)

@@ -137,7 +137,7 @@ class SparsifyActivations(PlannedPass):
         if not maps:
             return {}, ""
         if self.drop is not None:
-            return thresholds_for_drop(program, maps, self.drop, context)
+            return thresholds_for_drop(program, maps, self.drop, context, rounded=self.bits is not None)
         setting = self.threshold if self.threshold is not None else self.zeros
         if isinstance(setting, Mapping):
             unknown = unmatched_patterns(setting, (one.names for one in maps))

@@ -119,12 +119,12 @@ def dialled(program: Program, maps: Sequence[FeatureMap]) -> tuple[Program, Dial
     return copy, Dials(names, whole, dtypes)
 
 
-def applied(program: Program, thresholds: Mapping[FeatureMap, float]) -> Program:
-    """A copy with these thresholds."""
+def applied(program: Program, thresholds: Mapping[FeatureMap, float], scales: Mapping[FeatureMap, float]) -> Program:
+    """A copy with these thresholds, and as int8 where there is a scale."""
     copy = program.clone()
     for one, threshold in thresholds.items():
         value = copy.value(one.name)
         shrink = None if one.shrink is None else copy.value(one.shrink.outputs[0].name or "").producer()
         with copy.edit() as editor:
-            set_threshold(editor, replace(one, value=value, shrink=shrink, grid=None), threshold, None)
+            set_threshold(editor, replace(one, value=value, shrink=shrink, grid=None), threshold, scales.get(one))
     return copy

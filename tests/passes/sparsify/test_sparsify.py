@@ -127,6 +127,15 @@ def test_as_much_is_zero_as_the_metric_may_fall_and_more_than_with_one_share_for
     assert share >= best
 
 
+def test_what_rounding_to_int8_costs_counts_against_the_drop() -> None:
+    program = encoder()
+    reference = OrtExecutor().run(program, FEEDS)["logits"]
+    context = Context(calibration=[FEEDS], executor=OrtExecutor(), metric=lambda one: fidelity(one, reference))
+    rounded, plain = (run(program, Pipeline.parse(f"sparsify_activations(drop=0.05{bits})"), context).program for bits in (", bits=8", ""))
+    assert 0.0 < -fidelity(rounded, reference) <= 0.05 * 1.05
+    assert zeros(rounded) <= zeros(plain) + 0.02
+
+
 def zeros(program: Program) -> float:
     values = OrtExecutor().run(program, FEEDS, list(maps(program)))
     return sum(int((array == 0).sum()) for array in values.values()) / sum(array.size for array in values.values())
