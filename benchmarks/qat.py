@@ -1,9 +1,10 @@
 """Static quantization with weights of few bits, after training and while training: the same grids, the same data, few steps.
 
-`python -m benchmarks.qat [--models digit_cnn resnet transformer] [--bits 8 4 3] [--steps N] [--seeds N]`. The arms: static quantization
-alone, weights rounded to the nearest · the same with weights rounded by GPTQ · static quantization as QuantizeLinear and DequantizeLinear on float weights, `recover` with labels, `fold` · the float model trained for as
-many steps and quantized then. Scores are the zoo's metric of the folded file as ONNX Runtime runs it; training sees only the zoo's
-training rows. `equal` is the share of outputs of the folded model within 1e-5 of the outputs that torch computes of the trained one.
+`python -m benchmarks.qat [--models NAME…] [--bits 8 4 3] [--steps N] [--seeds N]`. The arms: static quantization
+alone, weights rounded to the nearest · the same, rounded by GPTQ · static quantization as QuantizeLinear and DequantizeLinear on float
+weights, `recover` with labels, `fold` · the float model trained for as many steps and quantized then. Scores are the zoo's metric of the
+folded file as ONNX Runtime runs it; training sees only the zoo's training rows. `equal` is the share of outputs of the folded model within
+1e-5 of the outputs that torch computes of the trained one.
 """
 
 from __future__ import annotations
