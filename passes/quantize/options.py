@@ -55,11 +55,11 @@ def check_options(options: Quantize) -> None:
         raise PipelineError(
             "trainable=True goes with scheme='static'.", place="quantize", remedy="Write quantize(scheme='static', trainable=True)."
         )
-    if options.trainable and (options.tune or options.recipe or options.budget):
+    if options.trainable and (options.tune or options.recipe or options.budget or options.correct_bias or options.metric_drop is not None):
         raise PipelineError(
-            "trainable=True leaves weights float, so that there is nothing to tune or to round yet.",
+            "trainable=True leaves weights float, so that there is nothing to tune, to correct or to judge yet.",
             place="quantize",
-            remedy="Leave tune, recipe and budget out; train, then fold.",
+            remedy="Leave tune, recipe, budget, correct_bias and metric_drop out; train, then fold.",
         )
     _check_budget(options)
     if options.metric_drop is not None and not 0.0 <= options.metric_drop < float("inf"):

@@ -99,6 +99,12 @@ def test_two_schemes_in_one_plan_can_stand_beside_each_other() -> None:
         ({"scheme": "dynamic", "bits": 9}, "takes bits 2, 3, 4, 5, 6, 7, 8, not 9"),
         ({"scheme": "weights", "block_size": 24}, "Block sizes are 16, 32"),
         ({"scheme": "int8"}, "no scheme 'int8'"),
+        ({"scheme": "static", "trainable": True, "correct_bias": True}, "nothing to tune, to correct"),
+        ({"scheme": "dynamic", "trainable": True}, "goes with scheme='static'"),
+        ({"tune": "speed"}, "no tune 'speed'"),
+        ({"recipe": "great"}, "no recipe 'great'"),
+        ({"budget": {"watts": 3}}, "no quantity watts"),
+        ({"metric_drop": -1.0}, "metric_drop is a number from 0"),
         ({"scheme": "weights", "rounding": "upwards"}, "There is no rounding 'upwards'"),
     ],
 )
