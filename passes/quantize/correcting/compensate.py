@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir
 
+from netwright.ir.opinfo import subgraphs
 from netwright.ir.program import array
 from netwright.passes.base import Proposals
 from netwright.passes.quantize.choice import Static
@@ -27,15 +28,16 @@ from netwright.passes.quantize.rounding.gptq import gptq
 from netwright.passes.quantize.rounding.grid import Grid
 from netwright.passes.quantize.rounding.reading import view_of
 from netwright.passes.refit import bias_place
+from netwright.passes.refit.prefix import Prefix
 from netwright.passes.rewrite import Miss, Rewrite, site_of
-from netwright.passes.statistics import Rows, layer_of, pieces
+from netwright.passes.statistics import Repeated, Rows, layer_of, pieces
 
 if TYPE_CHECKING:
     from netwright.ir.program import Program
-    from netwright.passes.context import Context, Executor, Feeds
+    from netwright.passes.context import Context
     from netwright.passes.quantize.units import Unit
 
-ROWS, PIECES, FOLDS = 8, 20, 5
+ROWS, PIECES, FOLDS = 8, 12, 4
 """Data: so many rows in so many runs; every fifth run is held out."""
 
 PLACES, ELEMENTS = 512, 1 << 23
@@ -88,7 +90,7 @@ class Compensator:
     context: Context
     rounder: Rounder
     _fitted: dict[str, Channels] = field(default_factory=dict[str, Channels])
-    _feeds: list[dict[str, np.ndarray]] | None = None
+    _prefixes: tuple[Prefix, Prefix] | None = None
 
     @property
     def misses(self) -> Sequence[Miss]:
@@ -109,23 +111,23 @@ class Compensator:
     def prepare(self, program: Program, unit: Unit, choice: Static) -> Proposals:
         """Fit one layer, everything before which is integers by now; its bias is rewritten at once, its weight when it is stored.
 
-        Runs both programs up to the layer over the data.
+        Runs both programs over the data from the layer before on, whose results are kept.
         """
         node, name = unit.sites[0].node, unit.sites[0].name
         layer = layer_of(node)
         if len(unit.sites) > 1 or layer is None or layer.window is None or node.graph is not program.graph:
-            yield Miss("not made to make up for errors before it: that is for convolutions of the main graph with a weight of their own", name)
+            yield Miss("does not make up for errors before it: that is for convolutions of the main graph with a weight of their own", name)
             return
         made = view_of(node)
         twin = next((one for one in self.before.graph if site_of(one) == name), None)
         goal = None if twin is None else view_of(twin)
         weight = array(layer.weight)
-        if made is None or goal is None or weight is None:
-            yield Miss("not made to make up for errors before it: it is not the same layer in the float program", name)
+        if twin is None or made is None or goal is None or weight is None:
+            yield Miss("does not make up for errors before it: it is not the same layer in the float program", name)
             return
-        seen = self._moments(program, goal, made)
+        seen = self._moments(program, (twin, node), (goal, made))
         if seen is None:
-            yield Miss("not made to make up for errors before it: what it sees is not finite", name)
+            yield Miss("does not make up for errors before it: what it sees is not finite", name)
             return
         matrix = weight.reshape(len(weight), -1)
         nearest = self.rounder.rows(layer.weight, matrix, bits=choice.bits, per_channel=choice.axis != "tensor")
@@ -139,13 +141,15 @@ class Compensator:
         else:
             yield Miss(f"its bias stays as it is ({why})", name)
 
-    def _moments(self, program: Program, goal: Rows, made: Rows) -> Moments | None:
+    def _moments(self, program: Program, nodes: tuple[onnx_ir.Node, onnx_ir.Node], views: tuple[Rows, Rows]) -> Moments | None:
+        executor, seed = self.context.executor, self.context.seed
         assert self.context.calibration is not None, "asked for only with data"
-        assert self.context.executor is not None, "and with an executor"
-        if self._feeds is None:
-            self._feeds = pieces(self.before, self.context.calibration, rows=ROWS, most=PIECES, seed=self.context.seed)
-        floats = _drawn(self.before, goal, self._feeds, self.context.executor, self.context.seed)
-        integers = _drawn(program, made, self._feeds, self.context.executor, self.context.seed)
+        assert executor is not None, "and with an executor"
+        if self._prefixes is None:
+            data = Repeated(self.before, pieces(self.before, self.context.calibration, rows=ROWS, most=PIECES, seed=seed))
+            self._prefixes = Prefix(data, executor), Prefix(data, executor)
+        both = zip(self._prefixes, (self.before, program), nodes, views, strict=True)
+        floats, integers = (_drawn(prefix, whole, border(whole, node), view, seed) for prefix, whole, node, view in both)
         fold = min(FOLDS, len(floats))
         fitted = [number for number in range(len(floats)) if number % fold != fold - 1] or [0]
         held = [number for number in range(len(floats)) if number % fold == fold - 1]
@@ -160,14 +164,39 @@ class Compensator:
         return Moments(mean, mean_made, second, cross, (judging[0], judging[1]))
 
 
-def _drawn(program: Program, view: Rows, feeds: Sequence[Feeds], executor: Executor, seed: int) -> list[np.ndarray]:
+def _drawn(prefix: Prefix, program: Program, before: Sequence[str], view: Rows, seed: int) -> list[np.ndarray]:
     """Rows of each run, at the same places in whatever program."""
     found: list[np.ndarray] = []
-    for number, one in enumerate(feeds):
-        values = executor.run(program, one, list(view.wanted))
+    for number, values in enumerate(prefix.runs(program, view.wanted, before)):
         parts, _, width = view.rows(values, 1, [seed, number]).shape
         found.append(view.rows(values, max(16, min(PLACES, ELEMENTS // (parts * width))), [seed, number]).astype(np.float32))
     return found
+
+
+def border(program: Program, node: onnx_ir.Node) -> tuple[str, ...]:
+    """Names of the values that a node of the main graph and all after it read of inputs and of nodes before; linear.
+
+    Empty where one of them is no tensor with a name.
+    """
+    found: dict[str, None] = {}
+    varying: set[onnx_ir.Value] = {value for value in program.graph.inputs if not value.is_initializer()}
+    before, passed = set(varying), False
+    for one in program.graph:
+        passed = passed or one is node
+        inner = (value for _, graph in subgraphs(one) for each in graph.all_nodes() for value in each.inputs)
+        read = [value for value in (*one.inputs, *inner) if value is not None and value in varying]
+        if not read:
+            continue
+        varying.update(one.outputs)
+        if not passed:
+            before.update(one.outputs)
+            continue
+        for value in read:
+            if value in before:
+                if not value.name or (value.type is not None and not isinstance(value.type, onnx_ir.TensorType)):
+                    return ()
+                found[value.name] = None
+    return tuple(found)
 
 
 def _fits(matrix: np.ndarray, seen: Moments, nearest: Channels, choice: Static) -> Iterator[Fit]:
@@ -235,4 +264,3 @@ def _root(error: float, matrix: np.ndarray, seen: Moments) -> float:
     whole = _sums(matrix.astype(np.float64), seen.held[0])
     power = float(np.var(whole, axis=1, dtype=np.float64).sum())
     return (error / power) ** 0.5 if power > 0 else 0.0
-
