@@ -41,7 +41,7 @@ WEIGHTS = (3.0, 10.0, 30.0)
 PRUNED = (0.0, 0.5, 0.7)
 """Zeros among the weights, for the codes of weights."""
 SETTINGS: Mapping[str, Arm] = MappingProxyType(
-    {"transformer": Arm("transformer", 10.0, steps=200, batch=32), "gpt": Arm("gpt", 10.0, steps=120, batch=8)}
+    {"transformer": Arm("transformer", 30.0, steps=200, batch=32), "gpt": Arm("gpt", 10.0, steps=120, batch=8)}
 )
 
 
