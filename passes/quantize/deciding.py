@@ -12,7 +12,7 @@ from netwright.passes.applying import apply_all
 from netwright.passes.plan import Curve, Plan
 from netwright.passes.quantize.calibration import DEFAULT_METHOD, Method, Statistics, calibrate
 from netwright.passes.quantize.carrying import Carrying
-from netwright.passes.quantize.choice import ActivationGrid, Choice, Dynamic, Static
+from netwright.passes.quantize.choice import ActivationGrid, BlockWise, Choice, Dynamic, Static
 from netwright.passes.quantize.equalizing import Equalize
 from netwright.passes.quantize.mixed import allocated_bits, reverted
 from netwright.passes.quantize.planning import (
@@ -24,6 +24,7 @@ from netwright.passes.quantize.planning import (
     not_finite,
     probe_feeds,
     slow_gru,
+    spectral,
     survey,
     too_small,
     too_steep,
@@ -90,7 +91,8 @@ def make_plan(options: Quantize, program: Program, context: Context) -> Plan:
     else:
         draft.choices = {unit: offered[0] for unit, offered in draft.options.items()}
     curves = _allocate(options.budget, program, context, draft) if options.budget is not None else ()
-    decisions = decisions_of(draft.choices, _used(program, draft), Steps(correct_bias=options.correct_bias))
+    grids = _used(program, draft) if options.metric_drop is None else draft.grids
+    decisions = decisions_of(draft.choices, grids, Steps(correct_bias=options.correct_bias))
     plan = Plan(
         pass_name=options.name,
         fingerprint=print_of,
@@ -154,7 +156,8 @@ def _offer(options: Quantize, program: Program, context: Context, draft: Draft) 
     draft.misses.extend(found.misses)
     units: list[Unit] = []
     for unit in found.units:
-        reason = excluded(unit, options.exclude) or _too_small(options, unit) or not_finite(unit) or (None if smaller else slow_gru(unit))
+        reason = excluded(unit, options.exclude) or _too_small(options, unit) or not_finite(unit)
+        reason = reason or (None if smaller else slow_gru(unit)) or (None if options.tune is not None else spectral(unit))
         if reason is None:
             units.append(unit)
         else:
@@ -207,7 +210,9 @@ def _offer_integers(options: Quantize, program: Program, context: Context, draft
         dynamic = dynamic_choice(
             unit, bits, options, own, trial.chunks if trial is not None else 1, trial.states if trial is not None else "column"
         )
-        if site.kind != "linear" or unit.tables:
+        if site.kind == "lstm" and options.tune is not None and dynamic.axis == "column":
+            draft.options[unit] = (dynamic, replace(dynamic, states="tensor"), replace(dynamic, axis="tensor", states="tensor"))
+        elif site.kind != "linear" or unit.tables:
             draft.options[unit] = (dynamic,)
         elif options.scheme == "static":
             draft.options[unit] = (static,)
@@ -285,12 +290,16 @@ class Ranges:
 
 
 def _calibrate(options: Quantize, program: Program, context: Context, draft: Draft) -> Ranges:
-    """Grids of all activations that static units would need."""
+    """Grids of all activations that static units would need; where not all may become static, also of those at the borders of fewer."""
     static = [unit for unit, offered in draft.options.items() if any(isinstance(choice, Static) for choice in offered)]
-    found = Ranges(options, program, context, activations_of(program, static))
+    names = activations_of(program, static)
+    fewer = options.tune is not None or options.metric_drop is not None
+    borders = [name for unit in static if fewer for name in activations_of(program, [unit])]
+    found = Ranges(options, program, context, tuple(dict.fromkeys((*names, *borders))))
     if found.names:
         seen = found.statistics()
-        reasons = {name: seen.obstacle(name) for name in found.names}
+        found.names = tuple(name for name in found.names if name in names or name in seen.tensors)
+        reasons = {name: seen.obstacle(name) for name in names}
         draft.misses.extend(Miss(reason, name) for name, reason in reasons.items() if reason is not None)
         draft.grids = found.grids()
     return found
@@ -305,8 +314,15 @@ def _tune(program: Program, context: Context, draft: Draft) -> None:
 
     found = tuned(program, draft.options, draft.grids, context, carry)
     draft.choices = found.chosen
-    draft.misses.extend(found.misses)
+    stored = [unit for unit, one in found.choices.items() if isinstance(one, Miss) and unit in found.able and unit.convolutions]
+    draft.choices.update((unit, BlockWise(8, block_size=128, symmetric=True)) for unit in stored)
+    names = {site.name for unit in stored for site in unit.sites}
+    draft.misses.extend(miss for miss in found.misses if miss.site not in names)
     draft.notes.append(found.note)
+    if stored:
+        draft.notes.append(
+            f"{len(stored)} of the float convolutions are stored as bytes, which runtimes make floats of when they load them"
+        )
 
 
 def _allocate(budget: Mapping[str, float], program: Program, context: Context, draft: Draft) -> tuple[Curve, ...]:

@@ -17,6 +17,7 @@ from netwright.passes.quantize.choice import Axis, BlockWise, Choice, Dynamic, O
 from netwright.passes.quantize.grus import GRU_HIDDEN, NO_GRU
 from netwright.passes.quantize.outliers import BATCHES, Spread, outliers_for, spreads
 from netwright.passes.quantize.sites import GATES, Site, find_sites, quantized_nodes
+from netwright.passes.quantize.spectra import SPECTRUM, is_spectrum
 from netwright.passes.quantize.thresholds import LINEAR_COLUMNS, LINEAR_ELEMENTS, LSTM_ELEMENTS, LSTM_PEAK, TABLE_ELEMENTS
 from netwright.passes.quantize.units import Unit, units_of
 from netwright.passes.quantize.weights import float_array
@@ -123,6 +124,11 @@ def too_steep(unit: Unit) -> str | None:
         if peak > LSTM_PEAK.least:
             return f"left float: its input weights reach {peak:.3g}, over {LSTM_PEAK.least} ({LSTM_PEAK.why})"
     return None
+
+
+def spectral(unit: Unit) -> str | None:
+    """The reason, where a unit is a Fourier transform written as a convolution."""
+    return SPECTRUM if any(site.kind == "conv" and is_spectrum(site.node) for site in unit.sites) else None
 
 
 def slow_gru(unit: Unit) -> str | None:

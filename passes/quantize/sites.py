@@ -12,7 +12,6 @@ import onnx_ir
 
 from netwright.ir.program import Program, constant
 from netwright.passes.quantize.grus import NO_GRU, gru_obstacle
-from netwright.passes.quantize.spectra import SPECTRUM, is_spectrum
 from netwright.passes.quantize.thresholds import CONVOLUTION
 from netwright.passes.rewrite import Miss, site_of
 
@@ -162,8 +161,6 @@ def _convolution(node: onnx_ir.Node) -> Site | Miss | None:
     problem = _unfit(weight, tensor, max(3, len(tensor.shape)))
     if problem is not None:
         return Miss(problem, site_of(node))
-    if is_spectrum(node):
-        return Miss(SPECTRUM, site_of(node))
     outputs, *features = (int(size) for size in tensor.shape)  # type: ignore[arg-type]
     return Site(node, "conv", (weight,), prod(features), outputs)
 

@@ -20,9 +20,8 @@ from netwright.passes.rules import rule
 @rule("Conv", "ConvTranspose", "Gemm", "MatMul")
 def stay_float(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     """A float layer behind integers."""
-    weight = constant(node.inputs[1]) if len(node.inputs) > 1 else None
     found = dequantized(node.inputs[0])
-    if weight is None or found is None or not weight.dtype.is_floating_point():
+    if found is None or not _is_float_weight(node.inputs[1]):
         return None
     _, grid = found
     ends = tuple(np.array((end - grid.zero_point) * grid.scale, np.float32) for end in (grid.low, grid.high))
@@ -35,6 +34,17 @@ def stay_float(node: onnx_ir.Node, program: Program) -> Rewrite | None:
         editor.set_input(node, 0, bound)
 
     return Rewrite.edit(node.outputs[0].name or "", "its weight stays float", change, anchor=node)
+
+
+def _is_float_weight(value: onnx_ir.Value | None) -> bool:
+    """True for a constant of floats, also where it is stored as bytes and made floats of by Cast and Mul."""
+    tensor = constant(value)
+    if tensor is not None:
+        return tensor.dtype.is_floating_point()
+    node = value.producer() if value is not None else None
+    if node is None or node.domain or node.op_type not in ("Cast", "Mul", "Transpose"):
+        return False
+    return all(constant(one) is not None or _is_float_weight(one) for one in node.inputs)
 
 
 GUARDS = (stay_float,)

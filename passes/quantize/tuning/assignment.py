@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from netwright.passes.quantize.choice import BlockWise, Choice, Dynamic, Static
+from netwright.passes.quantize.thresholds import LINEAR_ELEMENTS
 from netwright.passes.quantize.tuning.borders import Sides
 
 if TYPE_CHECKING:
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
 FASTER = 0.97
 """A unit alone becomes integers where it takes less than this share of the float time: timings of one program differ by some percent."""
 
-TABLE_SHARE = 0.002
-"""Of the whole program's time: what a table may lose as integers, which are a quarter of its bytes."""
+TABLE_SHARE, OTHER_SHARE = 0.03, 0.01
+"""Of the whole program's time: what a table, and what another unit, may lose as integers, which are a quarter of its bytes."""
 
 HOPELESS = 1.3
 """What the units of a candidate must not promise to take, over those of the best, for it to be carried out and raced."""
+
+FIRST = "each unit's first option"
+"""The candidate that is always raced: what `quantize` does without measuring."""
 
 _LEAST_SHARE = 0.2
 """Of the float program's time: what no candidate promises to go below, however noisy the times of its units."""
@@ -35,18 +39,18 @@ def scheme_of(choice: Choice) -> str:
 def candidates(units: Sequence[Measured], statics: Mapping[str, Collection[Unit]], whole_ms: float) -> dict[str, dict[Unit, Choice]]:
     """Whole programs worth timing, by label: one scheme for all that take it, each unit's first option, and the fastest by site.
 
-    Those that are far behind by what their units take alone are left out.
+    Those that are far behind by what their units take alone are left out, but for the first options: what units take alone leaves out what
+    changing the layout between them costs.
 
     Args:
         units: with what was measured.
         statics: which of them pay as static, borders counted; by label of the candidate.
         whole_ms: of the float program.
     """
-    found: dict[str, dict[Unit, Choice]] = {}
+    found: dict[str, dict[Unit, Choice]] = {FIRST: {unit.unit: unit.open[0].choice for unit in units if unit.open}}
     for kind, name in SCHEMES.items():
         chosen = {unit.unit: form.choice for unit in units for form in unit.open[::-1] if type(form.choice) is kind}
         found[f"all {name}"] = chosen
-    found["each unit's first option"] = {unit.unit: unit.open[0].choice for unit in units if unit.open}
     found.update((label, fastest(units, chosen, whole_ms)) for label, chosen in statics.items())
     distinct: dict[str, dict[Unit, Choice]] = {}
     for label, chosen in found.items():
@@ -55,7 +59,7 @@ def candidates(units: Sequence[Measured], statics: Mapping[str, Collection[Unit]
     expected = {label: whole_ms + sum(saved(unit, chosen.get(unit.unit)) for unit in units) for label, chosen in distinct.items()}
     expected = {label: max(ms, _LEAST_SHARE * whole_ms) for label, ms in expected.items()}
     most = HOPELESS * min(expected.values(), default=0.0)
-    return {label: chosen for label, chosen in distinct.items() if label in statics or expected[label] <= most}
+    return {label: chosen for label, chosen in distinct.items() if label in statics or label == FIRST or expected[label] <= most}
 
 
 def saved(unit: Measured, choice: Choice | None) -> float:
@@ -82,7 +86,7 @@ def fastest(units: Sequence[Measured], statics: Collection[Unit], whole_ms: floa
     for unit in units:
         first = unit.open[0] if unit.open else None
         form = first if unit.ms is None else best_form(unit, static=unit.unit in statics)
-        if form is not None and (unit.unit in statics or pays(unit, form) or is_cheap_table(unit, form, whole_ms)):
+        if form is not None and (unit.unit in statics or pays(unit, form) or is_cheap(unit, form, whole_ms)):
             chosen[unit.unit] = form.choice
     return chosen
 
@@ -101,9 +105,11 @@ def pays(unit: Measured, form: Form) -> bool:
     return unit.ms is None or form.ms is None or form.ms < FASTER * unit.ms
 
 
-def is_cheap_table(unit: Measured, form: Form, whole_ms: float) -> bool:
-    """True for tables whose look-up loses next to nothing."""
-    return bool(unit.unit.tables) and unit.ms is not None and form.ms is not None and form.ms - unit.ms < TABLE_SHARE * whole_ms
+def is_cheap(unit: Measured, form: Form, whole_ms: float) -> bool:
+    """True where integers lose next to no time, and save bytes worth having."""
+    if unit.ms is None or form.ms is None or sum(site.elements for site in unit.unit.sites) < LINEAR_ELEMENTS.least:
+        return False
+    return form.ms - unit.ms < (TABLE_SHARE if unit.unit.tables else OTHER_SHARE) * whole_ms
 
 
 def reason(unit: Measured, whole: Mapping[Unit, Choice]) -> str:

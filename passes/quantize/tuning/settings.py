@@ -22,14 +22,14 @@ class TuneSettings:
 
     Attributes:
         site_error: a choice is no option for a site where its output is off by more, relative to float in the Euclidean norm.
-        output_error: a whole program is no candidate where its outputs are; None for no limit. What quantizes well is off by 0.2 at most;
+        output_error: a whole program is no candidate where its outputs are; None for no limit. What quantizes well is off by 0.3 at most;
             a text recogniser with all products static, the fastest, by 0.4.
         seconds: the search for better mixtures ends after so long; what came before it (measuring sites and candidates) is always done.
         cache: folder of timings of earlier runs; None to measure all anew and keep nothing.
     """
 
     site_error: float = 0.2
-    output_error: float | None = 0.25
+    output_error: float | None = 0.35
     seconds: float = 30.0
     cache: Path | None = field(default_factory=lambda: Path.home() / ".cache" / "netwright" / "timings")
 
@@ -59,11 +59,13 @@ class Tuned:
         choices: for each unit what it becomes, or a Miss (at its first site) that says why it stays float.
         trials: the whole programs that were timed, float first.
         note: the outcome in a sentence, for the plan.
+        able: units that could be integers, as far as errors go; those of them that stay float do so for their time.
     """
 
     choices: Mapping[Unit, Choice | Miss]
     trials: tuple[Trial, ...]
     note: str
+    able: frozenset[Unit] = frozenset()
 
     @property
     def chosen(self) -> dict[Unit, Choice]:

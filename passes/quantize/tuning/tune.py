@@ -119,7 +119,7 @@ def _tuned(units: Sequence[Measured], best: Candidate, trials: tuple[Trial, ...]
         found[one.unit] = choice if choice is not None else Miss(reason(one, best.choices), one.unit.sites[0].name)
     last = trials[-1]
     what = f"{told(best.choices, len(units))}; {last.ms:.3g} ms, {last.ratio:.2f} of float's, outputs off by {last.error:.2g}"
-    return Tuned(found, trials, f"tuned by measuring: {what}")
+    return Tuned(found, trials, f"tuned by measuring: {what}", _able(units))
 
 
 def _all_float(units: Sequence[Measured], trials: Sequence[Trial], refused: Sequence[str]) -> Tuned:
@@ -130,7 +130,11 @@ def _all_float(units: Sequence[Measured], trials: Sequence[Trial], refused: Sequ
         own = reason(one, {})
         text = own if not one.open else f"left float: the program would not be faster ({why})"
         found[one.unit] = Miss(text, one.unit.sites[0].name)
-    return Tuned(found, tuple(trials), f"tuned by measuring: all float ({why})")
+    return Tuned(found, tuple(trials), f"tuned by measuring: all float ({why})", _able(units))
+
+
+def _able(units: Sequence[Measured]) -> frozenset[Unit]:
+    return frozenset(one.unit for one in units if one.open)
 
 
 def _machine(context: Context) -> str:

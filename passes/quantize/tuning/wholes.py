@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netwright.ir.errors import NetwrightError
-from netwright.passes.quantize.tuning.assignment import saved, scheme_of
+from netwright.passes.quantize.tuning.assignment import is_cheap, saved, scheme_of
 from netwright.passes.quantize.tuning.evidence import relative_error
 from netwright.passes.quantize.tuning.settings import Trial
 from netwright.passes.quantize.tuning.timer import ratio
@@ -139,8 +139,9 @@ def _flips(best: Candidate, units: Sequence[Measured], whole_ms: float, unexplai
         times = {None: first.ms} | {form.choice: form.ms for form in first.open}
         now = best.choices.get(first.unit)
         mine = times.get(now)
+        cheap = next((form for form in first.open if form.choice == now and is_cheap(first, form, whole_ms)), None)
         for choice, ms in times.items():
-            if choice == now:
+            if choice == now or (choice is None and cheap is not None):
                 continue
             promise = unexplained + (0.0 if ms is None or mine is None else len(members) * (1.25 * mine - ms))
             if promise > _SHARE * whole_ms or first.ms is None:

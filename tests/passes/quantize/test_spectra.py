@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netwright.passes import Miss
+from netwright.passes.quantize.planning import spectral, survey
 from netwright.passes.quantize.sites import find_sites
 from tests.passes.quantize.static_helpers import network, weights
 
@@ -21,10 +22,10 @@ from tests.passes.quantize.static_helpers import network, weights
 )
 def test_squares_of_a_signal(behind: str, channels: int, is_spectrum: bool) -> None:
     program = network(f"float[N, {channels}, T] x", f"c = Conv <strides: ints = [8]> (x, w)  {behind}", weights(w=(16, channels, 32)))
-    (found,) = find_sites(program, convolutions=True)
-    assert isinstance(found, Miss) == is_spectrum
-    if isinstance(found, Miss):
-        assert "as those of a Fourier transform" in found.reason
+    (unit,) = survey(program, convolutions=True).units
+    reason = spectral(unit)
+    assert (reason is not None) == is_spectrum
+    assert reason is None or "as those of a Fourier transform" in reason
 
 
 def test_convolutions_are_sites_only_where_asked_for() -> None:

@@ -66,7 +66,7 @@ def test_what_is_slower_stays_float_with_the_numbers() -> None:
     assert [miss.site for miss in found.misses] == ["h", "y"]
     assert "the program would not be faster" in found.misses[0].reason
     assert "float takes 2.01 ms" in found.misses[0].reason
-    assert "all dynamic" in found.note
+    assert "each unit's first option" in found.note
 
 
 def test_the_whole_decides_where_units_alone_promised_more() -> None:
