@@ -82,7 +82,7 @@ def _netwright(samples: int, length: int, batch: int) -> Row:
 
 
 def _onnxruntime(samples: int, length: int, batch: int) -> Row:
-    from onnxruntime.quantization.calibrate import CalibrationDataReader, CalibrationMethod, create_calibrator
+    from onnxruntime.quantization.calibrate import CalibrationDataReader, CalibrationMethod, create_calibrator  # pyright: ignore[reportUnknownVariableType]
 
     from benchmarks.exports import export_path
 

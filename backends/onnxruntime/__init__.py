@@ -8,4 +8,15 @@ from netwright.backends.onnxruntime.lower import lower
 from netwright.backends.onnxruntime.options import SessionOptions
 from netwright.backends.onnxruntime.target import OrtTarget, cpu_target
 
-__all__ = ["Executable", "Latency", "OrtExecutor", "OrtKernels", "OrtTarget", "OrtTimer", "SessionOptions", "cpu_target", "lower", "measure"]
+__all__ = [
+    "Executable",
+    "Latency",
+    "OrtExecutor",
+    "OrtKernels",
+    "OrtTarget",
+    "OrtTimer",
+    "SessionOptions",
+    "cpu_target",
+    "lower",
+    "measure",
+]

@@ -16,7 +16,6 @@ from netwright.backends.onnxruntime.wire import load
 from netwright.ir.program import Program
 from netwright.ir.signature import Port, fit_feeds, input_ports
 
-
 AS_WRITTEN = SessionOptions(level="basic", config={"session.disable_quant_qdq": "1"})
 """Rewrites that hold everywhere, and none of those by which ONNX Runtime quantizes float weights behind DequantizeLinear."""
 

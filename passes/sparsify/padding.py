@@ -114,5 +114,5 @@ def _seen(array: np.ndarray, form: _Form) -> np.ndarray | None:
         return array != 0 if array.ndim == 2 else None
     if array.ndim not in (3, 4):
         return None
-    seen = array if array.dtype == bool else array > 0 if form == "weights" else array > _MASKED
-    return seen.any(axis=tuple(range(1, array.ndim - 1))) if array.ndim == 4 or form == "weights" else None
+    seen = np.asarray(array if array.dtype == bool else array > 0 if form == "weights" else array > _MASKED)
+    return np.asarray(seen.any(axis=tuple(range(1, array.ndim - 1)))) if array.ndim == 4 or form == "weights" else None

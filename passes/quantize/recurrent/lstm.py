@@ -116,7 +116,7 @@ def _store_whole(editor: Editor, weight: onnx_ir.Value, bits: int) -> _Operand:
     found = [with_one_scale(data[direction], bits) for direction in range(directions)]
     scale = np.array([one for _, one in found], np.float32)
     graph, name = owner_of(weight), weight.name or "weight"
-    values = np.ascontiguousarray(np.stack([integers for integers, _ in found]).transpose(0, 2, 1))
+    values = np.array([integers.T for integers, _ in found], np.int8)
     stored = editor.constant(values, f"{name}.int8", graph=graph)
     scales = editor.constant(scale, f"{name}.scale", graph=graph)
     zeros = editor.constant(np.zeros(directions, np.int8), f"{name}.zero", graph=graph)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
@@ -38,9 +40,8 @@ def choices(program: Program, choice: Choice) -> dict[Unit, Choice]:
     return dict.fromkeys(survey(program).units, choice)
 
 
-def by_site(bits: dict[Unit, int] | object) -> dict[str, int]:
+def by_site(bits: Mapping[Unit, int]) -> dict[str, int]:
     """Bits by name of the site."""
-    assert isinstance(bits, dict)
     return {unit.sites[0].name: count for unit, count in bits.items()}
 
 
