@@ -119,6 +119,6 @@ def _store_whole(editor: Editor, weight: onnx_ir.Value, bits: int) -> _Operand:
     values = np.array([integers.T for integers, _ in found], np.int8)
     stored = editor.constant(values, f"{name}.int8", graph=graph)
     scales = editor.constant(scale, f"{name}.scale", graph=graph)
-    zeros = editor.constant(np.zeros(directions, np.int8), f"{name}.zero", graph=graph)
+    zeros = editor.constant(np.zeros(scale.shape, np.int8), f"{name}.zero", graph=graph)
     record_lstm(editor, weight, stored, np.repeat(scale, gates), (directions, gates, inputs), None)
     return stored, scales, zeros
