@@ -15,7 +15,7 @@ from netwright.passes.quantize.tuning.evidence import feeds_for, float_outputs
 from netwright.passes.quantize.tuning.measured import Bench, Measured, calibrated, measure_units, sizes_between
 from netwright.passes.quantize.tuning.settings import Carry, Grids, Trial, Tuned, TuneSettings
 from netwright.passes.quantize.tuning.timer import Machine, TurnTimer
-from netwright.passes.quantize.tuning.wholes import BETTER, Candidate, Field, refined, told
+from netwright.passes.quantize.tuning.wholes import BETTER, WORTH, Candidate, Field, refined, told
 from netwright.passes.rewrite import Miss
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ def tuned(
 
 
 def _ranked(rivals: Sequence[Candidate], trials: Sequence[Trial]) -> list[Candidate]:
-    """The fastest first; of those that are as fast as it, but for what two measurements differ by, the one with the least error."""
-    least = min((one.ratio for one in trials), default=0.0) / BETTER
+    """The fastest first; of those that are nearly as fast as it, the one with the least error."""
+    least = min((one.ratio for one in trials), default=0.0) / WORTH
     pairs = sorted(zip(rivals, trials, strict=True), key=lambda pair: (max(pair[1].ratio, least), pair[1].error))
     return [one for one, _ in pairs]
 

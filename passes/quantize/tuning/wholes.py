@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 BETTER = 0.99
 """What the time of a program over that of another must be below to count as faster."""
 
+WORTH = 0.97
+"""Of another candidate's time, below which being faster is worth a larger error."""
+
 _ROUNDS = 40
 _SECONDS = 1.0
 """For each program that is timed against others."""
@@ -116,7 +119,8 @@ def refined(field: Field, best: Candidate, units: Sequence[Measured], trials: Se
             else:
                 choices[unit.unit] = form
         rival = field.candidate("refined", choices) if choices and choices != best.choices else ""
-        if isinstance(rival, Candidate) and field.race([best.program, rival.program])[1][1] < BETTER:
+        enough = BETTER if isinstance(rival, Candidate) and rival.error <= best.error else WORTH
+        if isinstance(rival, Candidate) and field.race([best.program, rival.program])[1][1] < enough:
             best, failed = rival, 0
         else:
             failed += 1
