@@ -48,9 +48,10 @@ def candidates(units: Sequence[Measured], statics: Mapping[str, Collection[Unit]
         whole_ms: of the float program.
     """
     found: dict[str, dict[Unit, Choice]] = {FIRST: {unit.unit: unit.open[0].choice for unit in units if unit.open}}
+    tables = {unit.unit: unit.open[0].choice for unit in units if unit.unit.tables and unit.open and is_cheap(unit, unit.open[0], whole_ms)}
     for kind, name in SCHEMES.items():
         chosen = {unit.unit: form.choice for unit in units for form in unit.open[::-1] if type(form.choice) is kind}
-        found[f"all {name}"] = chosen
+        found[f"all {name}"] = tables | chosen if chosen else {}
     found.update((label, fastest(units, chosen, whole_ms)) for label, chosen in statics.items())
     distinct: dict[str, dict[Unit, Choice]] = {}
     for label, chosen in found.items():
