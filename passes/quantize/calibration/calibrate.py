@@ -53,6 +53,8 @@ def calibrate(
     tensors = {name: TensorStatistics() for name in dict.fromkeys((*names, *axes))}
     sums = {name: ChannelStatistics(axis) for name, axis in axes.items()}
     _check_names(program, tensors)
+    if not tensors:
+        return Statistics(fingerprint(program), 0, {})
     runs = 0
     for values, first in _observed(program, list(tensors), _data(program, context, batches), context.executor):
         runs += first

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import netwright as nw
 from netwright.backends.onnxruntime import OrtExecutor
 from netwright.ir import Program
 from netwright.ir.storage import saved_bytes
 from netwright.passes import Context
+from netwright.passes.quantize.choice import Dynamic
 from netwright.passes.quantize.planning import survey
 from netwright.passes.quantize.tuning.places import same_units
 from tests.passes.programs import program_of
 from tests.passes.quantize.helpers import HEAD, evaluate, normal, ops, quantized, reasons
+from tests.passes.quantize.tuning.helpers import KnownTimer, tune
 
 STEPS, INPUTS = 12, 64
 
@@ -69,15 +70,15 @@ def test_rounding_by_data_errs_no_more(before: int) -> None:
     assert errors[1] < 1.05 * errors[0]
 
 
-@pytest.mark.parametrize(("hidden", "faster"), [(512, True), (80, False)])
-def test_tuning_times_grus_alone(hidden: int, faster: bool) -> None:
-    program = gru(hidden)
-    data = [{"x": normal(STEPS, 1, INPUTS, seed=5)}]
-    result = nw.compile(program, "quantize(scheme='dynamic', tune='latency')", calibration=data, latency=False, threads=1)
-    assert ("Scan" in ops(result.program)) == faster
-    if not faster:
-        (miss,) = [one for one in result.report.passes[-1].misses if one.site == "y"]
-        assert "the program would not be faster" in miss.reason
+@pytest.mark.parametrize(("milliseconds", "faster"), [(1.0, True), (9.0, False)])
+def test_tuning_times_grus_alone(milliseconds: float, faster: bool) -> None:
+    program = gru(96)
+    (unit,) = survey(program, grus=True).units
+    timer = KnownTimer({"GRU": 4.0, "Scan": milliseconds})
+    found = tune(program, {unit: (Dynamic(),)}, timer, {"x": normal(STEPS, 1, INPUTS, seed=5)})
+    assert found.chosen == ({unit: Dynamic()} if faster else {})
+    assert faster or "the program would not be faster" in found.misses[0].reason
+    assert any("Scan" in ops(one) for one in timer.timed), "alone, and as a whole"
 
 
 def test_grus_are_found_again_in_the_program_of_one_alone() -> None:
