@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netwright.ir.editor import Editor
+from netwright.passes.applying import apply_all
+from netwright.passes.base import Proposals
 from netwright.passes.factorize.evidence import Studied
 from netwright.passes.factorize.lookup import key_of, sites_by_key
 from netwright.passes.factorize.lowering import lower
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from netwright.passes.factorize.evidence import Study
 
 
-def carry_out(decisions: Iterable[Chosen], studied: Study | None) -> Iterator[Rewrite | Miss]:
+def carry_out(decisions: Iterable[Chosen], studied: Study | None) -> Proposals:
     """A rewrite for each decision, in order.
 
     Args:
@@ -93,10 +95,7 @@ def carried(program: Program, decisions: Iterable[Chosen], studied: Study) -> Pr
     """
     clone = program.clone()
     sites = sites_by_key(clone)
-    for proposal in carry_out([replace(one, site=sites[key_of(one.site)]) for one in decisions], studied):
-        if isinstance(proposal, Rewrite):
-            with Editor(clone, at=proposal.anchor) as editor:
-                proposal.change(editor)
+    apply_all(clone, carry_out([replace(one, site=sites[key_of(one.site)]) for one in decisions], studied))
     return clone
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx_ir
 
-from netwright.passes.quantize.choice import Outliers
+from netwright.passes.quantize.choice import Outliers, channel_factors
 
 if TYPE_CHECKING:
     from netwright.ir.editor import Editor
@@ -68,9 +67,7 @@ def _make(
     if turned:
         source = editor.op("Transpose", [source], {"perm": [1, 0]}, name=f"{name}.turned")
     if outliers:
-        shrink = np.ones(channels, np.float32)
-        for channel, factor in outliers:
-            shrink[channel] = 1 / factor
+        shrink = 1 / channel_factors(outliers, channels)
         source = editor.op("Mul", [source, editor.constant(shrink, f"{name}.shrink")], name=f"{name}.shrunk", like=source)
     integers, scale, zero = editor.ops("DynamicQuantizeLinear", [source], names=(f"{name}.int8", f"{name}.scale", f"{name}.zero"))
     return integers, scale, zero

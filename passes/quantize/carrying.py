@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -50,13 +50,16 @@ class Carrying:
     def decided(self, program: Program, decided: Decided) -> Proposals:
         """The rewrites of decisions."""
         yield from decided.misses
-        corrected = decided.steps.correct_bias and not self.trainable
-        before = program.clone() if corrected else None
-        if decided.steps.equalize:
+        steps = decided.steps
+        if self.trainable and (steps.correct_bias or steps.compensate):
+            yield Miss("nothing is corrected: weights stay float and are going to be trained", _output(program))
+            steps = replace(steps, correct_bias=False, compensate=False)
+        before = program.clone() if steps.correct_bias else None
+        if steps.equalize:
             yield from Equalize().rewrites(program, self.context)
         yield from smooth_rewrites(program, decided.smoothings)
         rounder, prepare = self.rounder or rounder_for(program, decided.choices, self.context), None
-        if decided.steps.compensate and not self.trainable:
+        if steps.compensate:
             if self.context.calibration is None or self.context.executor is None:
                 yield Miss("layers do not make up for each other's errors: that takes calibration data", _output(program))
             else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, cast
 
+import numpy as np
+
 from netwright.ir.errors import PlanError
 from netwright.passes.plan import Decision, DecisionValue
 
@@ -12,6 +14,15 @@ Axis = Literal["column", "row", "tensor"]
 Outliers = tuple[tuple[int, int], ...]
 """Input channels with the factor (a power of two) by which their activations are divided before, and their weights multiplied
 when, both become integers: the product stays the same, and the tensor's one scale no longer has to span them."""
+
+
+def channel_factors(outliers: Outliers, channels: int) -> np.ndarray:
+    """The factor of each channel, 1 of those that are no outliers, float32 [channels]."""
+    factors = np.ones(channels, np.float32)
+    for channel, factor in outliers:
+        factors[channel] = factor
+    return factors
+
 
 BLOCK_SIZES = (16, 32, 64, 128, 256)
 
@@ -38,6 +49,10 @@ class Dynamic:
     rounding: str = "nearest"
     chunks: int = 1
     states: Axis = "column"
+
+    def factors(self, channels: int) -> np.ndarray | None:
+        """What weights are multiplied by, channel by channel, float32 [channels]; None where nothing is an outlier."""
+        return channel_factors(self.outliers, channels) if self.outliers else None
 
     def decision(self) -> Decision:
         """The decision as it stands in a plan."""

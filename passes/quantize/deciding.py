@@ -106,8 +106,7 @@ def _tune(program: Program, context: Context, draft: Draft) -> None:
     draft.choices = found.chosen
     stored = [unit for unit, one in found.choices.items() if isinstance(one, Miss) and unit in found.able and unit.convolutions]
     draft.choices.update((unit, BlockWise(8, block_size=128, symmetric=True)) for unit in stored)
-    names = {site.name for unit in stored for site in unit.sites}
-    draft.misses.extend(miss for miss in found.misses if miss.site not in names)
+    draft.misses.extend(found.misses)
     draft.notes.append(found.note)
     if stored:
         draft.notes.append(

@@ -49,7 +49,7 @@ def _store(editor: Editor, unit: Unit, choice: Dynamic, rounder: Rounder) -> _St
     data, per_channel = float_array(weight), choice.axis != "tensor"
     graph, name = owner_of(weight), weight.name or "weight"
     by_output = data if unit.tables or first.transposed else data.T
-    factors = None if unit.tables else _factors(choice, first.rows)
+    factors = None if unit.tables else choice.factors(first.rows)
     found = rounder.rows(weight, by_output, bits=choice.bits, factors=factors, per_channel=per_channel)
     values, scale = (found.values, found.scale[:, None]) if unit.tables else (found.values.T, found.scale)
     stored = _Stored(_constant(editor, values, f"{name}.int8", graph), _constant(editor, scale, f"{name}.scale", graph), bool(unit.tables))
@@ -62,15 +62,6 @@ def _store(editor: Editor, unit: Unit, choice: Dynamic, rounder: Rounder) -> _St
 
 def _constant(editor: Editor, data: np.ndarray, name: str, graph: onnx_ir.Graph | None) -> onnx_ir.Value:
     return editor.constant(np.ascontiguousarray(data), name, graph=graph)
-
-
-def _factors(choice: Dynamic, channels: int) -> np.ndarray | None:
-    if not choice.outliers:
-        return None
-    factors = np.ones(channels, np.float32)
-    for channel, factor in choice.outliers:
-        factors[channel] = factor
-    return factors
 
 
 def _product(editor: Editor, site: Site, stored: _Stored, choice: Dynamic, activations: Activations) -> onnx_ir.Value:

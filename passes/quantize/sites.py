@@ -71,10 +71,6 @@ class Site:
         gates = GATES.get(self.kind)
         return self.rows * self.columns if gates is None else gates * self.columns * (self.rows + self.columns)
 
-    def owns(self, reader: onnx_ir.Node) -> bool:
-        """True when the weight's reader `reader` is this site, or the Transpose before it."""
-        return reader is self.node or (self.transposed and reader.op_type == "Transpose" and reader is self.node.inputs[1].producer())  # type: ignore[union-attr]
-
 
 def quantized_nodes(program: Program) -> list[onnx_ir.Node]:
     """Nodes that show that the program is already quantized."""

@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from netwright.ir.editor import Editor
 from netwright.ir.errors import PlanError
 from netwright.ir.program import Program
+from netwright.passes.applying import apply_all
 from netwright.passes.planning import Meter, least_that_fits, limits_of
 from netwright.passes.prune.planning.amounts import Amounts
 from netwright.passes.prune.planning.removal import Removal
 from netwright.passes.prune.removal import remove
-from netwright.passes.rewrite import Miss, Rewrite
+from netwright.passes.rewrite import Miss
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +105,6 @@ def _between(amounts: Amounts, short: Removal, enough: Removal, load_of: Callabl
 def without(program: Program, removal: Removal, *, approximate: bool = False) -> Program:
     """A clone of a program without some units."""
     clone = program.clone()
-    if not removal:
-        return clone
-    for proposal in remove(clone, removal, approximate=approximate):
-        if isinstance(proposal, Rewrite):
-            with Editor(clone, at=proposal.anchor) as editor:
-                proposal.change(editor)
+    if removal:
+        apply_all(clone, remove(clone, removal, approximate=approximate))
     return clone

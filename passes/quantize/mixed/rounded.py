@@ -54,7 +54,7 @@ def _rounded(unit: Unit, site: Site, weight: onnx_ir.Value, choice: Choice) -> n
         made = Grid.of_blocks(found, choice.bits, choice.block_size)
         made = made.weights(made.nearest(matrix))
     else:
-        factors = _factors(choice, matrix.shape[1]) if isinstance(choice, Dynamic) and weight is site.weights[0] else None
+        factors = choice.factors(matrix.shape[1]) if isinstance(choice, Dynamic) and weight is site.weights[0] else None
         channels = by_rows(matrix, bits=choice.bits, factors=factors, per_channel=choice.axis != "tensor")
         made = _floats(channels) if factors is None else _floats(channels) / factors
     back = made.T if _turned(unit, site) else made
@@ -74,15 +74,6 @@ def _matrix(unit: Unit, site: Site, data: np.ndarray) -> np.ndarray:
 def _turned(unit: Unit, site: Site) -> bool:
     """Products that read [rows, columns] have a scale for each column."""
     return site.kind == "linear" and not site.transposed and not unit.tables
-
-
-def _factors(choice: Dynamic, channels: int) -> np.ndarray | None:
-    if not choice.outliers:
-        return None
-    factors = np.ones(channels, np.float32)
-    for channel, factor in choice.outliers:
-        factors[channel] = factor
-    return factors
 
 
 def _floats(found: Channels) -> np.ndarray:

@@ -9,6 +9,7 @@ import onnx_ir
 
 from netwright.ir.maps import Gone, Mapped
 from netwright.ir.schemas import CONTRIB_DOMAIN
+from netwright.passes.quantize.choice import channel_factors
 from netwright.passes.quantize.record import record_lstm
 from netwright.passes.quantize.recurrent.inputs import part_input, part_weight, shrunk
 from netwright.passes.quantize.recurrent.states import is_zero, with_one_scale
@@ -38,9 +39,7 @@ def quantize_lstm(editor: Editor, unit: Unit, choice: Dynamic, rounder: Rounder 
     stored: dict[onnx_ir.Value, _Operand] = {}
     inputs: dict[onnx_ir.Value, onnx_ir.Value] = {}
     rounder, chunks = Nearest() if rounder is None else rounder, choice.chunks
-    factors = np.ones(unit.sites[0].rows, np.float32)
-    for channel, factor in choice.outliers:
-        factors[channel] = factor
+    factors = channel_factors(choice.outliers, unit.sites[0].rows)
     for site in unit.sites:
         node = site.node
         editor.at(node)

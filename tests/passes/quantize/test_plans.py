@@ -134,3 +134,13 @@ def test_pipeline_text_prints_back() -> None:
     text = "quantize(scheme='weights', bits=4, block_size=64, exclude=('head*',))"
     assert str(Pipeline.parse(text)) == text
     assert Pipeline.parse("quantize(exclude='head*')").passes == Pipeline.parse("quantize(exclude=['head*'])").passes
+
+
+def test_corrections_of_a_plan_that_weights_are_trained_after_are_told() -> None:
+    text = f"{HEAD} g (float[1, 3, 10, 10] x, WEIGHTS) => (float[1, 8, 8, 8] y) {{ y = Conv (x, w) }}"
+    program = program_of(text, {"w": normal(8, 3, 3, 3)})
+    context = Context(calibration=[{"x": normal(1, 3, 10, 10)}], executor=OrtExecutor())
+    plan = Quantize(scheme="static").make_plan(program, context)
+    corrected = replace(plan, decisions={**plan.decisions, "*": {"correct_bias": True}})
+    outcome = quantized(program, replace(context, plans={"quantize": corrected}), scheme="static", trainable=True)
+    assert "nothing is corrected: weights stay float" in reasons(outcome)["y"]
