@@ -57,11 +57,11 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.python
-	$(INSTALL) $(PINS) -e '.[torch,train,factorize,codec,zoo]'
+	$(INSTALL) $(PINS) -e '.[torch,train,factorize,codec,cim,zoo]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.python
-	$(INSTALL) $(PINS) -e '.[torch,train,factorize,codec,zoo,dev,bench]'
+	$(INSTALL) $(PINS) -e '.[torch,train,factorize,codec,cim,zoo,dev,bench]'
 	@touch $(VENV)/.run $@
 
 $(VENV)/.zoo-small: requirements/zoo-small.txt | $(VENV)/.python

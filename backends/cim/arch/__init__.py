@@ -1,0 +1,1 @@
+"""Chips as data: frozen dataclasses, YAML files, and the presets."""

@@ -1,0 +1,1 @@
+"""Passes from a quantized Program to one whose products are on crossbars."""

@@ -1,0 +1,1 @@
+"""From a lowered Program to a ChipProgram: blocks, copies, placement, layouts, instructions."""

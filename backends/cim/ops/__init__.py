@@ -1,0 +1,1 @@
+"""Operators of the domain `netwright.cim`: schema, shape rule and expansion of each."""

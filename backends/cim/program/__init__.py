@@ -1,0 +1,1 @@
+"""Programs of a chip: instructions by tile, their text, their file."""

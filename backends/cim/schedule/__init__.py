@@ -1,0 +1,1 @@
+"""When everything happens: tiles, vector units, links and ports in time."""

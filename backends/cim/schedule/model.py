@@ -1,0 +1,49 @@
+"""A schedule's result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One instruction in time, for one sample.
+
+    Attributes:
+        tile: whose.
+        index: in the tile's list.
+        layer: for reports.
+        kind: the instruction's class name, in small letters.
+        start_ns: of its first row.
+        end_ns: of its last row.
+        busy_ns: time that its resource was at work; the rest it waited between rows.
+    """
+
+    tile: int
+    index: int
+    layer: str
+    kind: str
+    start_ns: float
+    end_ns: float
+    busy_ns: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """When everything happens.
+
+    Attributes:
+        latency_ns: of one sample, from the first load to the last store.
+        interval_ns: from one sample to the next when many follow each other: the busiest resource.
+        busiest: which resource that is, in words.
+        spans: all instructions, by start.
+        link_bytes: bytes over each directed link (from tile, to tile), one sample.
+        waited_ns: time that rows waited for links and ports that others used, summed.
+    """
+
+    latency_ns: float
+    interval_ns: float
+    busiest: str
+    spans: tuple[Span, ...]
+    link_bytes: dict[tuple[int, int], int]
+    waited_ns: float = 0.0

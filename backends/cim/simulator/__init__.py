@@ -1,0 +1,1 @@
+"""Runs ChipPrograms: bit by bit, counting what the hardware does."""

@@ -1,0 +1,1 @@
+"""Passes that switch off cells: by the input's zeros, by the weights' zeros."""
