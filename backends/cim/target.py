@@ -1,0 +1,37 @@
+"""What passes may know of a chip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir
+
+from netwright.backends.cim.arch.model import Arch
+
+PRODUCTS = frozenset({"Conv", "Gemm", "MatMul", "MatMulInteger", "QLinearConv", "QLinearMatMul", "ConvInteger"})
+"""Operators that may become products on crossbars, where their weights are constant integers."""
+
+
+@dataclass(frozen=True)
+class CimTarget:
+    """A chip as a target.
+
+    Attributes:
+        arch: its description.
+    """
+
+    arch: Arch
+
+    @property
+    def name(self) -> str:
+        """Such as `cim:isaac`."""
+        return f"cim:{self.arch.name}"
+
+    def supports(self, op_type: str, domain: str = "", dtype: onnx_ir.DataType | None = None) -> bool:
+        """True of products, and of the standard operators that vector units run."""
+        return domain in ("", "ai.onnx", "netwright.cim")
+
+
+def arch_of(target: object) -> Arch | None:
+    """The chip that a context's target is; None for another target."""
+    return target.arch if isinstance(target, CimTarget) else None
