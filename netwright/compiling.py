@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, cast
@@ -31,8 +31,8 @@ from netwright.training.trainer import TorchTrainer
 if TYPE_CHECKING:
     import numpy as np
 
-    from netwright.backends.onnxruntime import Executable
     from netwright.data import DataLike
+    from netwright.targets import Executable
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ class Result:
         return self.executable.run(feeds)
 
     def save(self, path: str | PathLike[str], *, sparse: bool = False) -> None:
-        """Write the program to an `.onnx` file, atomically.
+        """Write the program to an `.onnx` file, or what a chip runs to a `.nwcim` file, atomically.
 
         Args:
-            path: where; over 2 GB the weights go into a second file beside it.
+            path: where; over 2 GB the weights of an `.onnx` file go into a second file beside it.
             sparse: write weights with many zeros in compact form; see `netwright.save`.
         """
-        api.save(self.program, path, sparse=sparse)
+        self.backend.save(self.program, lambda: self.executable, path, sparse=sparse)
         self.report.output = str(path)
 
 
@@ -160,15 +160,22 @@ def compile_program(
     before = measure_size(program, bindings)
     started = time.perf_counter()
     outcome = run_with_reproducer(program, parsed, context, tools)
+    finished = backend.finish(outcome.program, context)
+    if finished is not None:
+        outcome = replace(finished, rows=[*outcome.rows, *finished.rows], plans={**outcome.plans})
     seconds = time.perf_counter() - started
     after = measure_size(outcome.program, bindings)
     if score is not None:
         before.metric, after.metric = score(program), score(outcome.program)
+    report = Report(before, after, outcome.rows, seconds, peak_rss_mb(), bindings)
+    result = Result(outcome.program, report, outcome.plans, backend, threads)
     if latency:
         feeds = find_feeds(program, executor, seed=seed, dims=given, shapes=shapes, prefer=bindings)
-        before.latency_ms, after.latency_ms = backend.latencies([program, outcome.program], feeds, threads=threads)
-    report = Report(before, after, outcome.rows, seconds, peak_rss_mb(), bindings, budget=judge(limits, before, after))
-    return Result(outcome.program, report, outcome.plans, backend, threads)
+        before.latency_ms, after.latency_ms = backend.before_and_after(
+            program, outcome.program, lambda: result.executable, feeds, threads=threads
+        )
+    report.budget = judge(limits, before, after)
+    return result
 
 
 def run_with_reproducer(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from netwright.ir.errors import NetwrightError
@@ -11,10 +14,37 @@ from netwright.ir.errors import NetwrightError
 if TYPE_CHECKING:
     import numpy as np
 
-    from netwright.backends.onnxruntime import Executable
+    from netwright.backends.cim.arch import Arch
+    from netwright.backends.cim.executable import CimExecutable
+    from netwright.backends.cim.program.model import Options
+    from netwright.backends.cim.simulator.activity import Runner
     from netwright.ir.program import Program
-    from netwright.passes.context import Executor, Target
+    from netwright.ir.signature import Port
+    from netwright.passes.context import Context, Executor, Feeds, Target
     from netwright.passes.kernels import Kernels
+    from netwright.passes.manager import Outcome
+
+
+class Executable(Protocol):
+    """A lowered program: it runs."""
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """What `run` takes."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """What `run` gives, in the program's order."""
+        ...
+
+    def run(self, feeds: Mapping[str, object]) -> dict[str, np.ndarray]:
+        """Run once: outputs by name."""
+        ...
+
+    def bind(self, feeds: Mapping[str, object]) -> Callable[[], dict[str, np.ndarray]]:
+        """A run with its feeds already checked."""
+        ...
 
 
 class Backend(Protocol):
@@ -28,16 +58,30 @@ class Backend(Protocol):
         """Runs programs and hands out inner values."""
         ...
 
-    def kernels(self) -> Kernels:
-        """Tells which kernels programs become."""
+    def kernels(self) -> Kernels | None:
+        """Tells which kernels programs become; None where there are none to tell."""
+        ...
+
+    def finish(self, program: Program, context: Context) -> Outcome | None:
+        """What the target's own passes make of a program that the pipeline is through with; None where it has none."""
         ...
 
     def lower(self, program: Program, *, threads: int | None) -> Executable:
         """Turn a program into its executable form."""
         ...
 
+    def save(self, program: Program, executable: Callable[[], Executable], path: str | PathLike[str], *, sparse: bool) -> None:
+        """Write the result: the program, or its executable form."""
+        ...
+
     def latencies(self, programs: Sequence[Program], feeds: Mapping[str, np.ndarray], *, threads: int | None) -> list[float]:
         """Best-of latency in ms of each program, measured in turns."""
+        ...
+
+    def before_and_after(
+        self, before: Program, after: Program, executable: Callable[[], Executable], feeds: Feeds, *, threads: int | None
+    ) -> tuple[float | None, float | None]:
+        """Latency in ms of one run, before and after; None for what does not run on the target."""
         ...
 
     def turns(
@@ -68,11 +112,28 @@ class OnnxRuntimeBackend:
 
         return OrtKernels()
 
+    def finish(self, program: Program, context: Context) -> Outcome | None:
+        """None: sessions take programs as they are."""
+        return None
+
     def lower(self, program: Program, *, threads: int | None) -> Executable:
         """Make a session."""
         from netwright.backends.onnxruntime import lower
 
         return lower(program, threads=threads)
+
+    def save(self, program: Program, executable: Callable[[], Executable], path: str | PathLike[str], *, sparse: bool) -> None:
+        """Write an `.onnx` file."""
+        from netwright.ir.storage import write_model
+
+        write_model(program.model, path, sparse=sparse)
+
+    def before_and_after(
+        self, before: Program, after: Program, executable: Callable[[], Executable], feeds: Feeds, *, threads: int | None
+    ) -> tuple[float | None, float | None]:
+        """Both, measured in turns."""
+        first, second = self.latencies([before, after], feeds, threads=threads)
+        return first, second
 
     def latencies(self, programs: Sequence[Program], feeds: Mapping[str, np.ndarray], *, threads: int | None) -> list[float]:
         """Best-of latency in ms of each program, measured in turns."""
@@ -96,12 +157,128 @@ class OnnxRuntimeBackend:
         return [[1e3 * min(turn) for turn in own] for own in taken]
 
 
+@dataclass(frozen=True)
+class CimBackend:
+    """A compute-in-memory chip, simulated.
+
+    Attributes:
+        arch: the chip.
+        options: of the mapping.
+        dims: values for symbolic dimensions: a chip's program has fixed shapes.
+    """
+
+    arch: Arch
+    options: Options
+    dims: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    def target(self) -> Target:
+        """What passes may know of the target."""
+        from netwright.backends.cim.target import CimTarget
+
+        return CimTarget(self.arch)
+
+    def executor(self, threads: int | None) -> Executor:
+        """Runs programs, lowered ones too, and hands out inner values."""
+        from netwright.backends.cim.simulator.graph import GraphExecutor
+        from netwright.backends.onnxruntime import OrtExecutor
+
+        return GraphExecutor(region_runner, OrtExecutor(threads=threads))
+
+    def kernels(self) -> Kernels | None:
+        """None: a chip has no kernels to choose from."""
+        return None
+
+    def finish(self, program: Program, context: Context) -> Outcome | None:
+        """Products put on crossbars."""
+        from netwright.backends.cim.lowering import lower_graph
+
+        return lower_graph(program, context, dims=context.dims)
+
+    def lower(self, program: Program, *, threads: int | None) -> CimExecutable:
+        """Map a lowered program to the chip's tiles."""
+        from netwright.backends.cim.executable import CimExecutable
+        from netwright.backends.cim.mapping import build
+
+        return CimExecutable(build(program, self.arch, self.options, name=program.name), region_runner, threads=threads)
+
+    def save(self, program: Program, executable: Callable[[], Executable], path: str | PathLike[str], *, sparse: bool) -> None:
+        """Write the chip's program; the lowered graph where the file's name ends in `.onnx`."""
+        from netwright.backends.cim.executable import CimExecutable
+        from netwright.ir.storage import write_model
+
+        if Path(path).suffix == ".onnx":
+            write_model(program.model, path, sparse=sparse)
+            return
+        made = executable()
+        assert isinstance(made, CimExecutable), "lower() made it"
+        made.save(Path(path))
+
+    def latencies(self, programs: Sequence[Program], feeds: Mapping[str, np.ndarray], *, threads: int | None) -> list[float]:
+        """Latency in ms of each program by the chip's schedule, whatever the feeds."""
+        return [self._latency(program) for program in programs]
+
+    def before_and_after(
+        self, before: Program, after: Program, executable: Callable[[], Executable], feeds: Feeds, *, threads: int | None
+    ) -> tuple[float | None, float | None]:
+        """The result's latency by the schedule; the original, in floats, is nothing for the chip."""
+        from netwright.backends.cim.executable import CimExecutable
+
+        made = executable()
+        assert isinstance(made, CimExecutable), "lower() made it"
+        return None, made.timeline.latency_ns / 1e6
+
+    def turns(
+        self, programs: Sequence[Program], feeds: Sequence[Mapping[str, np.ndarray]], *, threads: int | None, rounds: int, seconds: float
+    ) -> list[list[float]]:
+        """Latency in ms of each program by the chip's schedule: every turn is the same."""
+        return [[self._latency(program)] * rounds for program in programs]
+
+    def _latency(self, program: Program) -> float:
+        from netwright.passes.context import Context
+
+        lowered = self.finish(program, Context(target=self.target(), dims=self.dims))
+        assert lowered is not None, "chips have passes of their own"
+        return self.lower(lowered.program, threads=1).timeline.latency_ns / 1e6
+
+
+def region_runner(program: Program) -> Runner:
+    """What runs a chip's regions: ONNX Runtime on one thread, bit for bit whatever else runs."""
+    from netwright.backends.onnxruntime import SessionOptions, lower
+
+    executable = lower(program, options=SessionOptions(threads=1))
+    return lambda feeds: executable.run(feeds)
+
+
 def backend_for(target: str) -> Backend:
-    """The backend of a target's name.
+    """The backend of a target's text: `onnxruntime`, `cim:NAME` or `cim:FILE.yaml`, with `,duplicate=off` or `,pipeline=off` behind it.
 
     Raises:
         NetwrightError: there is none.
     """
+    kind, _, rest = target.partition(":")
     if target == "onnxruntime":
         return OnnxRuntimeBackend()
-    raise NetwrightError(f"There is no target named {target}.", place="target", remedy="Targets: onnxruntime.")
+    if kind == "cim":
+        return _chip(rest)
+    remedy = "Targets: onnxruntime, cim, cim:NAME (`netwright cim archs` lists the chips)."
+    raise NetwrightError(f"There is no target named {target}.", place="target", remedy=remedy)
+
+
+def _chip(text: str) -> CimBackend:
+    from netwright.backends.cim.arch import resolve
+    from netwright.backends.cim.program.model import Options
+
+    name, *settings = (part.strip() for part in text.split(","))
+    chosen = {"duplicate": True, "pipeline": True}
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key not in chosen or value not in _SWITCHES:
+            raise NetwrightError(
+                f"{setting!r} is no setting of a chip's mapping.", place="target", remedy="Settings: duplicate=on|off, pipeline=on|off."
+            )
+        chosen[key] = _SWITCHES[value]
+    return CimBackend(resolve(name or DEFAULT_CHIP), Options(**chosen))
+
+
+DEFAULT_CHIP = "generic-28nm"
+_SWITCHES = {"on": True, "off": False, "true": True, "false": False}
