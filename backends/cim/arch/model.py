@@ -31,6 +31,7 @@ class Adc:
         columns: columns that share one converter, one after the other.
         subtract: of differential arrays, whether the two columns are subtracted `before` conversion or `after` two of them.
         model: which fit gives energy, area and delay: zigzag's (specs of 28 nm), CiMLoop's of Murmann's survey, or the table below.
+        rate_mhz: conversions of one converter, in millions a second, for the model `cimloop`; its delay is the inverse.
         energy_scale: calibration factor on the fit's energy; 1 for none.
         area_scale: calibration factor on the fit's area.
         energy_pj: energy of a conversion, for the model `table`.
@@ -46,6 +47,7 @@ class Adc:
     columns: int = 1
     subtract: Literal["before", "after"] = "after"
     model: AdcModel = "zigzag"
+    rate_mhz: float = 100.0
     energy_scale: float = 1.0
     area_scale: float = 1.0
     energy_pj: float = 0.0
@@ -253,6 +255,8 @@ class Arch:
         dram: outside.
         leakage_mw_per_mm2: power of area that only waits.
         voltage_exponent: energy of the arrays goes with this power of the voltage.
+        delay_exponent: delays of the arrays go with this negative power of the voltage; 0 where nothing is known.
+        nominal_voltage: where the arrays' energies and delays are as the unit models or tables have them; 0 for `voltage` itself.
     """
 
     name: str
@@ -269,6 +273,8 @@ class Arch:
     dram: Dram = Dram()
     leakage_mw_per_mm2: float = 0.0
     voltage_exponent: float = 2.0
+    delay_exponent: float = 0.0
+    nominal_voltage: float = 0.0
 
     @property
     def tile_arrays(self) -> int:
