@@ -129,17 +129,40 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """Which rows of a source a row of a region's results needs: all up to row · stride + last, along the tensors' stream axes.
+
+    Attributes:
+        stride: source rows from one row of the results to the next.
+        last: the last source row that row 0 needs; below 0 where it needs none yet.
+        whole: every row needs all of the source; the others are 0 then.
+    """
+
+    stride: int = 1
+    last: int = 0
+    whole: bool = False
+
+    def after(self, inner: Reach) -> Reach:
+        """This reach into rows that are themselves made with the other."""
+        if self.whole or inner.whole:
+            return Reach(0, 0, whole=True)
+        return Reach(self.stride * inner.stride, self.last * inner.stride + inner.last)
+
+
+@dataclass(frozen=True, slots=True)
 class Region:
     """A piece of the graph that runs on a vector unit, or on the host.
 
     Attributes:
         name: for reports.
-        model: an ONNX model, as bytes: inputs and outputs named as the tensors; standard operators only (expanded).
+        model: an ONNX model, as bytes: inputs and outputs named as the tensors; standard operators only (expanded). Sizes are numbers,
+            but for the batch axes of a batchable one and the axes that an instruction cuts: these are symbols.
         inputs: tensors that it reads.
         outputs: tensors that it makes.
         batchable: samples may be stacked along the tensors' batch axes and give the same bits.
         work: of one sample, by the whole region.
         why_host: the reason, where it runs on the host; empty elsewhere.
+        reaches: by input, which of its rows a row of the outputs needs; empty: all rows of all.
     """
 
     name: str
@@ -149,6 +172,7 @@ class Region:
     batchable: bool
     work: Work
     why_host: str = ""
+    reaches: tuple[Reach, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
