@@ -1,1 +1,6 @@
 """Products on crossbars, fast: packed planes and popcounts, exact collapse into float32 products, tables of conversions."""
+
+from netwright.backends.cim.engines.base import MvmCounts, Outcome, Prepared
+from netwright.backends.cim.engines.prepare import prepare
+
+__all__ = ["MvmCounts", "Outcome", "Prepared", "prepare"]

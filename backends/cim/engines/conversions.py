@@ -1,0 +1,100 @@
+"""A converter as five numbers: what every engine computes conversions by, all sums of a block's digit at once.
+
+    code = clip(rhe((clip(p, low, high) − low) · over / under), first, last),     p̂ = (code · gain + shift) / denominator
+
+with whole numbers that depend on N_en only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from netwright.backends.cim.coding import adc, noise
+from netwright.backends.cim.coding.model import Coding
+
+NO_BOUND = 1 << 40
+"""Beyond any sum: a block has fewer than 2^24 rows of cells of 8 bits and digits of 8 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """See the module; sums are counted in 1 / scale.
+
+    Attributes:
+        low: smallest sum, in the converter's own count.
+        high: largest sum.
+        over: codes …
+        under: … a count.
+        first: smallest code.
+        last: largest code.
+        gain: of a code, in the denominator's units.
+        shift: of code 0.
+        whole: numerators are rounded to multiples of this; 1 for no rounding.
+    """
+
+    low: int
+    high: int
+    over: int
+    under: int
+    first: int
+    last: int
+    gain: int
+    shift: int
+    whole: int = 1
+
+
+class Conversions:
+    """The conversions of every N_en from 0 to `rows`; with 0 rows nothing is converted, and p̂ = 0.
+
+    Args:
+        coding: its converter.
+    """
+
+    def __init__(self, coding: Coding) -> None:
+        nothing = Conversion(0, 0, 0, 1, 0, 0, 0, 0)
+        rows = [nothing, *(conversion_of(coding, n_en) for n_en in range(1, coding.rows + 1))]
+        self.table = np.array([[getattr(row, one.name) for one in fields(Conversion)] for row in rows], np.int64)
+
+    def convert(self, p: np.ndarray, n_en: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Numerators int64 and which sums were outside the range, of sums int64 [n, m] of n_en [n] rows."""
+        low, high, over, under, first, last, gain, shift, whole = self.table[n_en].T[:, :, None]
+        inside = np.clip(p, low, high)
+        codes = rhe((inside - np.where(low > -NO_BOUND, low, 0)) * over, under)
+        kept = np.clip(codes, first, last)
+        return rhe(kept * gain + shift, whole) * whole, (kept != codes) | (inside != p)
+
+
+def rhe(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
+    """Division of int64 by positive integers, to the nearest, half-way cases to even."""
+    if np.all(denominators == 1):
+        return numerators
+    quotients, rests = np.divmod(numerators, denominators)
+    return quotients + ((2 * rests > denominators) | ((2 * rests == denominators) & (quotients & 1 == 1)))
+
+
+def conversion_of(coding: Coding, n_en: int) -> Conversion:
+    """The conversion of sums of `n_en` > 0 enabled rows, exact ones recognized: codes are then the sums themselves."""
+    noisy = coding.noise is not None
+    scale = noise.NOISE_STEPS if noisy else 1
+    last = adc.top_code(coding)
+    first = -last if adc.signed(coding) else 0
+    converter = coding.converter
+    match converter.mode:
+        case "exact":
+            return Conversion(-NO_BOUND, NO_BOUND, 1, scale, -NO_BOUND, NO_BOUND, 1, 0)
+        case "step" | "clip":
+            step = converter.step if converter.mode == "step" else 1
+            return Conversion(-NO_BOUND, NO_BOUND, 1, step * scale, first, last, step, 0)
+        case "range":
+            low, span = converter.low, converter.high - converter.low
+            steps = adc.range_steps(coding)
+            return Conversion(low * scale, converter.high * scale, steps, span * scale, 0, steps, span, low * steps)
+        case "charge":
+            full, unit = adc.full_scale(coding, n_en), adc.parasitic_unit(coding)
+            if full > last * unit:
+                return Conversion(-NO_BOUND, NO_BOUND, last * unit, full * scale, first, last, full, 0)
+            if noisy:
+                return Conversion(-NO_BOUND, NO_BOUND, last * unit, full * scale, first, last, full, 0, whole=last * unit)
+            return Conversion(-NO_BOUND, NO_BOUND, 1, 1, -NO_BOUND, NO_BOUND, last * unit, 0)
