@@ -10,8 +10,9 @@ import math
 
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.coding.model import Coding
+from netwright.backends.cim.coding.slicing import input_places
 from netwright.backends.cim.cost.adc import conversion
-from netwright.backends.cim.cost.shape import Periphery, digits, periphery
+from netwright.backends.cim.cost.shape import Periphery, periphery
 from netwright.backends.cim.cost.units import Gates, delay_scale, gates
 
 
@@ -47,7 +48,7 @@ def mvm_cycles(arch: Arch, coding: Coding, blocks: int) -> int:
         blocks: blocks of `coding.rows` rows that the unit holds, over all its arrays.
     """
     in_array = max(1, arch.array.rows // coding.rows)
-    return digits(coding) * min(blocks, in_array)
+    return len(input_places(coding)) * min(blocks, in_array)
 
 
 def mvm_ns(arch: Arch, coding: Coding, blocks: int) -> float:

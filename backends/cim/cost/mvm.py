@@ -24,8 +24,9 @@ from dataclasses import dataclass
 
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.coding.model import Coding
+from netwright.backends.cim.coding.slicing import columns_of
 from netwright.backends.cim.cost.adc import conversion, row_pj
-from netwright.backends.cim.cost.shape import Periphery, periphery, polarities, slices
+from netwright.backends.cim.cost.shape import Periphery, periphery, polarities
 from netwright.backends.cim.cost.units import Gates, capacitor_pj, gates
 from netwright.backends.cim.engines.base import MvmCounts
 
@@ -45,10 +46,14 @@ class Product:
     outputs: int
 
     @property
+    def feet(self) -> int:
+        """Peripheries of an output: two where differential columns are converted one by one."""
+        return polarities(self.coding.encoding) if self.coding.subtract == "after" else 1
+
+    @property
     def columns(self) -> int:
         """Bit lines."""
-        coding = self.coding
-        return self.outputs * slices(coding.encoding, coding.weight_bits, coding.cell_bits) * polarities(coding.encoding)
+        return self.outputs * columns_of(self.coding)
 
 
 def mvm_energy(arch: Arch, product: Product, counts: MvmCounts) -> dict[str, float]:
@@ -59,7 +64,7 @@ def mvm_energy(arch: Arch, product: Product, counts: MvmCounts) -> dict[str, flo
     weight = (2**coding.digit_bits - 1) * (2**coding.cell_bits - 1)
     digit_gates = 1 if foot.analog else coding.digit_bits
     drawn = counts.charge if coding.converter.mode == "charge" else counts.counts
-    results = counts.cycles * product.outputs
+    results = counts.cycles * product.outputs * product.feet
     parts = {
         "drivers": counts.rows_on * row_pj(arch) if foot.analog else 0.0,
         "multipliers": counts.rows_on * product.columns * digit_gates * gate.multiplier_pj,

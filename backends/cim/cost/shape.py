@@ -7,30 +7,12 @@ from dataclasses import dataclass
 
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.coding.model import Coding, WeightCoding
-
-
-def slices(encoding: WeightCoding, weight_bits: int, cell_bits: int) -> int:
-    """Cells of one weight in one array; a differential weight has as many again in the second array."""
-    if encoding == "xnor":
-        return 1
-    if encoding == "offset":
-        return -(-weight_bits // cell_bits)
-    below_sign = -(-(weight_bits - 1) // cell_bits)
-    return below_sign if encoding == "differential" else below_sign + 1
+from netwright.backends.cim.coding.slicing import weight_places
 
 
 def polarities(encoding: WeightCoding) -> int:
     """Arrays that hold a weight: two for differential pairs."""
     return 2 if encoding == "differential" else 1
-
-
-def digits(coding: Coding) -> int:
-    """Digits of an input."""
-    if coding.encoding == "xnor":
-        return 1
-    if coding.input_signed:
-        return -(-(coding.input_bits - 1) // coding.digit_bits) + 1
-    return -(-coding.input_bits // coding.digit_bits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +91,8 @@ class Periphery:
 def periphery(arch: Arch) -> Periphery:
     """What stands at the foot of the chip's arrays."""
     array = arch.array
-    columns = slices(array.encoding, arch.weight_bits, array.cell_bits)
+    widest = Coding(weight_bits=arch.weight_bits, cell_bits=array.cell_bits, encoding=array.encoding, subtract="before")
+    columns = len(weight_places(widest))
     return Periphery(
         slices=columns,
         outputs=array.columns // columns,
