@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from netwright.cli import bench, calibrate, codec_, compile_, diff, inspect_, opt, passes_, run_, train
+from netwright.cli import bench, calibrate, cim_, codec_, compile_, diff, inspect_, opt, passes_, run_, train
 from netwright.cli.output import INTERRUPTED, fail, internal_error, note, usage_error
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("train")(train.train)
 app.command("bench")(bench.bench)
 app.command("diff")(diff.diff)
 app.command("codec")(codec_.codec)
+app.add_typer(cim_.app, name="cim")
 
 _USAGE_ERROR = typer.BadParameter.__mro__[1]
 """The base of all usage errors, wherever typer keeps it."""

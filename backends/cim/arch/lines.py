@@ -109,7 +109,7 @@ def _plain(yaml: ModuleType, node: _Node, path: tuple[str, ...], lines: dict[tup
 
 def _scalar(yaml: ModuleType, node: _Node, path: tuple[str, ...], place: str) -> Plain:
     kinds = {"null": type(None), "bool": bool, "int": int, "float": float, "str": str}
-    tag = node.tag.rpartition(":")[2]
+    tag = node.tag.removeprefix("tag:yaml.org,2002:")
     if tag not in kinds:
         where = f"{place}, line {node.start_mark.line + 1}: {'.'.join(path)}"
         raise ChipError(f"{node.value!r} is a {tag}.", place=where, remedy="Write a number, a word, true, false or null.")
