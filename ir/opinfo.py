@@ -1,7 +1,7 @@
 """Facts about operators that every pass needs: schemas, attributes, purity, families of operators, data types.
 
 Facts about standard operators come from `onnx.defs`; those about `com.microsoft` operators from the closed table in
-`netwright.ir.contrib`.
+`netwright.ir.contrib`; those about netwright's own from `netwright.ir.operators`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from onnx.defs import OpSchema
 
 from netwright.ir.contrib import CONTRIB
 from netwright.ir.errors import NetwrightError
+from netwright.ir.operators import DOMAINS, operator_of
 from netwright.ir.schemas import CONTRIB_DOMAIN, TYPE_DTYPES, AttributeFacts, DefaultValue, Formal, Schema
 
 if TYPE_CHECKING:
@@ -206,6 +207,9 @@ def schema_of(domain: str, op_type: str, opset: int) -> Schema | None:
     """The schema of an operator at an opset version, or None where none is known."""
     if domain == CONTRIB_DOMAIN:
         return CONTRIB.get(op_type)
+    if domain in DOMAINS:
+        own = operator_of(domain, op_type)
+        return own.schema if own is not None else None
     domain = "" if domain == "ai.onnx" else domain
     if domain not in STANDARD_DOMAINS:
         return None
@@ -409,6 +413,8 @@ def is_pure(node: onnx_ir.Node, functions: Mapping[tuple[str, str, str], onnx_ir
     body = functions.get(node.op_identifier()) if functions else None
     if body is not None:
         return all(is_pure(inner, functions) for inner in body)
+    if node.domain in DOMAINS:
+        return operator_of(node.domain, node.op_type) is not None
     if node.domain not in STANDARD_DOMAINS and node.domain != CONTRIB_DOMAIN:
         return False
     return all(is_pure(inner, functions) for _, graph in subgraphs(node) for inner in graph)

@@ -16,6 +16,7 @@ from onnx_ir import AttributeType
 from netwright.ir.contrib import OPAQUE
 from netwright.ir.dump import excerpt
 from netwright.ir.errors import VerifyError
+from netwright.ir.operators import DOMAINS
 from netwright.ir.opinfo import STANDARD_DOMAINS, schema_of, site, subgraphs
 from netwright.ir.program import Program
 from netwright.ir.schemas import CONTRIB_DOMAIN, Formal, Schema, type_text
@@ -265,6 +266,8 @@ class _Check:
             yield self._at(node, f"there is no operator {node.op_type} in version {version} of domain {node.domain or 'ai.onnx'!r}")
         elif node.domain == CONTRIB_DOMAIN and node.op_type not in OPAQUE:
             yield self._at(node, f"there is no operator {CONTRIB_DOMAIN}::{node.op_type} that ONNX Runtime's CPU provider runs")
+        elif node.domain in DOMAINS:
+            yield self._at(node, f"netwright has no operator {node.domain}::{node.op_type}")
         elif node.domain in self._function_domains:
             yield self._at(node, f"the model has no function {node.domain}::{node.op_type}, though others of that domain")
 

@@ -6,6 +6,7 @@ import onnx_ir
 from onnx_ir.passes.common import InlinePass
 
 from netwright.ir.errors import RunError
+from netwright.ir.expand import add_expansions
 from netwright.ir.program import Program, array
 
 _OWN_DOMAIN = "netwright"
@@ -30,7 +31,11 @@ def is_own(domain: str) -> bool:
 
 
 def inline_own(model: onnx_ir.Model) -> None:
-    """Put the bodies of netwright's functions in place of their calls: ONNX Runtime rejects calls without an optional input."""
+    """Put the bodies of netwright's functions, and the expansions of its operators, in place of their calls.
+
+    ONNX Runtime rejects calls without an optional input.
+    """
+    add_expansions(model)
     if any(is_own(function.domain) for function in model.functions.values()):
         InlinePass(criteria=lambda function: is_own(function.domain))(model)
     for node in model.graph.all_nodes():

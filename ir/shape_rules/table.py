@@ -8,6 +8,7 @@ from typing import TypeAlias
 import onnx_ir
 from onnx_shape_inference import registry
 
+from netwright.ir.operators import operator_of
 from netwright.ir.shape_context import Context
 
 Rule: TypeAlias = Callable[[Context, onnx_ir.Node], None]
@@ -40,6 +41,9 @@ def rule_for(domain: str, op_type: str, version: int) -> Rule | None:
     for since, rule in _RULES.get((domain, op_type), ()):
         if version >= since:
             return rule
+    own = operator_of(domain, op_type)
+    if own is not None:
+        return own.infer
     registry.collect()
     return registry.get(domain, op_type, version)
 

@@ -1,0 +1,115 @@
+"""`bind`: every named dimension gets its number, so that windows, buffers and schedules can be laid out; the batch is 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir
+
+from netwright.ir.cost.bindings import default_bindings
+from netwright.ir.dims import names_in, shape_of
+from netwright.ir.editor import Editor
+from netwright.ir.errors import DataError
+from netwright.ir.program import Program
+from netwright.ir.shapes import infer
+from netwright.ir.signature import Port, input_ports, output_ports
+from netwright.passes.base import Proposals, RewritePass
+from netwright.passes.context import Context
+from netwright.passes.rewrite import Miss, Rewrite
+
+STATIC_SHAPES = "StaticShapes"
+_DECLARED = "netwright.dims"
+"""Metadata of inputs and outputs: what their dimensions were before, with commas between."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bind(RewritePass):
+    """Give every named dimension a number: the batch is 1, others as `dims` in the context says, or a usual size."""
+
+    name: ClassVar[str] = "bind"
+    provides: ClassVar[frozenset[str]] = frozenset({STATIC_SHAPES})
+    fixpoint: ClassVar[bool] = True
+
+    def rewrites(self, program: Program, context: Context) -> Proposals:
+        """One rewrite of the signature; what stays symbolic is a miss."""
+        sizes = bindings(program, context.dims)
+        if sizes:
+            why = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+            yield Rewrite.edit(program.name, why, lambda editor: _bind(editor, sizes), anchor=next(iter(program.graph), None))
+        for node in program.nodes():
+            for value in node.outputs:
+                left = names_in(shape_of(value) or ())
+                if left:
+                    yield Miss(f"its size depends on the data: {', '.join(sorted(left))}", value.name or "")
+
+
+def bindings(program: Program, dims: Mapping[str, int]) -> dict[str, int]:
+    """A number for each name among the inputs' dimensions.
+
+    Args:
+        program: the program.
+        dims: chosen numbers.
+
+    Raises:
+        DataError: a number is not positive, or the batch is given another number than 1.
+    """
+    batch = batch_name(program)
+    found: dict[str, int] = {}
+    usual = default_bindings(program)
+    for value in program.inputs:
+        for name in sorted(names_in(shape_of(value) or ())):
+            chosen = 1 if name == batch else dims.get(name, usual.get(name, 1))
+            if chosen < 1 or (name == batch and dims.get(name, 1) != 1):
+                raise DataError(
+                    f"The dimension {name} cannot be {dims.get(name)} on a chip.",
+                    place=f"dims, {name}",
+                    remedy="A chip's program is for one sample; the simulator repeats it for a batch." if name == batch else "Give a size.",
+                )
+            found[name] = chosen
+    return found
+
+
+def batch_name(program: Program) -> str:
+    """The name that all inputs with a symbolic first axis share there; empty where there is none."""
+    firsts = [dims[0] for value in program.inputs if (dims := shape_of(value)) and not isinstance(dims[0], int)]
+    names = {dim.value or "" for dim in firsts}
+    name = next(iter(names)) if len(names) == 1 else ""
+    return name if name.isidentifier() else ""
+
+
+def ports(program: Program) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """Inputs and outputs of a bound program with the batch still a name, as a caller sees them; other axes are numbers."""
+    inputs = tuple(_unbound(value, one) for value, one in zip(program.graph.inputs, input_ports(program), strict=True))
+    outputs = tuple(_unbound(value, one) for value, one in zip(program.outputs, output_ports(program), strict=True))
+    return inputs, outputs
+
+
+def _unbound(value: onnx_ir.Value, port: Port) -> Port:
+    declared = value.metadata_props.get(_DECLARED, "")
+    if not declared or port.shape is None:
+        return port
+    return Port(port.name, port.dtype, (declared.split(",")[0], *port.shape[1:]), port.kind, port.required)
+
+
+def _bind(editor: Editor, sizes: Mapping[str, int]) -> None:
+    program = editor.program
+    batch = batch_name(program)
+    _note_batch(program, batch)
+    for value in program.graph.inputs:
+        dims = shape_of(value)
+        if dims is not None and names_in(dims):
+            bound = [dim if isinstance(dim, int) else dim.evaluate(sizes) for dim in dims]
+            editor.set_type(value, shape=onnx_ir.Shape(bound))
+    for value in program.graph.outputs:
+        if names_in(shape_of(value) or ()):
+            value.shape = None
+    infer(program)
+
+
+def _note_batch(program: Program, batch: str) -> None:
+    for value in (*program.graph.inputs, *program.graph.outputs):
+        dims = shape_of(value)
+        if batch and dims and not isinstance(dims[0], int) and dims[0].value == batch:
+            value.metadata_props[_DECLARED] = batch

@@ -1,0 +1,72 @@
+"""`crossbars`: quantized products with constant weights become products on crossbars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir
+
+from netwright.backends.cim.arch.model import Arch
+from netwright.backends.cim.lowering.binding import STATIC_SHAPES
+from netwright.backends.cim.lowering.convolutions import lower_convolution
+from netwright.backends.cim.lowering.emitting import Workshop
+from netwright.backends.cim.lowering.matmuls import lower_matmul
+from netwright.backends.cim.lowering.reading import NoProduct
+from netwright.backends.cim.target import arch_of
+from netwright.ir.opinfo import is_standard, site
+from netwright.ir.program import Program
+from netwright.passes.base import Proposals, RewritePass
+from netwright.passes.context import Context
+from netwright.passes.numerics import Lossy, Numerics
+from netwright.passes.rewrite import Miss, Rewrite
+
+_LOWER: Mapping[str, Callable[[onnx_ir.Node, Workshop], Rewrite]] = {
+    "MatMul": lower_matmul,
+    "Gemm": lower_matmul,
+    "Conv": lower_convolution,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossbars(RewritePass):
+    """Put the products of quantized layers on crossbar arrays, as the chip computes them; everything else stays for vector units.
+
+    Attributes:
+        chip: name of a preset or path of a description; the target's chip where it is empty, else the default one.
+    """
+
+    name: ClassVar[str] = "crossbars"
+    numerics: ClassVar[Numerics] = Lossy()
+    requires: ClassVar[frozenset[str]] = frozenset({STATIC_SHAPES})
+    fixpoint: ClassVar[bool] = True
+
+    chip: str = ""
+
+    def rewrites(self, program: Program, context: Context) -> Proposals:
+        """One rewrite for each product, in graph order; a miss for each that stays."""
+        workshop = Workshop(chosen_arch(self.chip, context))
+        for node in list(program.graph):
+            lower = _LOWER.get(node.op_type) if is_standard(node) else None
+            if lower is None or node.graph is None:
+                continue
+            try:
+                yield lower(node, workshop)
+            except NoProduct as reason:
+                yield Miss(str(reason), site(node))
+
+
+def chosen_arch(chip: str, context: Context) -> Arch:
+    """The chip that is named, else the target's, else the default.
+
+    Raises:
+        NetwrightError: there is no chip of that name, or its description is wrong.
+    """
+    if not chip:
+        known = arch_of(context.target)
+        if known is not None:
+            return known
+    from netwright.backends.cim.arch.catalog import resolve
+
+    return resolve(chip or "generic-28nm")

@@ -1,0 +1,36 @@
+"""A quantized Program as a Program for a chip: the passes in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from netwright.backends.cim.arch.model import Arch
+from netwright.backends.cim.lowering.binding import Bind
+from netwright.backends.cim.lowering.channels import ChannelsLast
+from netwright.backends.cim.lowering.crossbars import Crossbars
+from netwright.backends.cim.target import CimTarget
+from netwright.ir.program import Program
+from netwright.passes.context import Context
+from netwright.passes.manager import Outcome, run
+
+
+def lower_graph(program: Program, context: Context, *, dims: Mapping[str, int] | None = None, arch: Arch | None = None) -> Outcome:
+    """Put a quantized program's products on crossbars.
+
+    Args:
+        program: left as it is.
+        context: its target is the chip, where `arch` is not given.
+        dims: numbers for named dimensions, over the context's; the batch is 1.
+        arch: the chip.
+
+    Returns:
+        The lowered program: sizes are numbers, products with constant int8 weights are `CrossbarMatMul`, the rest is standard ONNX. The
+        ledger has a Miss for every product that is not on crossbars, with the reason. It can be run like any other program.
+
+    Raises:
+        DataError: a size that a chip cannot have.
+    """
+    target = CimTarget(arch) if arch is not None else context.target
+    chosen = replace(context, target=target, dims={**context.dims, **(dims or {})})
+    return run(program, (Bind(), Crossbars(), ChannelsLast()), chosen)

@@ -1,0 +1,85 @@
+"""Products of matrices: MatMul, and Gemm, of bytes with constant weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir
+
+from netwright.backends.cim.lowering.emitting import SIGN_SHIFT, Workshop, shift_sign
+from netwright.backends.cim.lowering.reading import NoProduct, activation, grid_of, weight
+from netwright.backends.cim.lowering.sums import Scales, offset_of, to_bytes, to_floats
+from netwright.ir.dims import shape_of
+from netwright.ir.editor import Editor
+from netwright.ir.opinfo import float_attr, int_attr, site
+from netwright.ir.program import array
+from netwright.passes.rewrite import Rewrite
+from netwright.passes.simplify.facts import producer
+
+
+def lower_matmul(node: onnx_ir.Node, workshop: Workshop) -> Rewrite:
+    """MatMul, or Gemm, as a `CrossbarMatMul`.
+
+    Raises:
+        NoProduct: it cannot be one; the message says why.
+    """
+    gemm = node.op_type == "Gemm"
+    if gemm:
+        _check_gemm(node)
+    turned = gemm and bool(int_attr(node, "transB", 0))
+    x, input_scale, zero = activation(node.inputs[0])
+    w, data, weight_scale = weight(node.inputs[1], 0 if turned else 1)
+    rank = len(shape_of(x.value) or ())
+    if data.ndim != 2 or rank < 2:
+        raise NoProduct(f"an input of rank {rank} times weights of rank {data.ndim}; arrays hold matrices")
+    matrix = data.T if turned else data
+    workshop.refuse(matrix)
+    shifted = workshop.shifts(x.dtype)
+    bias, floats = _bias(node, input_scale * weight_scale) if gemm else (None, None)
+    scales = Scales(site(node), input_scale, weight_scale, offset_of(matrix, zero + (SIGN_SHIFT if shifted else 0), bias))
+    grid = grid_of(node.outputs[0]) if floats is None else None
+    result = node.outputs[0] if grid is None else grid.value
+
+    def change(editor: Editor) -> None:
+        source = shift_sign(editor, x.value) if shifted else x.value
+        held = workshop.matrix(editor, w.value, "turned" if turned else "as is", matrix)
+        sums = workshop.product(editor, source, held, layer=site(node), signed=x.dtype == "int8" and not shifted)
+        if grid is not None:
+            editor.replace(result, to_bytes(editor, sums, scales, grid))
+            return
+        made = to_floats(editor, sums, scales)
+        editor.replace(result, made if floats is None else editor.op("Add", [made, floats]))
+
+    return Rewrite.edit(site(node), _why(matrix, grid is not None), change, anchor=node)
+
+
+def _why(matrix: np.ndarray, to_bytes: bool) -> str:
+    return f"[{matrix.shape[0]}, {matrix.shape[1]}] weights in crossbars, sums to {'bytes' if to_bytes else 'floats'}"
+
+
+def _check_gemm(node: onnx_ir.Node) -> None:
+    if float_attr(node, "alpha", 1.0) != 1 or (len(node.inputs) > 2 and node.inputs[2] is not None and float_attr(node, "beta", 1.0) != 1):
+        raise NoProduct("Gemm with alpha or beta other than 1")
+    if int_attr(node, "transA", 0):
+        raise NoProduct("Gemm with its input transposed: rows of K would lie across samples")
+
+
+def _bias(node: onnx_ir.Node, scale: np.ndarray) -> tuple[np.ndarray | None, onnx_ir.Value | None]:
+    """A Gemm's C: as int32 [J], where it is quantized with the product's scale, or as floats to be added."""
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    if given is None:
+        return None, None
+    found = integer_bias(given, scale)
+    return (found, None) if found is not None else (None, given)
+
+
+def integer_bias(value: onnx_ir.Value, scale: np.ndarray) -> np.ndarray | None:
+    """An int32 bias behind a DequantizeLinear of the product's scale; None where it is something else."""
+    node = producer(value, "DequantizeLinear")
+    data = array(node.inputs[0]) if node is not None else None
+    own = array(node.inputs[1]) if node is not None else None
+    zero = array(node.inputs[2]) if node is not None and len(node.inputs) > 2 and node.inputs[2] is not None else np.zeros(1)
+    if data is None or own is None or zero is None or data.dtype != np.int32 or zero.any():
+        return None
+    if not np.allclose(own.reshape(-1), scale.reshape(-1), rtol=1e-5, atol=0):
+        return None
+    return data.reshape(-1)

@@ -1,0 +1,170 @@
+"""What a QDQ graph says: integers behind a DequantizeLinear, and the QuantizeLinear that reads a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir
+
+from netwright.ir.opinfo import int_attr, is_standard
+from netwright.ir.program import array
+from netwright.passes.simplify.facts import producer, sole_use
+
+LIMITS = {"uint8": (0, 255), "int8": (-128, 127)}
+"""Least and greatest value of the bytes that arrays take."""
+
+
+class NoProduct(Exception):
+    """A node is no product for crossbars; the message says why, as a Miss does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Integers:
+    """A tensor as integers: real = (integers − zero) · scale.
+
+    Attributes:
+        value: the integers.
+        scale: float32 scalar or vector along `axis`.
+        zero: int64, as the scale's shape.
+        axis: of a scale that is a vector.
+    """
+
+    value: onnx_ir.Value
+    scale: np.ndarray
+    zero: np.ndarray
+    axis: int
+
+    @property
+    def dtype(self) -> str:
+        """Numpy's name of the integers' type."""
+        return "" if self.value.dtype is None else self.value.dtype.numpy().name
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What a QuantizeLinear makes of a value: q = saturate(rhe(x / scale) + zero), kept between low and high.
+
+    Attributes:
+        value: the integers.
+        scale: float32 scalar.
+        zero: zero point.
+        low: least integer, a folded Relu or Clip included.
+        high: greatest integer.
+        dtype: `uint8` or `int8`.
+    """
+
+    value: onnx_ir.Value
+    scale: np.float32
+    zero: int
+    low: int
+    high: int
+    dtype: str
+
+
+def integers(value: onnx_ir.Value | None, what: str) -> Integers:
+    """The integers behind a DequantizeLinear.
+
+    Raises:
+        NoProduct: the value is no such thing, or its scale or zero point is not constant.
+    """
+    node = producer(value, "DequantizeLinear")
+    if node is None or node.inputs[0] is None:
+        raise NoProduct(f"{what} is not quantized: %{value.name if value is not None else ''} is {_kind(value)}")
+    scale = array(node.inputs[1])
+    zero = array(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else None
+    if scale is None or (zero is None and len(node.inputs) > 2 and node.inputs[2] is not None):
+        raise NoProduct(f"the scale or zero point of {what} is not constant")
+    if int_attr(node, "block_size", 0):
+        raise NoProduct(f"{what} has scales by blocks of {int_attr(node, 'block_size', 0)}")
+    zeros = np.zeros(scale.shape, np.int64) if zero is None else zero.astype(np.int64)
+    return Integers(node.inputs[0], scale, zeros, int_attr(node, "axis", 1))
+
+
+def activation(value: onnx_ir.Value | None) -> tuple[Integers, np.float32, int]:
+    """A product's input: bytes with one scale and zero point.
+
+    Raises:
+        NoProduct: it is something else.
+    """
+    found = integers(value, "the input")
+    if found.scale.size != 1:
+        raise NoProduct(f"the input has {found.scale.size} scales, and an array's row takes one")
+    if found.dtype not in LIMITS:
+        raise NoProduct(f"the input is {found.dtype or 'of unknown type'}, not bytes")
+    return found, np.float32(found.scale.reshape(-1)[0]), int(found.zero.reshape(-1)[0])
+
+
+def weight(value: onnx_ir.Value | None, axis: int) -> tuple[Integers, np.ndarray, np.ndarray]:
+    """A product's weights: constant int8 with zero points of 0, and scales for the whole or along `axis`.
+
+    Returns:
+        The operand, its integers, and float32 scales: one, or one for each output.
+
+    Raises:
+        NoProduct: it is something else.
+    """
+    found = integers(value, "the weight")
+    data = array(found.value)
+    if data is None:
+        raise NoProduct("both operands are computed: weights in arrays are constant")
+    if found.dtype != "int8":
+        raise NoProduct(f"the weight is {found.dtype}, not int8")
+    if found.zero.any():
+        raise NoProduct(f"the weight has a zero point of {int(found.zero.reshape(-1)[0])}; arrays hold weights around 0")
+    scale = found.scale.reshape(-1)
+    if scale.size > 1 and found.axis % data.ndim != axis % data.ndim:
+        raise NoProduct(f"the weight has scales along axis {found.axis}, and outputs lie along axis {axis}")
+    return found, data, scale
+
+
+def grid_of(value: onnx_ir.Value) -> Grid | None:
+    """The one QuantizeLinear that reads a value, directly or through a Relu or Clip; None where there is another reader, or none."""
+    reader = sole_use(value)
+    bounds = (-np.inf, np.inf)
+    if reader is not None and is_standard(reader, "Relu", "Clip"):
+        found = _bounds(reader)
+        if found is None:
+            return None
+        bounds, value = found, reader.outputs[0]
+        reader = sole_use(value)
+    if reader is None or not is_standard(reader, "QuantizeLinear") or reader.inputs[0] is not value:
+        return None
+    scale = array(reader.inputs[1])
+    given = reader.inputs[2] if len(reader.inputs) > 2 else None
+    zero = np.zeros((), np.uint8) if given is None else array(given)
+    if scale is None or zero is None or scale.size != 1 or zero.dtype.name not in LIMITS or int_attr(reader, "block_size", 0):
+        return None
+    step, zero_point = np.float32(scale.reshape(-1)[0]), int(zero.reshape(-1)[0])
+    low, high = (_quantized(bound, step, zero_point, zero.dtype.name) for bound in bounds)
+    return Grid(reader.outputs[0], step, zero_point, low, high, zero.dtype.name)
+
+
+def _bounds(node: onnx_ir.Node) -> tuple[float, float] | None:
+    if node.op_type == "Relu":
+        return 0.0, np.inf
+    found: list[float] = []
+    for index, default in ((1, -np.inf), (2, np.inf)):
+        given = node.inputs[index] if len(node.inputs) > index else None
+        bound = array(given, limit=1) if given is not None else np.array(default)
+        if bound is None:
+            return None
+        found.append(float(bound.reshape(-1)[0]))
+    return found[0], found[1]
+
+
+def _quantized(bound: float, scale: np.float32, zero: int, dtype: str) -> int:
+    """What a bound becomes on the grid: quantizing is monotone, so that clipping before and after are the same."""
+    least, most = LIMITS[dtype]
+    if np.isinf(bound):
+        return least if bound < 0 else most
+    return int(np.clip(np.rint(np.float32(bound) / scale) + zero, least, most))
+
+
+def _kind(value: onnx_ir.Value | None) -> str:
+    if value is None:
+        return "left out"
+    node = value.producer()
+    if node is None:
+        return "constant" if value.is_initializer() else "an input"
+    return f"made by {node.op_type}"

@@ -1,0 +1,52 @@
+"""`CrossbarMatMul`: a product with weights that stand in crossbars.
+
+x: bytes [..., K], w: int8 [K, J] → int32 [..., J]: Σ_k x · w, without zero points, as the coding in its attributes computes it
+(`netwright.backends.cim.coding.model`). Where every conversion is exact, that is the plain integer product.
+"""
+
+from __future__ import annotations
+
+import onnx_ir
+
+from netwright.backends.cim.coding.model import Coding, Disturbance
+from netwright.backends.cim.ops.attributes import LAYER, coding_attributes, coding_of
+from netwright.backends.cim.ops.building import Body
+from netwright.backends.cim.ops.schemas import schema
+from netwright.ir.dims import shape_of
+from netwright.ir.operators import Operator
+from netwright.ir.schemas import DefaultValue
+from netwright.ir.shape_context import Context
+from netwright.ir.shape_rules.common import required, set_output
+
+CROSSBAR_MATMUL = "CrossbarMatMul"
+
+
+def _facts() -> dict[str, tuple[str, DefaultValue | object]]:
+    kinds = {int: "INT", float: "FLOAT", str: "STRING"}
+    usual = coding_attributes(Coding(noise=Disturbance()))
+    return {name: (kinds[type(value)], value) for name, value in usual.items()} | {LAYER: ("STRING", "")}
+
+
+SCHEMA = schema(CROSSBAR_MATMUL, "x:X w:W", "y:I", _facts())
+
+
+def infer(context: Context, node: onnx_ir.Node) -> None:
+    """The shape rule: [..., K] × [K, J] → int32 [..., J]."""
+    x, w = required(node, 2)
+    dims, weight = shape_of(x), shape_of(w)
+    if dims is None or weight is None:
+        set_output(context, node.outputs[0], None, onnx_ir.DataType.INT32)
+        return
+    if len(weight) != 2 or dims[-1] != weight[0]:
+        raise ValueError(f"the inputs have {dims[-1]} elements in their last axis, the weights are {list(weight)}")
+    set_output(context, node.outputs[0], (*dims[:-1], weight[1]), onnx_ir.DataType.INT32)
+
+
+def expand(node: onnx_ir.Node) -> onnx_ir.Graph:
+    """The plain integer product."""
+    coding_of(node)
+    body = Body("x", "w")
+    return body.finish(body.op("MatMulInteger", [body.input(0), body.input(1)]), CROSSBAR_MATMUL)
+
+
+OPERATOR = Operator(SCHEMA, infer, expand)

@@ -1,0 +1,61 @@
+"""Expansions of netwright's own operators as model-local functions: one for each signature that occurs.
+
+A signature is what an expansion depends on: attributes, and types and shapes of the inputs that are given.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import onnx_ir
+
+from netwright.ir.dims import shape_of
+from netwright.ir.operators import DOMAINS, expansion, operator_of
+
+
+def add_expansions(model: onnx_ir.Model) -> None:
+    """Give every node of an own operator its function, so that it can be inlined, or run by other tools.
+
+    Args:
+        model: changed: functions are added, and nodes name theirs as their `overload`.
+
+    Raises:
+        UnsupportedModelError: an operator that netwright does not have, or one whose expansion needs a size that is not known.
+    """
+    if not any(domain in DOMAINS for domain in model.opset_imports):
+        return
+    for node in model.graph.all_nodes():
+        if node.domain not in DOMAINS or node.op_identifier() in model.functions:
+            continue
+        node.overload = signature(node)
+        if node.op_identifier() not in model.functions:
+            model.functions[node.op_identifier()] = function_of(node)
+
+
+def function_of(node: onnx_ir.Node) -> onnx_ir.Function:
+    """A node's expansion as a function, overloaded by the node's signature."""
+    body = expansion(node)
+    return onnx_ir.Function(node.domain, node.op_type, signature(node), graph=body, attributes=())
+
+
+def signature(node: onnx_ir.Node) -> str:
+    """A short name of what a node's expansion depends on."""
+    inputs = [None if value is None else (str(value.type), str(shape_of(value))) for value in node.inputs]
+    attributes = sorted((name, str(found.value)) for name, found in node.attributes.items())
+    return blake2b(repr((inputs, attributes)).encode(), digest_size=6).hexdigest()
+
+
+def drop_expansions(model: onnx_ir.Model) -> None:
+    """Take the functions of known own operators out of a model that was loaded: the operators are known without them.
+
+    Args:
+        model: changed; nodes lose their `overload`.
+    """
+    known = [key for key in model.functions if key[0] in DOMAINS and operator_of(key[0], key[1]) is not None]
+    for key in known:
+        del model.functions[key]
+    if not known:
+        return
+    for node in model.graph.all_nodes():
+        if node.domain in DOMAINS and operator_of(node.domain, node.op_type) is not None:
+            node.overload = ""
