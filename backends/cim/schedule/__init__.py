@@ -1,1 +1,6 @@
-"""When everything happens: tiles, vector units, links and ports in time."""
+"""Schedules: when everything happens, with contention."""
+
+from netwright.backends.cim.schedule.model import Resource, Span, Timeline
+from netwright.backends.cim.schedule.run import schedule
+
+__all__ = ["Resource", "Span", "Timeline", "schedule"]

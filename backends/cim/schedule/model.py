@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+ResourceKind: TypeAlias = Literal["arrays", "vector", "read", "write", "inject", "eject", "link", "dram"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,23 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Resource:
+    """Something that does one thing at a time.
+
+    Attributes:
+        kind: a unit's arrays, a tile's vector unit, the ports of its memory and of its router, a link, the port of the outer memory.
+        tile: whose; a link's is where it begins.
+        name: in words.
+        busy_ns: time that it was at work, for one sample.
+    """
+
+    kind: ResourceKind
+    tile: int
+    name: str
+    busy_ns: float
+
+
+@dataclass(frozen=True, slots=True)
 class Timeline:
     """When everything happens.
 
@@ -39,6 +59,8 @@ class Timeline:
         spans: all instructions, by start.
         link_bytes: bytes over each directed link (from tile, to tile), one sample.
         waited_ns: time that rows waited for links and ports that others used, summed.
+        resources: everything that was at work, the busiest first.
+        rows: row events simulated.
     """
 
     latency_ns: float
@@ -47,3 +69,5 @@ class Timeline:
     spans: tuple[Span, ...]
     link_bytes: dict[tuple[int, int], int]
     waited_ns: float = 0.0
+    resources: tuple[Resource, ...] = ()
+    rows: int = 0
