@@ -59,7 +59,17 @@ def conversion(arch: Arch, bits: float | None = None) -> Conversion:
 
 
 def converter_pj(arch: Arch, adc: Adc, bits: float) -> float:
-    """Energy of resolving some bits, before calibration factors; 0 for 0 bits."""
+    """Energy of resolving some bits, before calibration factors; 0 for 0 bits.
+
+    A conversion resolves whole bits: a mean between two counts as a mixture of both.
+    """
+    below = math.floor(bits)
+    part = bits - below
+    energy = _whole_pj(arch, adc, below)
+    return energy + part * (_whole_pj(arch, adc, below + 1) - energy) if part > 0 else energy
+
+
+def _whole_pj(arch: Arch, adc: Adc, bits: int) -> float:
     if bits <= 0:
         return 0.0
     if adc.model == "zigzag":
