@@ -36,6 +36,15 @@ def write_text(path: str | Path, text: str) -> None:
     _write(Path(path), lambda file: file.write(text.encode()))
 
 
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write bytes to a file, atomically.
+
+    Raises:
+        NetwrightError: the folder is missing or cannot be written to.
+    """
+    _write(Path(path), lambda file: file.write(data))
+
+
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
     """Write arrays to an `.npz` file, atomically.
 
