@@ -12,6 +12,14 @@ import onnx_ir
 from netwright.ir.dims import shape_of
 from netwright.ir.operators import DOMAINS, expansion, operator_of
 
+OVERLOADS_FROM = 10
+"""First IR version in which functions have overloads."""
+
+
+def is_own(node: onnx_ir.Node) -> bool:
+    """True of nodes of netwright's own operators, those that it knows."""
+    return node.domain in DOMAINS and operator_of(node.domain, node.op_type) is not None
+
 
 def add_expansions(model: onnx_ir.Model) -> None:
     """Give every node of an own operator its function, so that it can be inlined, or run by other tools.
@@ -57,5 +65,5 @@ def drop_expansions(model: onnx_ir.Model) -> None:
     if not known:
         return
     for node in model.graph.all_nodes():
-        if node.domain in DOMAINS and operator_of(node.domain, node.op_type) is not None:
+        if is_own(node):
             node.overload = ""

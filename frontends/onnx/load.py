@@ -14,6 +14,7 @@ from netwright.frontends.onnx.checks import OLDEST_OPSET, check
 from netwright.frontends.origin import adopt
 from netwright.ir.convert import CONVERT_BELOW, convert
 from netwright.ir.errors import ModelFileError, UnsupportedModelError
+from netwright.ir.expand import drop_expansions
 from netwright.ir.ledger import Miss
 from netwright.ir.pause import collector_paused
 from netwright.ir.program import Program
@@ -95,6 +96,7 @@ def _use_short_domain(proto: onnx.ModelProto) -> None:
 
 def _finish(model: onnx_ir.Model, place: str, dropped: list[str]) -> Program:
     weight_inputs = _drop_weight_inputs(model)
+    drop_expansions(model)
     sort_nodes(model, place)
     if OLDEST_OPSET <= model.opset_imports.get("", CONVERT_BELOW) < CONVERT_BELOW:
         model = _raised(model)

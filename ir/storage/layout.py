@@ -14,6 +14,7 @@ import onnx
 import onnx_ir
 from onnx_ir import serde
 
+from netwright.ir.expand import OVERLOADS_FROM, function_of, is_own
 from netwright.ir.storage import wire
 from netwright.ir.storage.limits import INLINE_LIMIT
 from netwright.ir.storage.packed import DOMAIN, FUNCTIONS_FROM, VERSION, Packer, unpack_function
@@ -87,6 +88,7 @@ def layout_of(model: onnx_ir.Model, *, place: Place = lambda _tensor: None, valu
 class _Writer:
     def __init__(self, place: Place, *, value_info: bool, ir_version: int, packer: Packer | None) -> None:
         self._place = place
+        self._expansions: dict[tuple[str, str, str], onnx_ir.Function] = {}
         self._packer = packer
         self._value_info = value_info
         self._ir_version = ir_version
@@ -94,8 +96,11 @@ class _Writer:
     def model(self, model: onnx_ir.Model) -> Layout:
         graph = self.graph(model.graph, functions=model.functions.values())
         functions = [self.function(function) for function in model.functions.values()]
+        functions += [self.function(function) for function in self._expansions.values()]
         packed = self._packer is not None and self._packer.used
         head = onnx.ModelProto(ir_version=max(model.ir_version, FUNCTIONS_FROM) if packed else model.ir_version)
+        if self._expansions:
+            head.ir_version = max(head.ir_version, OVERLOADS_FROM)
         for name in ("producer_name", "producer_version", "domain", "model_version", "doc_string"):
             if found := getattr(model, name):
                 setattr(head, name, found)
@@ -166,6 +171,8 @@ class _Writer:
         return out
 
     def node(self, node: onnx_ir.Node) -> Layout:
+        if is_own(node):
+            return self._own(node)
         out = Layout()
         heavy = [attr for attr in node.attributes.values() if _is_heavy(attr)]
         if not heavy:
@@ -184,6 +191,16 @@ class _Writer:
         out.add(head.SerializeToString())
         for attr in node.attributes.values():
             out.nest(5, self.attribute(attr))
+        return out
+
+    def _own(self, node: onnx_ir.Node) -> Layout:
+        """A node of an own operator calls its expansion, a function for each signature."""
+        function = function_of(node)
+        self._expansions.setdefault(function.identifier(), function)
+        call = serde.serialize_node(node)
+        call.overload = function.overload
+        out = Layout()
+        out.add(call.SerializeToString())
         return out
 
     def attribute(self, attr: onnx_ir.Attr) -> Layout:

@@ -13,13 +13,11 @@ import onnx_ir
 
 from netwright.backends.cim.ops.building import Body
 from netwright.backends.cim.ops.schemas import REQUIRED, schema
-from netwright.ir.dims import shape_of
-from netwright.ir.errors import UnsupportedModelError
+from netwright.ir.dims import Dim, shape_of
 from netwright.ir.operators import Operator
-from netwright.ir.opinfo import int_attr, ints_attr, site
+from netwright.ir.opinfo import int_attr, ints_attr
 from netwright.ir.shape_context import Context
 from netwright.ir.shape_rules.common import required, set_output
-from netwright.ir.shapes import static_shape
 
 IM2COL = "Im2Col"
 
@@ -103,32 +101,36 @@ def infer(context: Context, node: onnx_ir.Node) -> None:
 
 
 def expand(node: onnx_ir.Node) -> onnx_ir.Graph:
-    """Pad, then a Gather along H and one along W, which repeat what windows share; KH and KW move to the end.
-
-    Raises:
-        UnsupportedModelError: the size of x is not known.
-    """
+    """Pad, then a Gather along H and one along W, which repeat what windows share; KH and KW move to the end."""
     x = node.inputs[0]
-    shape = static_shape(x)
-    if x is None or shape is None or x.dtype is None:
-        raise UnsupportedModelError(
-            f"Im2Col of %{x.name if x is not None else ''} has no expansion: its input's size is not known.",
-            place=site(node),
-            remedy="Bind the sizes first (dims=…).",
-        )
-    _, height, width, _ = shape
+    dtype = "uint8" if x is None or x.dtype is None else x.dtype.numpy().name
     window = Im2Col.of(node)
-    out_height, out_width = window.output_size(height, width)
     body = Body("x")
     data = body.input(0)
     if any(window.pads):
         top, left, bottom, right = window.pads
-        value = body.constant(np.array(window.pad_value, x.dtype.numpy()))
+        value = body.constant(np.array(window.pad_value, dtype))
         data = body.op("Pad", [data, body.constant([0, top, left, 0, 0, bottom, right, 0]), value])
-    data = body.op("Gather", [data, body.constant(window.places(0, out_height))], {"axis": 1})
-    data = body.op("Gather", [data, body.constant(window.places(1, out_width))], {"axis": 3})
+    sizes = shape_of(x) or (None, None, None, None)
+    for axis, place in ((0, 1), (1, 3)):
+        places = _places(body, window, axis, sizes[1 + axis], data, place)
+        data = body.op("Gather", [data, places], {"axis": place})
     data = body.op("Transpose", [data], {"perm": [0, 1, 3, 2, 4, 5]})
     return body.finish(body.op("Reshape", [data, body.constant([0, 0, 0, -1])]), IM2COL)
+
+
+def _places(body: Body, window: Im2Col, axis: int, size: Dim | None, data: onnx_ir.Value, place: int) -> onnx_ir.Value:
+    """Positions that windows read along an axis: a constant where its size is known, else computed from the padded map's size."""
+    if isinstance(size, int):
+        return body.constant(window.places(axis, window.output_size(size, size)[axis]))
+    reach = (window.kernel[axis] - 1) * window.dilations[axis] + 1
+    padded = body.op("Gather", [body.op("Shape", [data]), body.constant(place)])
+    room = body.op("Sub", [padded, body.constant(reach)])
+    count = body.op("Add", [body.op("Div", [room, body.constant(window.strides[axis])]), body.constant(1)])
+    numbers = body.op("Range", [body.constant(0), count, body.constant(1)])
+    starts = body.op("Mul", [numbers, body.constant(window.strides[axis])])
+    column = body.op("Unsqueeze", [starts, body.constant([1])])
+    return body.op("Add", [column, body.constant(window.places(axis, 1)[0])])
 
 
 OPERATOR = Operator(SCHEMA, infer, expand)
