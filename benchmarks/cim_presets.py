@@ -35,7 +35,7 @@ def main() -> None:
     feeds = model.feeds(8, seed=1)
     batch = {name: np.concatenate([one[name] for one in feeds]) for name in feeds[0]}
     rows: list[Row] = []
-    for name in options.chips or presets():
+    for name in options.chips or [arch.name for arch in presets()]:
         executable = on_chip(result, f"cim:{name}", job)
         executable.run(batch)
         cost = executable.cost()
