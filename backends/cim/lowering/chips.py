@@ -30,7 +30,10 @@ def coding_for(arch: Arch, *, input_signed: bool = False, encoding: WeightCoding
         cell_bits=1 if binary else array.cell_bits,
         encoding=chosen,
         subtract=array.adc.subtract if array.adc is not None else "after",
-        masking=Masking(granularity="none", parasitic=round(array.disabling.parasitic_cells * PARASITIC_STEPS)),
+        masking=Masking(
+            granularity="pad" if "pad" in array.disabling.granularities else "none",
+            parasitic=round(array.disabling.parasitic_cells * PARASITIC_STEPS),
+        ),
         noise=noise,
     )
     return _with_converter(coding, array.adc)
