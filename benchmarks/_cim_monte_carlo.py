@@ -6,7 +6,7 @@ down a charge converter's result: as a fraction, rounded to an integer, and, as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -110,7 +110,7 @@ def enabled(inputs: np.ndarray, granularity: str, group: int = 8) -> np.ndarray:
     return (np.logical_or.reduceat(alive, starts, axis=2) * sizes).sum(axis=2)
 
 
-def measure(drawn: Draw, bits: int, granularities: Iterator[tuple[str, int]] | tuple[tuple[str, int], ...]) -> dict[str, Masked]:
+def measure(drawn: Draw, bits: int, granularities: Sequence[tuple[str, int]]) -> dict[str, Masked]:
     """One drawing at every granularity, by `NAME` or `NAME/GROUP`; every mask is used (threshold 0)."""
     vectors, rows = drawn.inputs.shape
     cells = drawn.weights.astype(np.int64) + 128
@@ -129,7 +129,7 @@ def measure(drawn: Draw, bits: int, granularities: Iterator[tuple[str, int]] | t
         numerator = code * wide
         whole = np.floor((2 * numerator + last) / (2 * last))
         frac = numerator / last
-        specified: np.ndarray = np.where(wide <= last, whole, frac)
+        specified = frac + (wide <= last) * (whole - frac)
         saved = np.floor(np.log2(rows / np.maximum(n, 1))).astype(int)
         kept = np.where(n > 0, np.maximum(1, bits - saved), 0)
         found[name if group == 1 or not name.endswith("group") else f"{name}/{group}"] = Masked(

@@ -61,6 +61,6 @@ def zeros(x: np.ndarray, coding: Coding, granularity: Granularity, group: int, t
         on = (np.logical_or.reduceat(live, starts, axis=-1) * sizes).sum(axis=-1)
         share = 1.0 - on / holding
         shares.append(share.reshape(-1))
-        enabled.append(np.where(share > threshold, on, holding).reshape(-1) / coding.rows)
-    found, rows = np.concatenate(shares), np.concatenate(enabled)
-    return Zeros(granularity, size, float(found.mean()), float((found > threshold).mean()), float(rows.mean()))
+        enabled.append((holding + (share > threshold) * (on - holding)).reshape(-1) / coding.rows)
+    found, kept = np.concatenate(shares), np.concatenate(enabled)
+    return Zeros(granularity, size, float(found.mean()), float((found > threshold).mean()), float(kept.mean()))
