@@ -13,10 +13,10 @@ from netwright.backends.cim.lowering.matmuls import integer_bias
 from netwright.backends.cim.lowering.reading import NoProduct, activation, grid_of, weight
 from netwright.backends.cim.lowering.sums import Scales, offset_of, to_bytes, to_floats
 from netwright.backends.cim.ops.im2col import Im2Col
+from netwright.ir.dims import shape_of
 from netwright.ir.editor import Editor
 from netwright.ir.opinfo import int_attr, ints_attr, site, str_attr
 from netwright.ir.program import array
-from netwright.ir.shapes import static_shape
 from netwright.passes.rewrite import Rewrite
 
 LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -31,17 +31,15 @@ def lower_convolution(node: onnx_ir.Node, workshop: Workshop) -> Rewrite:
     """
     x, input_scale, zero = activation(node.inputs[0])
     w, data, weight_scale = weight(node.inputs[1], 0)
-    shape = static_shape(x.value)
-    if shape is None or len(shape) not in (3, 4) or data.ndim != len(shape):
-        raise NoProduct(
-            f"an input of shape {None if shape is None else list(shape)}; arrays take windows of one or two axes, of known size"
-        )
+    sizes = tuple(dim for dim in (shape_of(x.value) or ())[2:] if isinstance(dim, int))
+    if len(sizes) not in (1, 2) or len(sizes) != data.ndim - 2:
+        raise NoProduct(f"an input of shape {shape_of(x.value)}; arrays take windows of one or two axes, of known size")
     if int_attr(node, "group", 1) != 1:
         raise NoProduct(f"{int_attr(node, 'group', 1)} groups of {data.shape[1]} channels each: on the vector unit")
-    line = len(shape) == 3
+    line = len(sizes) == 1
     shifted = workshop.shifts(x.dtype)
     zero_point = zero + (SIGN_SHIFT if shifted else 0)
-    window = window_of(node, shape[2:], data.shape[2:], zero_point)
+    window = window_of(node, sizes, data.shape[2:], zero_point)
     kernel = data[:, :, :, None] if line else data
     matrix = np.ascontiguousarray(kernel.transpose(2, 3, 1, 0).reshape(-1, kernel.shape[0]))
     workshop.refuse(matrix)

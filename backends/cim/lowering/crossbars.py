@@ -9,7 +9,6 @@ from typing import ClassVar
 import onnx_ir
 
 from netwright.backends.cim.arch.model import Arch
-from netwright.backends.cim.lowering.binding import STATIC_SHAPES
 from netwright.backends.cim.lowering.convolutions import lower_convolution
 from netwright.backends.cim.lowering.emitting import Workshop
 from netwright.backends.cim.lowering.matmuls import lower_matmul
@@ -39,7 +38,6 @@ class Crossbars(RewritePass):
 
     name: ClassVar[str] = "crossbars"
     numerics: ClassVar[Numerics] = Lossy()
-    requires: ClassVar[frozenset[str]] = frozenset({STATIC_SHAPES})
     fixpoint: ClassVar[bool] = True
 
     chip: str = ""

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.backends.cim.arch.model import Arch
+from netwright.backends.cim.coding.model import Coding
 from netwright.backends.cim.lowering.chips import applies_signed, coding_for
 from netwright.backends.cim.lowering.reading import NoProduct
 from netwright.backends.cim.ops.attributes import LAYER, coding_attributes
@@ -15,6 +16,9 @@ from netwright.backends.cim.ops.im2col import IM2COL, Im2Col
 from netwright.backends.cim.ops.matmul import CROSSBAR_MATMUL
 from netwright.backends.cim.ops.schemas import DOMAIN
 from netwright.ir.editor import Editor
+
+_ALWAYS = ("rows", "encoding", "converter_mode")
+"""Attributes that stand in the graph whatever they are; others are left out where they are as usual, so that dumps are read easily."""
 
 SIGN_SHIFT = 128
 """Added to int8 inputs where a chip's digits carry no sign."""
@@ -62,7 +66,9 @@ class Workshop:
         """A `CrossbarMatMul`."""
         coding = coding_for(self.arch, input_signed=signed, stream=self.products)
         self.products += 1
-        attributes = {**coding_attributes(coding), LAYER: layer}
+        usual = coding_attributes(Coding())
+        told = {name: value for name, value in coding_attributes(coding).items() if name in _ALWAYS or usual.get(name) != value}
+        attributes = {**told, LAYER: layer}
         return editor.op(CROSSBAR_MATMUL, [x, w], attributes, domain=DOMAIN, name=f"{layer}.sums")
 
 

@@ -6,17 +6,24 @@ x: bytes [..., K], w: int8 [K, J] → int32 [..., J]: Σ_k x · w, without zero 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import onnx_ir
 
+from netwright.backends.cim.coding.checks import check, lossless
 from netwright.backends.cim.coding.model import Coding, Disturbance
 from netwright.backends.cim.ops.attributes import LAYER, coding_attributes, coding_of
 from netwright.backends.cim.ops.building import Body
+from netwright.backends.cim.ops.conversions import lossy_product
 from netwright.backends.cim.ops.schemas import schema
 from netwright.ir.dims import shape_of
+from netwright.ir.errors import UnsupportedModelError
 from netwright.ir.operators import Operator
+from netwright.ir.opinfo import site
 from netwright.ir.schemas import DefaultValue
 from netwright.ir.shape_context import Context
 from netwright.ir.shape_rules.common import required, set_output
+from netwright.ir.shapes import static_shape
 
 CROSSBAR_MATMUL = "CrossbarMatMul"
 
@@ -43,10 +50,20 @@ def infer(context: Context, node: onnx_ir.Node) -> None:
 
 
 def expand(node: onnx_ir.Node) -> onnx_ir.Graph:
-    """The plain integer product."""
-    coding_of(node)
+    """The plain integer product where every conversion is exact; else digits × cells with each sum converted. Noise is left out.
+
+    Raises:
+        UnsupportedModelError: conversions lose something, and the weights' size is not known; or the coding is none.
+    """
+    coding = replace(coding_of(node), noise=None)
+    check(coding)
     body = Body("x", "w")
-    return body.finish(body.op("MatMulInteger", [body.input(0), body.input(1)]), CROSSBAR_MATMUL)
+    size = static_shape(node.inputs[1])
+    if lossless(coding, min(coding.rows, size[0]) if size else None) and coding.encoding != "xnor":
+        return body.finish(body.op("MatMulInteger", [body.input(0), body.input(1)]), CROSSBAR_MATMUL)
+    if size is None:
+        raise UnsupportedModelError("The size of the weights is not known.", place=site(node), remedy="Make them an initializer.")
+    return body.finish(lossy_product(body, coding, *size), CROSSBAR_MATMUL)
 
 
 OPERATOR = Operator(SCHEMA, infer, expand)
