@@ -28,6 +28,7 @@ BUILTIN: Mapping[str, str] = MappingProxyType(
         "equalize": "netwright.passes.quantize.equalizing:Equalize",
         "smooth": "netwright.passes.quantize.equalizing:Smooth",
         "sparsify_activations": "netwright.passes.sparsify:SparsifyActivations",
+        "unroll": "netwright.passes.recurrent:Unroll",
     }
 )
 """netwright's own passes, loaded when first named."""
