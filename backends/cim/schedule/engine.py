@@ -30,6 +30,8 @@ class Run:
         busy: time that each resource was at work.
         waited: time that rows waited for links and ports.
         rows: rows simulated.
+        row_starts: by job, of each row, where that was asked for.
+        row_ends: the same; of what is sent, when it has left.
     """
 
     start: list[float]
@@ -37,10 +39,17 @@ class Run:
     busy: list[float]
     waited: float
     rows: int
+    row_starts: list[list[float]]
+    row_ends: list[list[float]]
 
 
-def simulate(jobs: Sequence[Job], plan: Plan) -> Run:
+def simulate(jobs: Sequence[Job], plan: Plan, *, keep_rows: bool = False) -> Run:
     """Run all jobs. O(rows · log jobs), and each row's waits and hops.
+
+    Args:
+        jobs: for the words of errors.
+        plan: what they do.
+        keep_rows: note when each row starts and ends.
 
     Raises:
         RunError: some jobs wait for each other in a circle.
@@ -52,6 +61,8 @@ def simulate(jobs: Sequence[Job], plan: Plan) -> Run:
     begun, ended = [-1.0] * count, [0.0] * count
     free, busy = [0.0] * len(plan.resources), [0.0] * len(plan.resources)
     sleepers: list[dict[int, list[int]]] = [{} for _ in jobs]
+    row_starts: list[list[float]] = [[] for _ in jobs] if keep_rows else []
+    row_ends: list[list[float]] = [[] for _ in jobs] if keep_rows else []
     callers: list[int] = [NONE] * count
     for sender, receiver in plan.receivers.items():
         callers[receiver] = sender
@@ -112,6 +123,8 @@ def simulate(jobs: Sequence[Job], plan: Plan) -> Run:
         """A row has its unit: reserve ports, or send it on its way."""
         nonlocal waited, rows
         rows += 1
+        if keep_rows:
+            row_starts[job].append(now)
         if begun[job] < 0.0:
             begun[job] = now
         end = now + plan.work[job]
@@ -177,6 +190,8 @@ def simulate(jobs: Sequence[Job], plan: Plan) -> Run:
         """A row is there: wake those who waited for it."""
         done[job] += 1
         ended[job] = now
+        if keep_rows:
+            row_ends[job].append(now)
         woken = sleepers[job].pop(done[job], None)
         if woken:
             for other in woken:
@@ -202,7 +217,7 @@ def simulate(jobs: Sequence[Job], plan: Plan) -> Run:
     stuck = [number for number in range(count) if done[number] < total[number]]
     if stuck:
         raise _deadlock(jobs, plan, done, next_row, stuck)
-    return Run(begun, ended, busy, waited, rows)
+    return Run(begun, ended, busy, waited, rows, row_starts, row_ends)
 
 
 def _deadlock(jobs: Sequence[Job], plan: Plan, done: Sequence[int], next_row: Sequence[int], stuck: Sequence[int]) -> RunError:

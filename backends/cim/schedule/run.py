@@ -33,6 +33,12 @@ def schedule(chip: ChipProgram) -> Timeline:
     Raises:
         RunError: instructions wait for each other in a circle, a buffer is read that nothing writes, or a channel has one end only.
     """
+    jobs, plan = prepare(chip)
+    return _timeline(chip, jobs, plan, simulate(jobs, plan))
+
+
+def prepare(chip: ChipProgram) -> tuple[list[Job], Plan]:
+    """All instructions as jobs, with what each waits for, and the same for the event loop."""
     jobs: list[Job] = []
     lists: dict[int, list[int]] = {}
     for tile, instructions in ((HOST, chip.host), *sorted(chip.tiles.items())):
@@ -48,9 +54,7 @@ def schedule(chip: ChipProgram) -> Timeline:
     hazards.addresses(chip, jobs, lists)
     if not chip.options.pipeline:
         hazards.one_layer_at_a_time(chip, jobs, receivers)
-    plan = plan_of(chip, jobs, receivers)
-    run = simulate(jobs, plan)
-    return _timeline(chip, jobs, plan, run)
+    return jobs, plan_of(chip, jobs, receivers)
 
 
 def _timeline(chip: ChipProgram, jobs: list[Job], plan: Plan, run: Run) -> Timeline:

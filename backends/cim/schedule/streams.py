@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from netwright.backends.cim.mapping.layout import Box
-from netwright.backends.cim.program.access import reads, writes
-from netwright.backends.cim.program.model import ChipProgram, Instruction, Mvm, Send, Vector, Window
+from netwright.backends.cim.program.access import Touch, reads, writes
+from netwright.backends.cim.program.model import ChipProgram, Instruction, Mvm, Reach, Send, Vector, Window
 
 WHOLE = -1
 """The axis of what is made, or needed, all at once."""
@@ -69,36 +69,41 @@ def stream_of(chip: ChipProgram, one: Instruction) -> Stream:
     lead = (one.source, one.box) if isinstance(one, Send) else made[0] if made else None
     if lead is None:
         return Stream(1, (), ())
-    axis = _axis(chip, lead[0])
-    if isinstance(one, Vector) and any(_axis(chip, buffer) != axis or box[axis] != lead[1][axis] for buffer, box in made if axis != WHOLE):
-        axis = WHOLE
-    first, last = lead[1][axis] if axis != WHOLE else (0, 1)
-    needed = tuple(_needed(chip, one, buffer, box, axis, first, last) for buffer, box in reads(chip, one))
-    return Stream(max(last - first, 1), needed, tuple(Written(buffer, box, axis) for buffer, box in made))
+    spans = {box[axis] if axis != WHOLE else (0, 1) for axis, box in ((_axis(chip, buffer), box) for buffer, box in made or (lead,))}
+    axis = _axis(chip, lead[0]) if len(spans) == 1 else WHOLE
+    span = lead[1][axis] if axis != WHOLE else (0, 1)
+    needed = tuple(_needed(chip, one, place, touch, axis, span) for place, touch in enumerate(reads(chip, one)))
+    written = tuple(Written(buffer, box, _axis(chip, buffer) if axis != WHOLE else WHOLE) for buffer, box in made)
+    return Stream(max(span[1] - span[0], 1), needed, written)
 
 
 def _axis(chip: ChipProgram, buffer: int) -> int:
     return chip.tensors[chip.buffers[buffer].tensor].stream
 
 
-def _needed(chip: ChipProgram, one: Instruction, buffer: int, box: Box, axis: int, first: int, last: int) -> Needed:
-    rows = np.arange(first, max(last, first + 1), dtype=np.int64)
+def _needed(chip: ChipProgram, one: Instruction, place: int, touch: Touch, axis: int, span: tuple[int, int]) -> Needed:
+    buffer, box = touch
+    rows = np.arange(span[0], max(span[1], span[0] + 1), dtype=np.int64)
     if isinstance(one, Mvm) and one.window is not None and axis == 1:
         return _through_window(one.window, chip.units[one.unit].rows, chip.tensors[chip.buffers[buffer].tensor].shape[3], buffer, box, rows)
-    if axis == WHOLE or not _row_by_row(chip, one, buffer, axis):
-        stop = box[_axis(chip, buffer)][1] if _axis(chip, buffer) != WHOLE else 1
-        return Needed(buffer, box, WHOLE, np.zeros_like(rows), np.full_like(rows, stop))
-    return Needed(buffer, box, axis, rows, rows + 1)
+    if axis != WHOLE and isinstance(one, Vector):
+        reaches = chip.regions[one.region].reaches
+        reach = reaches[place] if place < len(reaches) else Reach(0, 0, whole=True)
+        if not reach.whole and _axis(chip, buffer) != WHOLE:
+            return _within_reach(chip, reach, buffer, box, rows)
+    elif axis != WHOLE and not (isinstance(one, Mvm) and one.window is not None):
+        return Needed(buffer, box, axis, rows, rows + 1)
+    return Needed(buffer, box, WHOLE, np.zeros_like(rows), np.ones_like(rows))
 
 
-def _row_by_row(chip: ChipProgram, one: Instruction, buffer: int, axis: int) -> bool:
-    """True where row r of the result is made of row r of the source."""
-    if isinstance(one, Mvm):
-        return one.window is None
-    if not isinstance(one, Vector):
-        return True
-    made, given = (chip.tensors[chip.buffers[number].tensor] for number in (one.targets[0], buffer))
-    return given.stream == axis and len(given.shape) == len(made.shape) and given.shape[axis] == made.shape[axis]
+def _within_reach(chip: ChipProgram, reach: Reach, buffer: int, box: Box, rows: np.ndarray) -> Needed:
+    """Rows up to a region's reach. How far back it looks is not told: in a ring, all but the rows that the next row brings."""
+    held = chip.buffers[buffer]
+    axis = _axis(chip, buffer)
+    first, last = box[axis]
+    high = np.clip(rows * reach.stride + reach.last + 1, first, last)
+    low = np.maximum(high - max(held.ring - reach.stride, 1), 0) if held.ring else np.zeros_like(high)
+    return Needed(buffer, box, axis, low, high)
 
 
 def _through_window(window: Window, unit_rows: tuple[int, int], channels: int, buffer: int, box: Box, rows: np.ndarray) -> Needed:
