@@ -1,0 +1,51 @@
+"""What tiles do, before buffers have numbers: parts of tensors read and written, and the instruction that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from netwright.backends.cim.mapping.layout import Box
+from netwright.backends.cim.program.model import Instruction
+
+Make: TypeAlias = Callable[[tuple[int, ...], tuple[int, ...]], Instruction]
+"""From the numbers of source and target buffers to the instruction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A box of a tensor.
+
+    Attributes:
+        tensor: name.
+        box: which part.
+        host: in the host's memory, whatever the task's tile is.
+    """
+
+    tensor: str
+    box: Box
+    host: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """One instruction to be.
+
+    Attributes:
+        tile: where.
+        reads: what must be in the tile's memory.
+        writes: what it makes there.
+        make: the instruction.
+        layer: for reports.
+        drains: rows of its sources may go as soon as it is past them, whatever else happens: nothing but its own results holds it up.
+        phase: which load of the arrays it belongs to.
+    """
+
+    tile: int
+    reads: tuple[Part, ...]
+    writes: tuple[Part, ...]
+    make: Make
+    layer: str
+    drains: bool = False
+    phase: int = 0

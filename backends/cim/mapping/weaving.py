@@ -1,0 +1,104 @@
+"""Tasks and the tensors between them become lists of instructions: buffers, messages, loads and stores.
+
+A tile has one buffer for a tensor: the hull of what it makes and needs of it. What a tile needs and others make is sent as soon as it is
+made. Tasks are emitted in one order for all tiles, every message before its receipt, so that no tile waits for ever.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from netwright.backends.cim.mapping.boxes import hull, meet
+from netwright.backends.cim.mapping.layout import Box
+from netwright.backends.cim.mapping.tasks import Part, Task
+from netwright.backends.cim.program.model import HOST, Load, Receive, Send, Store
+
+Key = tuple[int, str]
+"""A tile and a tensor: one buffer."""
+
+
+@dataclass(frozen=True)
+class Woven:
+    """All tasks, messages included, in an order that every tile can follow.
+
+    Attributes:
+        tasks: in order.
+        boxes: of every buffer, by tile and tensor, in the order of first use.
+        made: where each tensor is made: boxes by tile, in order.
+    """
+
+    tasks: tuple[Task, ...]
+    boxes: dict[Key, Box]
+    made: dict[str, tuple[tuple[int, Box], ...]]
+
+
+def weave(tasks: Sequence[Task], inputs: Iterable[Part], outputs: Iterable[Part]) -> Woven:
+    """Put messages between tasks.
+
+    Args:
+        tasks: what makes tensors, in an order in which everything is made before it is read.
+        inputs: whole tensors that the host holds from the start.
+        outputs: whole tensors that the host wants.
+    """
+    made: dict[str, list[tuple[int, Box]]] = defaultdict(list)
+    wanted: dict[str, dict[int, list[Box]]] = defaultdict(lambda: defaultdict(list))
+    last: dict[str, int] = {}
+    given = tuple(inputs)
+    for part in given:
+        made[part.tensor].append((HOST, part.box))
+    for place, task in enumerate(tasks):
+        for part in task.writes:
+            made[part.tensor].append((task.tile, part.box))
+            last[part.tensor] = place
+        for part in task.reads:
+            wanted[part.tensor][task.tile].append(part.box)
+    for part in outputs:
+        wanted[part.tensor][HOST].append(part.box)
+    boxes: dict[Key, Box] = {}
+    for name, places in made.items():
+        held: dict[int, list[Box]] = defaultdict(list)
+        for tile, box in places:
+            held[tile].append(box)
+        for tile, some in wanted[name].items():
+            held[tile] += some
+        boxes |= {(tile, name): hull(some) for tile, some in held.items()}
+    ends: dict[int, list[str]] = defaultdict(list)
+    for name, place in last.items():
+        ends[place].append(name)
+    channels = iter(range(2**31))
+    done: list[Task] = []
+    for part in given:
+        done += _deliver(part.tensor, "", 0, made, wanted, boxes, channels)
+    for place, task in enumerate(tasks):
+        done.append(task)
+        for name in ends.get(place, ()):
+            done += _deliver(name, task.layer, task.phase, made, wanted, boxes, channels)
+    return Woven(tuple(done), boxes, {name: tuple(places) for name, places in made.items()})
+
+
+def _deliver(
+    name: str,
+    layer: str,
+    phase: int,
+    made: dict[str, list[tuple[int, Box]]],
+    wanted: dict[str, dict[int, list[Box]]],
+    boxes: dict[Key, Box],
+    channels: Iterator[int],
+) -> Iterator[Task]:
+    """A tensor's parts from where they are made to where they are needed."""
+    for tile in wanted[name]:
+        for source, box in made[name]:
+            common = None if source == tile else meet(box, boxes[tile, name])
+            if common is None:
+                continue
+            here, outside = (Part(name, common),), (Part(name, common, host=True),)
+            if source == HOST:
+                yield Task(tile, outside, here, lambda s, t, box=common: Load(s[0], t[0], box, layer), layer, True, phase)
+            elif tile == HOST:
+                yield Task(source, here, outside, lambda s, t, box=common: Store(s[0], t[0], box, layer), layer, True, phase)
+            else:
+                way = next(channels)
+                yield Task(source, here, (), lambda s, _, box=common, way=way, to=tile: Send(way, s[0], box, to, layer), layer, True, phase)
+                yield Task(tile, (), here, lambda _, t, box=common, way=way: Receive(way, t[0], box, layer), layer, True, phase)
