@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import onnx_ir
 
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.lowering.convolutions import lower_convolution
-from netwright.backends.cim.lowering.emitting import Workshop
+from netwright.backends.cim.lowering.emitting import Place, Workshop
 from netwright.backends.cim.lowering.matmuls import lower_matmul
 from netwright.backends.cim.lowering.reading import NoProduct
 from netwright.backends.cim.target import arch_of
+from netwright.ir.errors import PipelineError
 from netwright.ir.opinfo import is_standard, site
 from netwright.ir.program import Program
 from netwright.passes.base import Proposals, RewritePass
@@ -34,6 +35,7 @@ class Crossbars(RewritePass):
 
     Attributes:
         chip: name of a preset or path of a description; the target's chip where it is empty, else the default one.
+        grouped: where grouped convolutions go: `auto` weighs energy × delay of both, `vector` and `crossbars` force one.
     """
 
     name: ClassVar[str] = "crossbars"
@@ -41,10 +43,24 @@ class Crossbars(RewritePass):
     fixpoint: ClassVar[bool] = True
 
     chip: str = ""
+    grouped: Place = "auto"
+
+    def check(self) -> None:
+        """Refuse a place that there is not.
+
+        Raises:
+            PipelineError: `grouped` is none of the three.
+        """
+        if self.grouped not in get_args(Place):
+            raise PipelineError(
+                f"Grouped convolutions go to auto, vector or crossbars, not {self.grouped!r}.",
+                place="crossbars(grouped=…)",
+                remedy="Leave it out, or give one of these.",
+            )
 
     def rewrites(self, program: Program, context: Context) -> Proposals:
         """One rewrite for each product, in graph order; a miss for each that stays."""
-        workshop = Workshop(chosen_arch(self.chip, context))
+        workshop = Workshop(chosen_arch(self.chip, context), self.grouped)
         for node in list(program.graph):
             lower = _LOWER.get(node.op_type) if is_standard(node) else None
             if lower is None or node.graph is None:

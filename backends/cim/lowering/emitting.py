@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 import numpy as np
 import onnx_ir
@@ -17,6 +18,8 @@ from netwright.backends.cim.ops.matmul import CROSSBAR_MATMUL
 from netwright.backends.cim.ops.schemas import DOMAIN
 from netwright.ir.editor import Editor
 
+Place: TypeAlias = Literal["auto", "vector", "crossbars"]
+
 _ALWAYS = ("rows", "encoding", "converter_mode")
 """Attributes that stand in the graph whatever they are; others are left out where they are as usual, so that dumps are read easily."""
 
@@ -30,11 +33,13 @@ class Workshop:
 
     Attributes:
         arch: the chip.
+        grouped: where grouped convolutions go: `auto`, `vector` or `crossbars`.
         matrices: by name of the weight and form: [K, J] matrices in the graph, so that ties stay ties.
         products: products made so far; each has its own stream of noise.
     """
 
     arch: Arch
+    grouped: Place = "auto"
     matrices: dict[tuple[str, str], onnx_ir.Value] = field(default_factory=dict[tuple[str, str], onnx_ir.Value])
     products: int = 0
 

@@ -42,6 +42,10 @@ class Scales:
         """sx·sw in float32."""
         return (self.input * self.weight.astype(np.float32)).astype(np.float32)
 
+    def part(self, outputs: slice) -> Scales:
+        """Those of some of the outputs."""
+        return Scales(self.name, self.input, self.weight[outputs] if self.weight.size > 1 else self.weight, self.offset[outputs])
+
 
 def offset_of(matrix: np.ndarray, zero: int, bias: np.ndarray | None) -> np.ndarray:
     """Bias − zx·Σ_k w[k, j], as int32.

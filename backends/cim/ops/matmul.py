@@ -6,6 +6,7 @@ x: bytes [..., K], w: int8 [K, J] → int32 [..., J]: Σ_k x · w, without zero 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import onnx_ir
@@ -28,7 +29,7 @@ from netwright.ir.shapes import static_shape
 CROSSBAR_MATMUL = "CrossbarMatMul"
 
 
-def _facts() -> dict[str, tuple[str, DefaultValue | object]]:
+def _facts() -> Mapping[str, tuple[str, DefaultValue | object]]:
     kinds = {int: "INT", float: "FLOAT", str: "STRING"}
     usual = coding_attributes(Coding(noise=Disturbance()))
     return {name: (kinds[type(value)], value) for name, value in usual.items()} | {LAYER: ("STRING", "")}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import onnx_ir
 
 from netwright.ir.schemas import TYPE_DTYPES, AttributeFacts, DefaultValue, Formal, Schema
@@ -35,7 +37,7 @@ def _attribute(name: str, default: DefaultValue, kind: str, *, required: bool) -
     return AttributeFacts(name, onnx_ir.AttributeType[kind], required, None if required else default)
 
 
-def schema(name: str, inputs: str, outputs: str, attributes: dict[str, tuple[str, DefaultValue | object]]) -> Schema:
+def schema(name: str, inputs: str, outputs: str, attributes: Mapping[str, tuple[str, DefaultValue | object]]) -> Schema:
     """A schema from a small notation: inputs and outputs as `name:T`, attributes as (type, default or `REQUIRED`)."""
     takes, gives = _formals(inputs), _formals(outputs)
     facts = {
