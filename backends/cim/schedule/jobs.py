@@ -132,7 +132,7 @@ def _vector(chip: ChipProgram, one: Accumulate | Requantize | Vector, stream: St
         parts = [round(amount * share / rows) for amount in (work.elements, work.macs, work.special, work.moved)]
         time = vector_ns(arch, elements=parts[0], macs=parts[1], special=parts[2], moved=parts[3])
     else:
-        terms = max(len(one.sources) - 1, 1) if isinstance(one, Accumulate) else 1
+        terms = len(one.sources) - 1 if isinstance(one, Accumulate) else 1
         time = vector_ns(arch, elements=volume(one.box) * terms // rows)
     return Takes(time, memory_ns(arch, given // rows), memory_ns(arch, made // rows))
 
@@ -141,7 +141,8 @@ def _reload(chip: ChipProgram, one: Reload) -> Takes:
     """Weights come from outer memory; arrays are written side by side, row by row."""
     unit = chip.units[one.unit]
     depth, width = unit.rows[1] - unit.rows[0], unit.columns[1] - unit.columns[0]
-    payload = -(-depth * width * chip.matrices[unit.matrix].coding.weight_bits // 8)
+    coding = chip.matrices[unit.matrix].coding
+    payload = -(-depth * width * (1 if coding.encoding == "xnor" else coding.weight_bits) // 8)
     return Takes(
         work_ns=write_ns(chip.arch, min(depth, chip.arch.array.rows)),
         link_ns=link_ns(chip.arch, payload),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from netwright.backends.cim.cost.delays import dram_ns, write_ns
 from netwright.backends.cim.program.model import HOST, ChipProgram, Reload
 from netwright.backends.cim.schedule import hazards, waits
 from netwright.backends.cim.schedule.engine import Run, simulate
 from netwright.backends.cim.schedule.jobs import Job, takes
 from netwright.backends.cim.schedule.model import Resource, Span, Timeline
 from netwright.backends.cim.schedule.plan import Key, Plan, plan_of
-from netwright.backends.cim.schedule.streams import stream_of
+from netwright.backends.cim.schedule.streams import Stream, stream_of
 
 _WORDS = {
     "vector": "vector unit of tile {0}",
@@ -93,8 +92,7 @@ def _name(chip: ChipProgram, key: Key) -> str:
 
 def _interval(chip: ChipProgram, resources: list[Resource], latency: float) -> tuple[float, str]:
     """From one sample to the next: the busiest resource where samples overlap; else all of one, and the first weights again."""
-    reloaded = [chip.units[one.unit] for part in chip.tiles.values() for one in part if isinstance(one, Reload)]
-    if reloaded:
+    if any(isinstance(one, Reload) for part in chip.tiles.values() for one in part):
         return latency + _first_load_ns(chip), "arrays that are loaded again: samples cannot overlap"
     if not chip.options.pipeline or not resources:
         return latency, "one layer at a time: samples do not overlap"
@@ -111,12 +109,12 @@ def _first_load_ns(chip: ChipProgram) -> float:
                 unit = chip.units[one.unit]
                 overwritten[unit.tile].append((unit.first_array, unit.first_array + unit.arrays))
                 again.add(one.unit)
-    payload, slowest = 0, 0.0
+    port, slowest = 0.0, 0.0
     for number, unit in enumerate(chip.units):
         stop = unit.first_array + unit.arrays
         if number in again or not any(low < stop and unit.first_array < high for low, high in overwritten[unit.tile]):
             continue
-        depth, width = unit.rows[1] - unit.rows[0], unit.columns[1] - unit.columns[0]
-        payload += -(-depth * width * chip.matrices[unit.matrix].coding.weight_bits // 8)
-        slowest = max(slowest, write_ns(chip.arch, min(depth, chip.arch.array.rows)))
-    return max(dram_ns(chip.arch, payload), slowest) if payload else 0.0
+        part = takes(chip, Reload(number), Stream(1, (), ()))
+        port += part.dram_ns
+        slowest = max(slowest, part.work_ns)
+    return max(port, slowest)
