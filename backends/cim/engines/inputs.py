@@ -18,22 +18,36 @@ class Applied:
     Attributes:
         digits: uint8 [digits, N, holding].
         n_en: int64 [digits, N], enabled rows.
-        used: bool [digits, N], whether a mask is used.
     """
 
     digits: np.ndarray
     n_en: np.ndarray
-    used: np.ndarray
+
+    def taken(self, vectors: np.ndarray) -> Applied:
+        """Some of the vectors."""
+        return Applied(self.digits[:, vectors], self.n_en[:, vectors])
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """What all inputs drive.
+
+    Attributes:
+        sums: int64 [K], each row's digits summed over vectors; of signs, how many are 1.
+        nonzero: digits that are not 0.
+    """
+
+    sums: np.ndarray
+    nonzero: int
 
 
 def apply(x: np.ndarray, coding: Coding) -> Applied:
-    """The inputs [N, holding] of one block as digits, and which rows their masks enable."""
+    """The inputs [N, holding] of one block as digits, and how many rows their masks enable."""
     digits = slicing.digits_of(x, coding)
     holding = x.shape[1]
     unmasked = masks.unmasked_rows(coding, holding)
     if not masks.masked(coding):
-        shape = digits.shape[:2]
-        return Applied(digits, np.full(shape, unmasked, np.int64), np.zeros(shape, np.bool_))
+        return Applied(digits, np.full(digits.shape[:2], unmasked, np.int64))
     nonzero = digits != 0
     if coding.masking.granularity in masks.BY_VALUE:
         nonzero = np.broadcast_to(nonzero.any(axis=0), nonzero.shape)
@@ -41,44 +55,60 @@ def apply(x: np.ndarray, coding: Coding) -> Applied:
     starts = np.arange(0, holding, group)
     sizes = np.diff(np.append(starts, holding))
     kept = (np.logical_or.reduceat(nonzero, starts, axis=2) * sizes).sum(axis=2) if group > 1 else np.count_nonzero(nonzero, axis=2)
-    used = kept <= masks.most_kept(coding.masking, holding)
-    return Applied(digits, np.where(used, kept, unmasked), used)
+    return Applied(digits, np.where(kept <= masks.most_kept(coding.masking, holding), kept, unmasked))
 
 
-def tally(counts: MvmCounts, applied: Applied, weight_sums: np.ndarray, outputs: int, coding: Coding) -> None:
-    """Add what one block did, all but `charge`, `saturated` and `inexact`.
+def driven(x: np.ndarray, coding: Coding) -> Driven:
+    """What inputs [N, K] drive."""
+    digits = slicing.digits_of(x, coding)
+    return Driven(digits.sum(axis=(0, 1), dtype=np.int64), int(np.count_nonzero(digits)))
 
-    Args:
-        counts: to add to.
-        applied: the block's inputs.
-        weight_sums: int64 [holding], each row's cells summed over all bit lines.
-        outputs: J.
-        coding: how.
-    """
-    vectors, holding = applied.digits.shape[1:]
-    active = applied.n_en > 0
-    cycles = int(active.sum())
+
+def tally_block(counts: MvmCounts, n_en: np.ndarray, holding: int, outputs: int, coding: Coding) -> None:
+    """Add the cycles, conversions and masks of one block of `holding` rows, of n_en [digits, N]."""
     each = len(slicing.weight_places(coding)) * outputs
+    if not masks.masked(coding):
+        rows = masks.unmasked_rows(coding, holding)
+        counts.cycles += n_en.size
+        counts.row_cycles += n_en.size * holding
+        counts.conversions += n_en.size * each
+        counts.enabled += n_en.size * each * rows
+        counts.conversion_bits += n_en.size * each * adc.resolved_bits(coding, rows)
+        return
+    histogram = np.bincount(n_en.ravel(), minlength=1)
+    idle = int(histogram[0])
+    cycles = n_en.size - idle
     counts.cycles += cycles
     counts.row_cycles += cycles * holding
     counts.conversions += cycles * each
-    counts.skipped += (active.size - cycles) * each
-    counts.enabled += int(applied.n_en.sum()) * each
-    histogram = np.bincount(applied.n_en.ravel(), minlength=coding.rows + 1)
-    counts.conversion_bits += each * sum(int(histogram[n]) * adc.resolved_bits(coding, int(n)) for n in np.flatnonzero(histogram) if n)
-    driven = applied.digits.sum(axis=(0, 1), dtype=np.int64)
-    if coding.encoding == "xnor":
-        counts.rows_on += cycles * holding
-        counts.counts += int((driven * weight_sums + (vectors - driven) * (outputs - weight_sums)).sum())
-    else:
-        counts.rows_on += int(np.count_nonzero(applied.digits))
-        counts.counts += int((driven * weight_sums).sum())
-    if not masks.masked(coding):
-        return
+    counts.skipped += idle * each
+    counts.enabled += int(histogram @ np.arange(histogram.size)) * each
+    bits = coding.converter.bits * cycles
+    if coding.masking.fewer_bits:
+        bits = sum(int(histogram[rows]) * adc.resolved_bits(coding, int(rows)) for rows in np.flatnonzero(histogram) if rows)
+    counts.conversion_bits += each * bits
     by_value = coding.masking.granularity in masks.BY_VALUE
-    formed = vectors if by_value else applied.n_en.size
+    formed = n_en.shape[1] if by_value else n_en.size
     counts.masks += formed
     counts.mask_rows += formed * holding
     if coding.converter.mode == "charge" and not coding.masking.fewer_bits:
-        compensated = (applied.used & active)[:1] if by_value else applied.used & active
-        counts.compensations += int(compensated.sum()) * outputs
+        compensated = n_en[:1] if by_value else n_en
+        counts.compensations += int(np.count_nonzero((compensated > 0) & (compensated < holding))) * outputs
+
+
+def tally_rows(counts: MvmCounts, drives: Driven, weight_sums: np.ndarray, outputs: int, coding: Coding) -> None:
+    """Add the rows driven and Σ p, exactly: Σ_k (Σ digits of row k) · (Σ cells of row k).
+
+    Args:
+        counts: to add to, its cycles counted.
+        drives: all inputs.
+        weight_sums: int64 [K], each row's cells summed over all bit lines.
+        outputs: J.
+        coding: how.
+    """
+    if coding.encoding == "xnor":
+        counts.rows_on += counts.row_cycles
+        counts.counts += int((drives.sums * weight_sums + (counts.vectors - drives.sums) * (outputs - weight_sums)).sum())
+    else:
+        counts.rows_on += drives.nonzero
+        counts.counts += int((drives.sums * weight_sums).sum())

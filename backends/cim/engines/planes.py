@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from netwright.backends.cim.coding import adc, noise, slicing
 from netwright.backends.cim.coding.model import Coding, Disturbance
 from netwright.backends.cim.engines.conversions import Conversions
 from netwright.backends.cim.engines.inputs import Applied
+from netwright.backends.cim.engines.measured import Measured
 
 VECTORS = 64
 """Vectors taken together: sums of a block then stay in the cache."""
-
-
-@dataclass(slots=True)
-class Measured:
-    """What conversions did.
-
-    Attributes:
-        charge: Σ p·(1 − p/F).
-        saturated: conversions clamped.
-        inexact: conversions whose p̂ is not p.
-    """
-
-    charge: float = 0.0
-    saturated: int = 0
-    inexact: int = 0
 
 
 class Planes:
