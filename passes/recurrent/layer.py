@@ -8,9 +8,9 @@ from types import MappingProxyType
 
 import onnx_ir
 
+from netwright.ir.dims import names_in, shape_of
 from netwright.ir.opinfo import has_references, int_attr, is_float, str_attr, strs_attr
 from netwright.ir.program import array, constant
-from netwright.ir.shapes import shape_of
 
 GATES: Mapping[str, int] = MappingProxyType({"LSTM": 4, "GRU": 3, "RNN": 1})
 """Operators that can be written out, and how many gates each has."""
@@ -83,8 +83,7 @@ def read_layer(node: onnx_ir.Node, limit: int) -> Layer | str:
     assert recurrent is not None, "an obstacle otherwise"
     steps = None if shape is None or len(shape) != 3 else shape[0]
     if not isinstance(steps, int):
-        known = "unknown" if steps is None else f"{steps}, a size that changes from run to run"
-        return f"the number of steps is {known}: give the model an input of fixed length, as in shapes={{'x': (1, 100, 40)}}"
+        return _unknown(steps)
     if not 0 < steps <= limit:
         return f"{steps} steps; unroll(limit={limit}) writes out 1 to {limit}"
     lengths = node.inputs[4] if len(node.inputs) > 4 else None
@@ -99,6 +98,13 @@ def read_layer(node: onnx_ir.Node, limit: int) -> Layer | str:
     activations = tuple(ACTIVATIONS[name.lower()] for name in names)
     each = tuple(activations[at : at + len(usual)] for at in range(0, len(activations), len(usual)))
     return Layer(node, steps, hidden, backwards, each, bool(int_attr(node, "linear_before_reset", 0)))
+
+
+def _unknown(steps: onnx_ir.SymbolicDim | None) -> str:
+    names = sorted(names_in([steps])) if steps is not None else []
+    if not names:
+        return "the number of steps is not known before the model runs"
+    return f"the number of steps is {steps}: unroll(dims={{'{names[0]}': 100}}) fixes it, for inputs of that size alone"
 
 
 def _obstacle(node: onnx_ir.Node) -> str | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
@@ -15,6 +15,7 @@ from netwright.ir.program import Program
 from netwright.passes.base import Proposals, RewritePass
 from netwright.passes.context import Context
 from netwright.passes.numerics import Close, Numerics
+from netwright.passes.recurrent.fixing import fix_dims
 from netwright.passes.recurrent.layer import GATES, Layer, read_layer
 from netwright.passes.recurrent.unrolling import Shared, unroll_layer
 from netwright.passes.rewrite import Miss, Rewrite, site_of
@@ -24,13 +25,16 @@ from netwright.passes.rewrite import Miss, Rewrite, site_of
 class Unroll(RewritePass):
     """Write LSTM, GRU and RNN out step by step, as products with shared weights: for static integers, and chips without recurrent layers.
 
-    The number of steps has to be known. The input's product is one MatMul for all steps; each step then has its MatMul with R, one
-    constant for all of them.
+    The number of steps has to be known, by itself or by `dims`. The input's product is one MatMul for all steps; each step then has its
+    MatMul with R, one constant for all of them.
     """
 
     name: ClassVar[str] = "unroll"
     numerics: ClassVar[Numerics] = Close()
     fixpoint: ClassVar[bool] = True
+
+    dims: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Numbers for named dimensions of inputs, such as {'frames': 160}: the model then takes no others."""
 
     limit: int = 256
     """Most steps that are written out: a graph grows by some ten nodes a step and direction."""
@@ -49,6 +53,7 @@ class Unroll(RewritePass):
         del context
         if not shapes.is_inferred(program):
             shapes.infer(program)
+        yield from fix_dims(program, self.dims)
         shared = Shared()
         for graph in (program.graph, *program.graph.subgraphs()):
             for node in list(_recurrent(graph)):

@@ -96,10 +96,11 @@ def _replace_outputs(editor: Editor, layer: Layer, made: Sequence[Sequence[State
 
 
 def _joined(editor: Editor, parts: Sequence[onnx_ir.Value], axis: int, like: onnx_ir.Value | None) -> onnx_ir.Value:
-    """The parts along an axis; a single one by Identity where it is to become an output, whose name it must not take from a step."""
+    """The parts along an axis; a single one as it is, but for an output of the graph, whose name must not go to a step's value."""
+    name = "" if like is None else like.name or ""
     if len(parts) > 1:
-        return editor.op("Concat", parts, {"axis": axis}, name=like.name or "" if like is not None else "", like=like)
-    return parts[0] if like is None else editor.op("Identity", parts, name=like.name or "", like=like)
+        return editor.op("Concat", parts, {"axis": axis}, name=name, like=like)
+    return editor.op("Identity", parts, name=name, like=like) if like is not None and like.is_graph_output() else parts[0]
 
 
 def _turned(editor: Editor, weight: onnx_ir.Value, cuts: tuple[int, ...], shared: Shared) -> tuple[onnx_ir.Value, ...]:

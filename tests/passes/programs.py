@@ -25,7 +25,7 @@ def program_of(text: str, weights: Mapping[str, np.ndarray]) -> Program:
     return program
 
 
-_TYPES = {"float32": "float", "float64": "double", "int64": "int64", "float16": "float16", "bool": "bool", "int8": "int8"}
+_TYPES = {"float32": "float", "float64": "double", "int32": "int32", "int64": "int64", "float16": "float16", "bool": "bool", "int8": "int8"}
 
 
 def _weights(seed: int, **dims: tuple[int, ...]) -> dict[str, np.ndarray]:
