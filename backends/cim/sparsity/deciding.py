@@ -11,6 +11,7 @@ import onnx_ir
 from netwright.backends.cim import engines
 from netwright.backends.cim.arch.model import Arch, Granularity
 from netwright.backends.cim.coding.adc import full_scale, parasitic_unit, top_code
+from netwright.backends.cim.coding.masks import unmasked_rows
 from netwright.backends.cim.coding.model import Coding, Masking
 from netwright.backends.cim.cost.mvm import Product, mvm_energy
 from netwright.backends.cim.sparsity.zeros import MASKS, Zeros, zeros
@@ -94,16 +95,16 @@ def decide(
     sparse = [one for one in found if one.sparsity > threshold]
     if not sparse:
         most = max(found, key=lambda one: one.sparsity)
-        about = f"{most.sparsity:.0%} of its rows rest by {most.name}, which does not exceed the threshold of {threshold:.0%}"
+        about = f"{most.sparsity:.1%} of its rows rest by {most.name}, which does not exceed the threshold of {threshold:.1%}"
         return Verdict(most, None, 1.0, about + _why_dense(coding, zero_point))
-    finer = not fewer_bits and _is_coarse(coding)
+    finer = not fewer_bits and _is_coarse(coding, len(weight))
     best: Verdict | None = None
     for one in reversed(sparse):
         masking = replace(coding.masking, granularity=one.granularity, group=max(one.group, 1), threshold=threshold, fewer_bits=fewer_bits)
         ratio = _energy_ratio(x, weight, coding, replace(coding, masking=masking), arch)
-        about = f"{one.sparsity:.0%} of its rows rest by {one.name}"
+        about = f"{one.sparsity:.1%} of its rows rest by {one.name}"
         if finer:
-            bits = -float(np.log2(max(one.enabled, 1.0 / coding.rows)))
+            bits = -float(np.log2(max(one.enabled, 1e-9)))
             return Verdict(one, masking, ratio, f"{about}: steps finer by {bits:.1f} bits, {ratio:.2f} times the energy")
         if best is None or ratio < best.energy:
             best = Verdict(one, masking, ratio, f"{about}: {ratio:.2f} times the energy, values as they were")
@@ -141,11 +142,12 @@ def _why_dense(coding: Coding, zero_point: int | None) -> str:
     return ""
 
 
-def _is_coarse(coding: Coding) -> bool:
-    """True where a charge converter's step, all rows enabled, is more than a count."""
+def _is_coarse(coding: Coding, rows: int) -> bool:
+    """True where a charge converter's step, all rows of the fullest block enabled, is more than a count."""
     if coding.converter.mode != "charge":
         return False
-    return full_scale(coding, coding.rows) > top_code(coding) * parasitic_unit(coding)
+    enabled = unmasked_rows(coding, min(rows, coding.rows))
+    return full_scale(coding, enabled) > top_code(coding) * parasitic_unit(coding)
 
 
 def _energy_ratio(x: np.ndarray, weight: np.ndarray, before: Coding, after: Coding, arch: Arch) -> float:

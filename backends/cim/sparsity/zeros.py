@@ -24,7 +24,7 @@ class Zeros:
         group: rows that are switched together; 1 where each is on its own.
         sparsity: mean share of weight-holding rows that a mask may disable.
         exceeding: share of masks that find more than the threshold.
-        enabled: mean N_en over the rows of a block, with masks where they exceed the threshold.
+        enabled: mean N_en over the weight-holding rows of a block, with masks where they exceed the threshold.
     """
 
     granularity: Granularity
@@ -61,6 +61,6 @@ def zeros(x: np.ndarray, coding: Coding, granularity: Granularity, group: int, t
         on = (np.logical_or.reduceat(live, starts, axis=-1) * sizes).sum(axis=-1)
         share = 1.0 - on / holding
         shares.append(share.reshape(-1))
-        enabled.append((holding + (share > threshold) * (on - holding)).reshape(-1) / coding.rows)
+        enabled.append((holding + (share > threshold) * (on - holding)).reshape(-1) / holding)
     found, kept = np.concatenate(shares), np.concatenate(enabled)
     return Zeros(granularity, size, float(found.mean()), float((found > threshold).mean()), float(kept.mean()))

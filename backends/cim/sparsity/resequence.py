@@ -1,0 +1,143 @@
+"""The pass `resequence`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir
+
+from netwright.backends.cim import ops
+from netwright.backends.cim.arch.model import Arch
+from netwright.backends.cim.coding.model import Coding
+from netwright.backends.cim.coding.slicing import columns_of
+from netwright.backends.cim.sparsity.rebuilding import Target, course_of, obstacle, rebuild
+from netwright.backends.cim.sparsity.samples import products
+from netwright.backends.cim.sparsity.sequencing import Sequencing, sequence
+from netwright.backends.cim.target import arch_of
+from netwright.ir.errors import ContractError, PipelineError, PlanError
+from netwright.ir.fingerprint import fingerprint
+from netwright.ir.program import Program, array
+from netwright.passes.base import PlannedPass, Proposals
+from netwright.passes.context import Context
+from netwright.passes.numerics import Lossy, Numerics
+from netwright.passes.plan import Decision, Plan
+from netwright.passes.rewrite import Miss, Rewrite, site_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resequence(PlannedPass):
+    """Reorder rows and columns of sparse weights on crossbars, so that their zeros fill whole rows, columns and arrays, which rest.
+
+    Columns of zeros go; columns whose weights stand in the same rows share arrays; rows that an array's columns do not need are taken out
+    of it, and its inputs are gathered in the order that is left. The order of columns goes on into scalings and into the rows of the
+    products that read them, where the operators between let it. Integer products stay what they are; where conversions lose something,
+    other rows share a conversion, so that they lose something else. Source: US 12,288,142 B2 (weight path).
+
+    Attributes:
+        threshold: share of zeros among a product's weights that must be exceeded; apart from that of `disable_cells`.
+    """
+
+    name: ClassVar[str] = "resequence"
+    numerics: ClassVar[Numerics] = Lossy("metric")
+
+    threshold: float = 0.5
+
+    def check(self) -> None:
+        """Refuse options that mean nothing."""
+        if not 0.0 <= self.threshold <= 1.0:
+            raise PipelineError(f"threshold is {self.threshold}.", place=self.name, remedy="Give a share from 0 to 1.")
+
+    def needs(self) -> frozenset[str]:
+        """The chip: how large its arrays are."""
+        return frozenset() if self.plan is not None else frozenset({"target"})
+
+    def make_plan(self, program: Program, context: Context) -> Plan:
+        """A decision for each product that needs fewer rows, columns or arrays in another order."""
+        arch = arch_of(context.target)
+        if arch is None:
+            remedy = "Compile for a chip: --target cim:NAME."
+            raise ContractError("How large arrays are is the chip's to say.", place=self.name, remedy=remedy)
+        decisions: dict[str, Decision] = {}
+        misses: list[Miss] = []
+        nodes = products(program)
+        for node in nodes:
+            found = self._decide(node, arch)
+            if isinstance(found, str):
+                misses.append(Miss(found, site_of(node)))
+            else:
+                decisions[site_of(node)] = found
+        if not nodes:
+            nothing = "no product stands on crossbars: put the pass behind crossbars, and that behind quantize(scheme='static')"
+            misses.append(Miss(nothing, "graph"))
+        return Plan(pass_name=self.name, fingerprint=fingerprint(program), decisions=decisions, misses=tuple(misses))
+
+    def carry_out(self, program: Program, plan: Plan) -> Proposals:
+        """Rebuild product after product."""
+        plan.check_fits(self.name, fingerprint(program))
+        for site, decision in plan.decisions.items():
+            node = next((one for one in products(program) if site_of(one) == site), None)
+            weight = None if node is None else array(node.inputs[1])
+            if node is None or weight is None:
+                raise PlanError(f"There is no product on crossbars at {site}.", place=site, remedy="Make the plan again.")
+            block, width = decision.get("rows"), decision.get("columns")
+            if not isinstance(block, int) or not isinstance(width, int) or block < 1 or width < 1:
+                raise PlanError(f"Not a decision of resequence: {dict(decision)}.", place=site, remedy="rows and columns are an array's.")
+            target, found = Target.of(node), sequence(weight, block, width, reorder=decision.get("reorder") is not False)
+            yield Rewrite.edit(site, _why(weight, found, target), rebuild(target, weight, found), anchor=node)
+
+    def _decide(self, node: onnx_ir.Node, arch: Arch) -> Decision | str:
+        weight = array(node.inputs[1])
+        if weight is None:
+            return f"its weight is not constant: {node.inputs[1]}"
+        coding = ops.coding_of(node)
+        if coding.encoding == "xnor":
+            return "its weights are ±1, which has no zeros (XNOR)"
+        zeros = float((weight == 0).mean())
+        if zeros <= self.threshold:
+            return f"{zeros:.1%} of its weights are 0, which does not exceed the threshold of {self.threshold:.1%}"
+        block, width = array_size(coding, arch)
+        target = Target.of(node)
+        found, reorder = sequence(weight, block, width), True
+        reason = obstacle(target, found)
+        if reason:
+            return reason
+        course = course_of(target, found)
+        if isinstance(course, str) and found.arrays == found.arrays_before:  # putting columns back in order costs more than idle ones do
+            found, reorder = sequence(weight, block, width, reorder=False), False
+        if not len(found.idle) and found.rows_freed == 0.0:
+            back = f", and the order of columns cannot change, as {course}" if isinstance(course, str) else ""
+            return (
+                f"{zeros:.1%} of its weights are 0, but in no order of columns does a row or column of its {found.arrays} arrays of "
+                f"{block} × {width} weights rest{back}{_conducting(coding)}"
+            )
+        return {
+            "rows": block,
+            "columns": width,
+            "reorder": reorder,
+            "zeros": round(zeros, 4),
+            "arrays_before": found.arrays_before,
+            "arrays": found.arrays,
+            "rows_freed": round(found.rows_freed, 4),
+            "columns_freed": len(found.idle),
+        }
+
+
+def array_size(coding: Coding, arch: Arch) -> tuple[int, int]:
+    """Rows of an array that are read at once, and weights that stand side by side in it."""
+    pair = 2 if coding.encoding == "differential" else 1
+    return coding.rows, max(1, pair * arch.array.columns // columns_of(coding))
+
+
+def _why(weight: np.ndarray, found: Sequencing, target: Target) -> str:
+    course = course_of(target, found)
+    kept = f"{found.rows_freed:.1%} of rows and {len(found.idle)} of {weight.shape[1]} columns rest"
+    way = "" if not found.moves else f"; columns put back in order, as {course}" if isinstance(course, str) else "; readers follow"
+    return f"{kept}, {found.arrays_before} → {found.arrays} arrays in {len(found.groups)} groups of columns{way}"
+
+
+def _conducting(coding: Coding) -> str:
+    if coding.encoding != "offset":
+        return ""
+    return "; in offset encoding a weight of 0 is stored as half the range, so that its top cell conducts"
