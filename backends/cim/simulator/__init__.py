@@ -1,1 +1,6 @@
 """Runs ChipPrograms: bit by bit, counting what the hardware does."""
+
+from netwright.backends.cim.simulator.activity import Activity, RegionLoader, Runner, Trace
+from netwright.backends.cim.simulator.machine import Machine
+
+__all__ = ["Activity", "Machine", "RegionLoader", "Runner", "Trace"]

@@ -1,0 +1,187 @@
+"""Products on units' arrays: patches gathered from maps, engines prepared once for each part of a matrix, counts handed to instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from math import prod
+
+import numpy as np
+
+from netwright.backends.cim import engines
+from netwright.backends.cim.engines.base import MvmCounts, Prepared
+from netwright.backends.cim.engines.prepare import Counting, Engine
+from netwright.backends.cim.mapping.layout import Box
+from netwright.backends.cim.ops import Im2Col
+from netwright.backends.cim.program.access import extents, shape_of, volume, window_box
+from netwright.backends.cim.program.model import ChipProgram, Mvm, Unit, Window
+from netwright.backends.cim.simulator.kernels import patches
+from netwright.backends.cim.simulator.steps import Slot
+from netwright.backends.cim.simulator.values import Values
+
+PIECE = 2**24
+"""Bytes of patches that are gathered at once."""
+
+
+@dataclass(slots=True)
+class Products:
+    """The products of one program.
+
+    Attributes:
+        chip: the program.
+        threads: of the engines.
+        engine: which.
+        counts: `exact`, or `fast`: see `engines.prepare`.
+    """
+
+    chip: ChipProgram
+    threads: int
+    engine: Engine
+    counts: Counting
+    _prepared: dict[tuple[int, tuple[int, int], tuple[int, int]], Prepared]
+
+    def multiply(self, one: Mvm, source: Slot, box: Box, values: Values, first: int) -> tuple[np.ndarray, MvmCounts, str, int]:
+        """Sums of a box.
+
+        Args:
+            one: the instruction; its own box is not looked at.
+            source: slot of its source.
+            box: of the target.
+            values: of slots.
+            first: number of the first sample within the run.
+
+        Returns:
+            The sums [samples or 1, …], what arrays did for them, by which engine, and the number of samples computed.
+        """
+        chip, unit = self.chip, self.chip.units[one.unit]
+        prepared = self._ready(unit)
+        columns = slice(box[-1][0] - unit.columns[0], box[-1][1] - unit.columns[0])
+        positions = _positions(shape_of(chip, one.target)[:-1], box[:-1])
+        per_sample = prod(shape_of(chip, one.target)[:-1])
+        counts = MvmCounts()
+        engine = ""
+        found: np.ndarray | None = None
+        samples = 1
+        for samples, some, rows in self._vectors(one, unit, source, box, values):
+            vectors = some.stop - some.start
+            numbers = _numbers(positions, vectors, samples, first, per_sample, some.start)
+            outcome = prepared.multiply(rows, numbers=numbers)
+            counts.add(outcome.counts)
+            engine = outcome.engine
+            if found is None:
+                found = np.empty((samples * positions.size, outcome.values.shape[1]), outcome.values.dtype)
+            found[some] = outcome.values
+        if found is None:
+            found = np.zeros((samples * positions.size, prepared.shape[1]), np.int32)
+        return found[:, columns].reshape(samples, *extents(box)), counts, engine, samples
+
+    def _ready(self, unit: Unit) -> Prepared:
+        key = (unit.matrix, unit.rows, unit.columns)
+        if key not in self._prepared:
+            matrix = self.chip.matrices[unit.matrix]
+            part = np.ascontiguousarray(matrix.values[slice(*unit.rows), slice(*unit.columns)])
+            self._prepared[key] = engines.prepare(
+                part,
+                matrix.coding,
+                first_block=unit.rows[0] // matrix.coding.rows,
+                first_column=unit.columns[0],
+                threads=self.threads,
+                engine=self.engine,
+                counts=self.counts,
+            )
+        return self._prepared[key]
+
+    def _vectors(self, one: Mvm, unit: Unit, source: Slot, box: Box, values: Values) -> Iterator[tuple[int, slice, np.ndarray]]:
+        """Rows of K, some samples at a time: how many samples there are, which of all vectors these are, and they."""
+        if one.window is None:
+            found = values.read(source, (*box[:-1], unit.rows))
+            flat = found.reshape(-1, found.shape[-1])
+            yield len(found), slice(0, len(flat)), flat
+            return
+        channels = shape_of(self.chip, one.source)[3]
+        part = window_box(one.window, unit, channels, box)
+        maps = values.read(source, part)[:, 0]
+        cut = _Cut.of(one.window, unit, channels, box, part)
+        vectors, rows = volume(box[:-1]), unit.rows[1] - unit.rows[0]
+        step = max(1, PIECE // max(1, vectors * rows))
+        for start in range(0, len(maps), step):
+            some = maps[start : start + step]
+            yield len(maps), slice(start * vectors, (start + len(some)) * vectors), cut.rows_of(some)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A window on a part of a map: of the kernel what a unit's rows need, of the pads what is missing."""
+
+    window: Im2Col
+    columns: slice
+
+    @staticmethod
+    def of(window: Window, unit: Unit, channels: int, box: Box, part: Box) -> _Cut:
+        """The window that makes a unit's rows of a box, on the part of the map that `window_box` names."""
+        width = window.kernel[1]
+        (first, last), taken = (unit.rows[0], unit.rows[1] - 1), part[3][1] - part[3][0]
+        top, bottom = first // (width * channels), last // (width * channels)
+        left, right = (first // channels % width, last // channels % width) if top == bottom else (0, width - 1)
+        down = _missing(box[1], (top, bottom), window, 0, part[1])
+        across = _missing(box[2], (left, right), window, 1, part[2])
+        start = first - (top * width + left) * channels - part[3][0]
+        cut = Im2Col(
+            kernel=(bottom - top + 1, right - left + 1),
+            strides=window.strides,
+            dilations=window.dilations,
+            pads=(down[0], across[0], down[1], across[1]),
+            pad_value=window.pad_value,
+        )
+        whole = start == 0 and unit.rows[1] - unit.rows[0] == cut.kernel[0] * cut.kernel[1] * taken
+        return _Cut(cut, slice(None) if whole else slice(start, start + unit.rows[1] - unit.rows[0]))
+
+    def rows_of(self, maps: np.ndarray) -> np.ndarray:
+        """Rows of K [vectors, rows] of maps [samples, H, W, C]."""
+        down, right = self.window.strides
+        found = maps[:, ::down, ::right] if self._plain() else patches(maps, self.window)
+        return np.ascontiguousarray(found.reshape(-1, found.shape[-1])[:, self.columns])
+
+    def _plain(self) -> bool:
+        return self.window.kernel == (1, 1) and not any(self.window.pads)
+
+
+def _missing(results: tuple[int, int], kernel: tuple[int, int], window: Window, axis: int, part: tuple[int, int]) -> tuple[int, int]:
+    """Rows before and after a part of the map that a window looks at and that are outside the map."""
+    start = results[0] * window.strides[axis] - window.pads[axis] + kernel[0] * window.dilations[axis]
+    stop = (results[1] - 1) * window.strides[axis] - window.pads[axis] + kernel[1] * window.dilations[axis] + 1
+    return (part[0] - start, stop - part[1]) if part[0] < part[1] else (stop - start, 0)
+
+
+def _positions(shape: tuple[int, ...], box: Box) -> np.ndarray:
+    """Numbers of a box's vectors within their tensor."""
+    found = np.zeros((1,) * len(shape), np.int64)
+    for axis, (extent, (start, stop)) in enumerate(zip(shape, box, strict=True)):
+        places = np.arange(start, stop, dtype=np.int64).reshape([-1 if one == axis else 1 for one in range(len(shape))])
+        found = found * extent + places
+    return found.reshape(-1)
+
+
+def _numbers(positions: np.ndarray, vectors: int, samples: int, first: int, per_sample: int, start: int) -> np.ndarray:
+    """Numbers of some vectors within the whole run; what all samples share counts as the first one's."""
+    begin = start // positions.size if positions.size else 0
+    count = vectors // positions.size if positions.size else 0
+    own = (np.arange(begin, begin + count, dtype=np.int64) + (first if samples > 1 else 0)) * per_sample
+    return (own[:, None] + positions).reshape(-1)
+
+
+def share_out(counts: MvmCounts, parts: Sequence[int], *, of: int) -> list[MvmCounts]:
+    """Counts for parts of the vectors, in proportion; where they are all of them, whole numbers that add up to what is shared out."""
+    total, before = max(1, of), 0
+    found: list[MvmCounts] = []
+    for part in parts:
+        own = MvmCounts()
+        for one in fields(MvmCounts):
+            value: int | float = getattr(counts, one.name)
+            if isinstance(value, float):
+                setattr(own, one.name, value * part / total)
+            else:
+                setattr(own, one.name, int(value) * (before + part) // total - int(value) * before // total)
+        found.append(own)
+        before += part
+    return found

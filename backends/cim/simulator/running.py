@@ -1,0 +1,130 @@
+"""One run: steps on chunks of samples, and what products counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from netwright.backends.cim.engines.base import MvmCounts
+from netwright.backends.cim.mapping.layout import Box
+from netwright.backends.cim.program.access import extents, volume, whole
+from netwright.backends.cim.program.model import HOST, Accumulate, ChipProgram, Mvm, Requantize, Vector
+from netwright.backends.cim.program.order import Place
+from netwright.backends.cim.simulator.kernels import requantize
+from netwright.backends.cim.simulator.products import Products, share_out
+from netwright.backends.cim.simulator.regions import Regions
+from netwright.backends.cim.simulator.steps import Plan, Slot, Step
+from netwright.backends.cim.simulator.values import Values
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Told steps done, and steps in all."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A run's steps, and what it counts.
+
+    Attributes:
+        chip: the program.
+        plan: its steps.
+        products: on arrays.
+        regions: on vector units.
+        dtypes: by slot.
+        progress: told how far it is.
+        total: steps in all.
+        counts: what arrays did, by instruction.
+        engines: how a product was computed, by instruction.
+        done: steps so far.
+    """
+
+    chip: ChipProgram
+    plan: Plan
+    products: Products
+    regions: Regions
+    dtypes: Mapping[Slot, np.dtype]
+    progress: Progress | None
+    total: int
+    counts: dict[Place, MvmCounts] = field(default_factory=dict[Place, MvmCounts])
+    engines: dict[Place, str] = field(default_factory=dict[Place, str])
+    done: int = 0
+
+    def chunk(self, given: Mapping[str, np.ndarray], first: int, samples: int) -> dict[str, np.ndarray]:
+        """Outputs [samples or 1, …] of a chunk whose first sample has this number."""
+        values = Values(self.plan.extents, self.dtypes)
+        for slot, name in self.plan.tensors.items():
+            if name in given and self._is_fed(slot):
+                box = self.plan.extents[slot]
+                values.write(slot, box, given[name][_cut(box)])
+        for step in self.plan.steps:
+            for box in step.boxes:
+                self._carry_out(step, box, values, first, samples)
+            for slot in step.free:
+                values.free(slot)
+            self.done += 1
+            if self.progress is not None:
+                self.progress(self.done, self.total)
+        return {port.name: self._output(port.name, values) for port in self.chip.outputs}
+
+    def _is_fed(self, slot: Slot) -> bool:
+        return isinstance(slot, str) or (isinstance(slot, int) and self.chip.buffers[slot].tile == HOST)
+
+    def _output(self, name: str, values: Values) -> np.ndarray:
+        box = whole(self.chip.tensors[name].shape)
+        slot: Slot = name
+        if name not in self.plan.extents:
+            slot = next(n for n, one in enumerate(self.chip.buffers) if one.tile == HOST and one.tensor == name and one.box == box)
+        return values.read(slot, box)
+
+    def _carry_out(self, step: Step, box: Box, values: Values, first: int, samples: int) -> None:
+        one = step.one
+        if isinstance(one, Mvm):
+            self._multiply(step, one, box, values, first, samples)
+        elif isinstance(one, Accumulate):
+            parts = [values.read(slot, box) for slot in step.sources]
+            total = parts[0]
+            for part in parts[1:]:
+                total = total + part
+            values.write(step.targets[0], box, total)
+        elif isinstance(one, Requantize):
+            scaling = self.chip.scalings[one.scaling]
+            own = slice(*box[-1])
+            bias, multiplier, dtype = scaling.bias[own], scaling.multiplier[own], np.dtype(scaling.dtype)
+            sums = values.read(step.sources[0], box)
+            made = requantize(sums, bias, multiplier, scaling.zero_point, scaling.low, scaling.high, dtype)
+            values.write(step.targets[0], box, made)
+        elif isinstance(one, Vector):
+            self.regions.run(one, step.sources, step.targets, box, values)
+        else:
+            values.write(step.targets[0], box, values.read(step.sources[0], box))
+
+    def _multiply(self, step: Step, one: Mvm, box: Box, values: Values, first: int, samples: int) -> None:
+        found, counts, engine, computed = self.products.multiply(one, step.sources[0], box, values, first)
+        values.write(step.targets[0], box, found)
+        inside = [(place, own) for place, own in step.places if len(step.boxes) == 1 or own == box]
+        distinct = list(dict.fromkeys(own for _, own in inside))
+        shares = dict(zip(distinct, share_out(counts, [volume(own) for own in distinct], of=volume(box)), strict=True))
+        for place, own in inside:
+            kept = self.counts.setdefault(place, MvmCounts())
+            self.engines[place] = engine
+            for _ in range(samples // computed):  # what does not depend on the sample is still done for each
+                kept.add(shares[own])
+
+
+def peak(plan: Plan, dtypes: Mapping[Slot, np.dtype]) -> int:
+    """Most bytes that live at once, of one sample."""
+    sizes = {slot: int(np.prod(extents(box), dtype=np.int64)) * dtypes[slot].itemsize for slot, box in plan.extents.items()}
+    made = {slot for step in plan.steps for slot in step.targets}
+    living = sum(size for slot, size in sizes.items() if slot not in made)
+    most = living
+    for step in plan.steps:
+        living += sum(sizes[slot] for slot in step.targets)
+        most = max(most, living)
+        living -= sum(sizes[slot] for slot in step.free)
+    return most
+
+
+def _cut(box: Box) -> tuple[slice, ...]:
+    return (slice(None), *(slice(start, stop) for start, stop in box))
