@@ -20,7 +20,7 @@ import numpy as np
 
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.coding.model import Coding
-from netwright.backends.cim.mapping.layout import Box, Layout
+from netwright.backends.cim.program.layout import Box, Layout
 from netwright.ir.signature import Port
 
 HOST = -1

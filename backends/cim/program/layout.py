@@ -1,0 +1,75 @@
+"""Where the elements of a tensor lie: a distribution over tile memories, axis by axis.
+
+Axis d has extent n, is spread over a grid of P places in blocks of b: element i is at place (i // b) mod P, and there at local position
+(i // (b·P))·b + i mod b. A tile is the mixed radix of its places over all axes, looked up in `tiles`; the address in its memory is
+base + Σ local_d · stride_d, so that any order of axes is a matter of strides. b = ⌈n/P⌉ is a block distribution, b = 1 a cyclic one;
+P = 1 everywhere with several tiles is a replicated tensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Box: TypeAlias = tuple[tuple[int, int], ...]
+"""Half-open ranges, one for each axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class AxisLayout:
+    """One axis.
+
+    Attributes:
+        extent: its size n.
+        grid: places P that it is spread over.
+        block: consecutive elements b at a place.
+        stride: bytes from one local element to the next.
+    """
+
+    extent: int
+    grid: int
+    block: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A tensor's distribution.
+
+    Attributes:
+        axes: one for each axis.
+        tiles: tile by mixed radix of places, the last axis fastest; where every grid is 1, all the tiles that hold a copy.
+        base: address of the first element in each tile's memory.
+    """
+
+    axes: tuple[AxisLayout, ...]
+    tiles: tuple[int, ...]
+    base: int = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The tensor's shape."""
+        return tuple(axis.extent for axis in self.axes)
+
+    @property
+    def replicated(self) -> bool:
+        """True where several tiles hold the whole tensor."""
+        return len(self.tiles) > 1 and all(axis.grid == 1 for axis in self.axes)
+
+
+def block_layout(shape: tuple[int, ...], itemsize: int, tiles: tuple[int, ...], grid: tuple[int, ...], *, base: int = 0) -> Layout:
+    """A block distribution in row-major order; each axis in ⌈n/P⌉.
+
+    Args:
+        shape: of the tensor.
+        itemsize: bytes of an element.
+        tiles: one for each place of the grid.
+        grid: places of each axis.
+        base: address of the first element.
+    """
+    blocks = [-(-extent // places) for extent, places in zip(shape, grid, strict=True)]
+    strides = [itemsize] * len(shape)
+    for axis in range(len(shape) - 2, -1, -1):
+        strides[axis] = strides[axis + 1] * blocks[axis + 1]
+    axes = tuple(AxisLayout(*facts) for facts in zip(shape, grid, blocks, strides, strict=True))
+    return Layout(axes, tiles, base)
