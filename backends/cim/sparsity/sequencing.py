@@ -84,7 +84,7 @@ def sequence(weight: np.ndarray, block: int, width: int, *, reorder: bool = True
     if not len(columns):
         return Sequencing((), idle, live.shape, before, 0)
     if not reorder:
-        whole = _group(live, np.arange(live.shape[1]))
+        whole = _group(live, np.array(range(live.shape[1]), np.int64))
         return Sequencing((whole,), idle[:0], live.shape, before, whole.arrays(block, width))
     plain = (_group(live, columns),)
     as_they_are = _merged(live, [columns[at : at + width] for at in range(0, len(columns), width)], block, width)
