@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TypeAlias
 
-from netwright.backends.cim.mapping.layout import Box
+from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import (
     Accumulate,
     ChipProgram,

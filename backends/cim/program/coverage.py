@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from netwright.backends.cim.mapping.layout import Box
 from netwright.backends.cim.program.access import volume
+from netwright.backends.cim.program.layout import Box
 
 
 class Coverage:

@@ -130,23 +130,26 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Which rows of a source a row of a region's results needs: all up to row · stride + last, along the tensors' stream axes.
+    """Which rows of a source a row of a region's results needs: row · stride + first … row · stride + last, along the stream axes.
 
     Attributes:
         stride: source rows from one row of the results to the next.
         last: the last source row that row 0 needs; below 0 where it needs none yet.
+        first: the first source row that row 0 needs; below 0 where padding comes before.
         whole: every row needs all of the source; the others are 0 then.
     """
 
     stride: int = 1
     last: int = 0
+    first: int = 0
     whole: bool = False
 
     def after(self, inner: Reach) -> Reach:
         """This reach into rows that are themselves made with the other."""
         if self.whole or inner.whole:
-            return Reach(0, 0, whole=True)
-        return Reach(self.stride * inner.stride, self.last * inner.stride + inner.last)
+            return Reach(0, whole=True)
+        stride = inner.stride
+        return Reach(self.stride * stride, self.last * stride + inner.last, self.first * stride + inner.first)
 
 
 @dataclass(frozen=True, slots=True)

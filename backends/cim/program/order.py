@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from netwright.backends.cim.mapping.layout import Box
 from netwright.backends.cim.program.access import Touch, reads, writes
 from netwright.backends.cim.program.coverage import Coverage
+from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import HOST, ChipProgram, Instruction, Load, Mvm, Receive, Reload, Send, Sync
 from netwright.ir.errors import VerifyError
 

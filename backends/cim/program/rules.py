@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netwright.backends.cim.mapping.layout import Box
+from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import (
     HOST,
     Accumulate,

@@ -13,8 +13,8 @@ from typing import cast
 
 import numpy as np
 
-from netwright.backends.cim.mapping.layout import Layout
 from netwright.backends.cim.program.access import contains, extents, reads, shape_of, whole, writes
+from netwright.backends.cim.program.layout import Layout
 from netwright.backends.cim.program.model import HOST, ChipProgram, Instruction, Unit, Vector
 from netwright.backends.cim.program.order import Place, order
 from netwright.backends.cim.program.regions import check_region

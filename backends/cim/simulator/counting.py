@@ -14,8 +14,8 @@ from math import prod
 import numpy as np
 
 from netwright.backends.cim.arch.model import Arch
-from netwright.backends.cim.mapping.layout import Box
 from netwright.backends.cim.program.access import reads, shape_of, volume, writes
+from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import (
     HOST,
     Accumulate,

@@ -11,9 +11,9 @@ import numpy as np
 from netwright.backends.cim import engines
 from netwright.backends.cim.engines.base import MvmCounts, Prepared
 from netwright.backends.cim.engines.prepare import Counting, Engine
-from netwright.backends.cim.mapping.layout import Box
 from netwright.backends.cim.ops import Im2Col
 from netwright.backends.cim.program.access import extents, shape_of, volume, window_box
+from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import ChipProgram, Mvm, Unit, Window
 from netwright.backends.cim.simulator.kernels import patches
 from netwright.backends.cim.simulator.steps import Slot

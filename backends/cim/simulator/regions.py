@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir
 
-from netwright.backends.cim.mapping.layout import Box
 from netwright.backends.cim.program.access import cut_alike, extents, shape_of, whole
+from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import ChipProgram, Tensor, Vector
 from netwright.backends.cim.program.regions import region_program
 from netwright.backends.cim.simulator.activity import RegionLoader, Runner

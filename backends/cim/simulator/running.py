@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 
 from netwright.backends.cim.engines.base import MvmCounts
-from netwright.backends.cim.mapping.layout import Box
 from netwright.backends.cim.program.access import extents, volume, whole
+from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import HOST, Accumulate, ChipProgram, Mvm, Requantize, Vector
 from netwright.backends.cim.program.order import Place
 from netwright.backends.cim.simulator.kernels import requantize

@@ -15,9 +15,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from netwright.backends.cim.mapping.layout import Box
 from netwright.backends.cim.program.access import volume, whole
 from netwright.backends.cim.program.coverage import common
+from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import (
     HOST,
     Accumulate,

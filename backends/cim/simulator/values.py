@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from netwright.backends.cim.mapping.layout import Box
 from netwright.backends.cim.program.access import contains, extents
+from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.simulator.steps import Slot
 from netwright.ir.errors import RunError
 

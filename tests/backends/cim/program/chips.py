@@ -11,8 +11,8 @@ import onnx_ir
 
 from netwright.backends.cim.arch.model import Arch, Network
 from netwright.backends.cim.coding.model import Coding, Converter
-from netwright.backends.cim.mapping.layout import Box
 from netwright.backends.cim.program.access import volume, whole
+from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import (
     HOST,
     Accumulate,
@@ -37,8 +37,8 @@ from netwright.backends.cim.program.model import (
     Window,
     Work,
 )
-from netwright.backends.onnxruntime import lower
 from netwright.backends.cim.simulator.activity import Runner
+from netwright.backends.onnxruntime import lower
 from netwright.ir.program import Program
 from netwright.ir.signature import Port
 
