@@ -1,1 +1,6 @@
-"""What a run on a chip was: tables, JSON, and a page with a chip map, a timeline and an energy breakdown."""
+"""Reports of runs on chips."""
+
+from netwright.backends.cim.report.layers import HostPart, Layer
+from netwright.backends.cim.report.model import ChipReport
+
+__all__ = ["ChipReport", "HostPart", "Layer"]

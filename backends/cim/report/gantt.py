@@ -1,0 +1,120 @@
+"""The timeline: every tile's arrays, vector unit, network and way to outer memory, in time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from netwright.backends.cim.program.model import HOST
+from netwright.backends.cim.report.layers import Layer
+from netwright.backends.cim.report.quantities import time
+from netwright.backends.cim.report.svg import FLOW, blend, drawing, rect, text
+from netwright.backends.cim.schedule.model import Span, Timeline
+
+LANES = {
+    "mvm": 0,
+    "reload": 0,
+    "vector": 1,
+    "accumulate": 1,
+    "requantize": 1,
+    "send": 2,
+    "receive": 2,
+    "load": 3,
+    "store": 3,
+}
+"""Which of a tile's four lanes a kind of instruction is drawn in; what is not here (`sync`) takes no time of its own."""
+
+LANE_NAMES = ("arrays", "vector unit", "network", "outer memory")
+MOST_BARS = 6000
+"""Beyond so many, the bars of one layer in one lane are drawn as one."""
+
+_LEFT, _WIDTH, _LANE, _GAP, _TOP = 64, 1040, 6, 4, 24
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What is drawn: a span, or several of a layer in one lane.
+
+    Attributes:
+        tile: whose.
+        lane: which.
+        name: of the layer.
+        kind: of instruction, or several.
+        start_ns: first.
+        end_ns: last.
+        busy_ns: at work.
+        spans: how many.
+    """
+
+    tile: int
+    lane: int
+    name: str
+    kind: str
+    start_ns: float
+    end_ns: float
+    busy_ns: float
+    spans: int = 1
+
+
+def bars_of(timeline: Timeline, names: dict[tuple[int, int], str]) -> list[Bar]:
+    """What to draw of a timeline; `names`: layers by tile and index."""
+    spans = [span for span in timeline.spans if span.kind in LANES and span.tile != HOST]
+    bars = [_bar(span, names[span.tile, span.index]) for span in spans]
+    if len(bars) <= MOST_BARS:
+        return bars
+    merged: dict[tuple[int, int, str], Bar] = {}
+    for bar in bars:
+        key = bar.tile, bar.lane, bar.name
+        known = merged.get(key)
+        merged[key] = bar if known is None else _together(known, bar)
+    return list(merged.values())
+
+
+def gantt(timeline: Timeline, layers: Sequence[Layer], names: dict[tuple[int, int], str]) -> str:
+    """The timeline as a picture; bars are coloured by their layer's place in the model, and paler the more they wait."""
+    bars = bars_of(timeline, names)
+    tiles = {tile: row for row, tile in enumerate(sorted({bar.tile for bar in bars}))}
+    place = {layer.name: number / max(len(layers) - 1, 1) for number, layer in enumerate(layers)}
+    scale = (_WIDTH - _LEFT) / timeline.latency_ns if timeline.latency_ns else 0.0
+    height = _TOP + len(tiles) * (4 * _LANE + _GAP) + 4
+    parts = _marks(timeline.latency_ns, scale, height)
+    for tile, row in tiles.items():
+        y = _TOP + row * (4 * _LANE + _GAP)
+        parts.append(rect(_LEFT, y, _WIDTH - _LEFT, 4 * _LANE, "#f6f7f9"))
+        parts.append(text(_LEFT - 6, y + 2 * _LANE + 4, f"tile {tile}", anchor="end"))
+    for bar in bars:
+        y = _TOP + tiles[bar.tile] * (4 * _LANE + _GAP) + bar.lane * _LANE
+        length = bar.end_ns - bar.start_ns
+        share = min(bar.busy_ns / length, 1.0) if length > 0 else 1.0
+        several = f", {bar.spans} instructions" if bar.spans > 1 else ""
+        when = f"{time(bar.start_ns)} … {time(bar.end_ns)}, at work {time(bar.busy_ns)}"
+        tip = f"{bar.name}: {bar.kind} ({LANE_NAMES[bar.lane]}) {when}{several}"
+        look = f' fill-opacity="{0.3 + 0.7 * share:.2f}"'
+        x, width = _LEFT + bar.start_ns * scale, length * scale
+        parts.append(rect(x, y, width, _LANE - 0.5, blend(FLOW, place.get(bar.name, 0.0)), tip, look))
+    return drawing(_WIDTH + 8, height, "When each tile's units and ports work", parts)
+
+
+def _bar(span: Span, name: str) -> Bar:
+    return Bar(span.tile, LANES[span.kind], name, span.kind, span.start_ns, span.end_ns, span.busy_ns)
+
+
+def _together(one: Bar, other: Bar) -> Bar:
+    kind = one.kind if other.kind in one.kind.split(", ") else f"{one.kind}, {other.kind}"
+    start, end = min(one.start_ns, other.start_ns), max(one.end_ns, other.end_ns)
+    return Bar(one.tile, one.lane, one.name, kind, start, end, one.busy_ns + other.busy_ns, one.spans + other.spans)
+
+
+def _marks(latency: float, scale: float, height: float) -> list[str]:
+    """Lines at round times."""
+    if latency <= 0:
+        return []
+    unit = 10.0 ** math.floor(math.log10(latency / 8))
+    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= latency / 8)
+    parts: list[str] = []
+    for number in range(int(latency / step) + 1):
+        x = _LEFT + number * step * scale
+        parts.append(f'<line x1="{x:.1f}" y1="{_TOP - 4}" x2="{x:.1f}" y2="{height:.0f}" stroke="#dde1e6"/>')
+        parts.append(text(x, _TOP - 8, time(number * step) if number else "0", anchor="middle", size=10))
+    return parts
