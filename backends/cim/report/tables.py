@@ -37,6 +37,7 @@ def tables(
 def summary(chip: ChipProgram, timeline: Timeline, cost: Cost) -> list[tuple[str, str]]:
     """The run in lines of two cells."""
     use, arch = cost.use, chip.arch
+    used = f"arrays {percent(use.arrays)}, cells {percent(use.cells)}, packing {percent(use.packing)}, time {percent(use.busy)}"
     per_second = 1e9 / cost.interval_ns if cost.interval_ns else 0.0
     rows = [
         ("chip", f"{arch.name}, {arch.node_nm:g} nm, {arch.voltage:g} V, {arch.network.tiles} tiles of {arch.tile_arrays} arrays"),
@@ -48,10 +49,7 @@ def summary(chip: ChipProgram, timeline: Timeline, cost: Cost) -> list[tuple[str
         ("operations", f"{count(cost.macs)} MACs, {percent(cost.crossbar_macs / cost.macs if cost.macs else 0.0)} on crossbars"),
         ("efficiency", f"{cost.tops:.3g} TOPS, {cost.tops_per_watt:.3g} TOPS/W, {cost.fj_per_mac:.3g} fJ/MAC"),
         ("area", f"{cost.total_mm2:.3g} mm²"),
-        (
-            "utilisation",
-            f"arrays {percent(use.arrays)}, cells {percent(use.cells)}, packing {percent(use.packing)}, time {percent(use.busy)}",
-        ),
+        ("utilisation", used),
     ]
     return [*rows, ("converters", f"costed by the model {cost.converter}")] if cost.converter else rows
 

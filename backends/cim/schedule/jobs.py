@@ -8,8 +8,8 @@ import ml_dtypes
 import numpy as np
 
 from netwright.backends.cim.cost.delays import dram_ns, link_ns, memory_ns, mvm_ns, vector_ns, write_ns
-from netwright.backends.cim.mapping.layout import Box
 from netwright.backends.cim.program.access import volume
+from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import (
     Accumulate,
     ChipProgram,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netwright.backends.cim.mapping.layout import Box
 from netwright.backends.cim.program.access import Touch, reads, writes
+from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import ChipProgram, Instruction, Mvm, Reach, Send, Vector, Window
 
 WHOLE = -1

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from netwright.backends.cim.mapping.layout import Box
+from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import HOST, ChipProgram, Receive, Send
 from netwright.backends.cim.schedule.jobs import Job
 from netwright.backends.cim.schedule.streams import WHOLE, Needed, Written

@@ -9,7 +9,7 @@ import numpy as np
 
 from netwright.backends.cim.arch.model import Adc, Arch, Array, Dram, Memory, Network, Tile, Vector
 from netwright.backends.cim.coding.model import Coding
-from netwright.backends.cim.mapping.layout import Box
+from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import (
     HOST,
     Accumulate,

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netwright.backends.cim.arch.model import Network
-from netwright.backends.cim.mapping.layout import Box
 from netwright.backends.cim.program.access import reads, writes
+from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import (
     HOST,
     Accumulate,
