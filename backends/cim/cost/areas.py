@@ -11,9 +11,10 @@ from netwright.backends.cim.cost.units import Gates, gates
 def array_areas_um2(arch: Arch) -> dict[str, float]:
     """Area of one array by component, in µm².
 
-    Cells, converters (one for each `adc.columns` columns), a gate for the 1-bit product of each cell that works at once, adder trees,
-    place values and accumulators after zigzag-imc; a flip-flop and a gate for each row's driver; and where the chip can disable cells,
-    one gate a row and a popcount tree.
+    After zigzag-imc: cells; converters, one for each `adc.columns` columns; a gate for the 1-bit product of each cell that works at once,
+    except where the cell is the gate (memristors, and charge-domain cells, whose area counts it); adder trees, place values and
+    accumulators, the adders of which outputs share where they share a converter. Besides: a flip-flop and a gate for each row's driver;
+    and where the chip can disable cells, a full adder (popcount) and a gate a row.
     """
     array = arch.array
     gate = gates(arch)
@@ -21,8 +22,8 @@ def array_areas_um2(arch: Arch) -> dict[str, float]:
     parts = {
         "cells": array.rows * array.columns * array.cell_um2,
         "converters": _converters(arch) * conversion(arch).area_um2,
-        "multipliers": multipliers(arch) * gate.multiplier_um2,
-        **_adders_um2(gate, foot),
+        "multipliers": 0.0 if _cell_multiplies(arch) else multipliers(arch) * gate.multiplier_um2,
+        **_adders_um2(gate, foot, _converters(arch)),
         "drivers": array.rows * (gate.register_um2 + gate.multiplier_um2) * array.driver_area_scale,
         "masks": array.active_rows * (gate.adder_um2 + gate.multiplier_um2) if can_mask(arch) else 0.0,
     }
@@ -56,10 +57,16 @@ def _converters(arch: Arch) -> int:
     return 0 if adc is None else -(-arch.array.columns // adc.columns)
 
 
-def _adders_um2(gate: Gates, foot: Periphery) -> dict[str, float]:
+def _cell_multiplies(arch: Arch) -> bool:
+    array = arch.array
+    return array.device == "rram" or (array.adc is not None and array.adc.mode == "charge")
+
+
+def _adders_um2(gate: Gates, foot: Periphery, converters: int) -> dict[str, float]:
     trees = 0.0 if foot.analog else foot.tree_adders * foot.digit_bits
+    feet = min(foot.outputs, converters) if foot.analog else foot.outputs
     return {
         "adder trees": trees * foot.outputs * gate.adder_um2,
-        "place values": foot.placing_adders * foot.outputs * gate.adder_um2,
-        "accumulators": foot.accumulator_bits * foot.outputs * (gate.adder_um2 + gate.register_um2),
+        "place values": foot.placing_adders * feet * gate.adder_um2,
+        "accumulators": foot.accumulator_bits * (feet * gate.adder_um2 + foot.outputs * gate.register_um2),
     }

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from netwright.backends.cim.arch.catalog import preset, preset_names
 from netwright.backends.cim.arch.model import Adc, Arch, Array
+from netwright.backends.cim.cost.areas import array_areas_um2, chip_areas_mm2
 from netwright.backends.cim.cost.delays import array_cycle_ns, cycle_parts_ns
 from netwright.backends.cim.cost.macro import macro
 
@@ -71,3 +73,27 @@ def test_voltage_and_node() -> None:
     finer = macro(replace(nominal, node_nm=14.0))
     assert finer.energy_pj["multipliers"] == pytest.approx(macro(nominal).energy_pj["multipliers"] / 2)
     assert finer.energy_pj["converters"] == macro(nominal).energy_pj["converters"]
+
+
+def test_outputs_that_share_a_converter_share_its_adders() -> None:
+    own = macro_of()
+    shared = replace(own, array=replace(own.array, adc=Adc(columns=1024)))
+    adders, whole = (array_areas_um2(arch) for arch in (shared, own))
+    assert adders["place values"] == pytest.approx(whole["place values"] / 128)
+    assert whole["accumulators"] / 128 < adders["accumulators"] < whole["accumulators"]
+
+
+def test_memristors_and_charge_cells_are_their_own_gates() -> None:
+    own = macro_of()
+    assert array_areas_um2(own)["multipliers"] == pytest.approx(128 * 1024 * 0.614)
+    assert "multipliers" not in array_areas_um2(replace(own, array=replace(own.array, device="rram")))
+    assert "multipliers" not in array_areas_um2(replace(own, array=replace(own.array, adc=Adc(mode="charge"))))
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_has_a_cost(name: str) -> None:
+    arch = preset(name)
+    peak = macro(arch)
+    assert 0.1 < peak.tops_per_watt < 100
+    assert 1 < array_cycle_ns(arch) < 2000
+    assert 1 < sum(chip_areas_mm2(arch).values()) < 1000
