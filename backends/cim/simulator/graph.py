@@ -34,8 +34,8 @@ class Execution:
 
     Attributes:
         values: the wanted ones, by name; samples along the first axis.
-        counts: what arrays did, by layer.
-        engines: how layers were computed.
+        counts: what arrays did, by the name of a product's sums.
+        engines: how products were computed, likewise.
         samples: how many went through.
     """
 
@@ -172,11 +172,11 @@ class _Ready:
         rows = x.reshape(-1, x.shape[-1])
         start = first * (rows.shape[0] // x.shape[0])
         outcome = prepared.multiply(rows, numbers=np.arange(start, start + rows.shape[0], dtype=np.int64))
-        layer = ops.layer_of(node) or site(node)
-        counts = result.counts.setdefault(layer, MvmCounts())
+        name = site(node)
+        counts = result.counts.setdefault(name, MvmCounts())
         for _ in range(count // x.shape[0]):  # what does not depend on the sample is still done for each
             counts.add(outcome.counts)
-        result.engines[layer] = outcome.engine
+        result.engines[name] = outcome.engine
         return outcome.values.reshape(*x.shape[:-1], outcome.values.shape[-1])
 
 
