@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netwright.cli.arguments import Json
+from netwright.cli.cim_disasm import asm, disasm
 
 if TYPE_CHECKING:
     from netwright.backends.cim.arch import Arch
 
 app = typer.Typer(help="Compute-in-memory chips: which there are, what they are made of.", no_args_is_help=True, rich_markup_mode="rich")
+app.command("disasm")(disasm)
+app.command("asm")(asm)
 
 
 @app.command("archs")

@@ -42,6 +42,7 @@ from netwright.backends.onnxruntime import lower
 from netwright.ir.program import Program
 from netwright.ir.signature import Port
 
+NOTHING = Work()
 CHIP = Arch(name="small", network=Network(columns=2, rows=2))
 LOSSLESS = Coding(rows=32)
 LOSSY = Coding(rows=32, converter=Converter(mode="step", bits=3, step=4))
@@ -124,7 +125,7 @@ def scaled(sums: np.ndarray, one: Scaling) -> np.ndarray:
     return np.clip(raised, one.low, one.high).astype(one.dtype)
 
 
-def region(text: str, work: Work = Work(), *, batchable: bool = True, why_host: str = "", **constants: np.ndarray) -> Region:
+def region(text: str, work: Work = NOTHING, *, batchable: bool = True, why_host: str = "", **constants: np.ndarray) -> Region:
     model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 20]>\n{text}')
     inputs = tuple(value.name for value in model.graph.input)
     outputs = tuple(value.name for value in model.graph.output)
