@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from math import prod
 
-from netwright.backends.cim.mapping.layout import Box
+from netwright.backends.cim.program.layout import Box
 
 
 def whole(shape: tuple[int, ...]) -> Box:

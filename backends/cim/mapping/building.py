@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import onnx_ir
 
 from netwright.backends.cim.arch.model import Arch
+from netwright.backends.cim.coding.model import Coding
+from netwright.backends.cim.cost.delays import dram_ns, mvm_ns
 from netwright.backends.cim.mapping.boxes import whole
-from netwright.backends.cim.mapping.facts import facts_of
-from netwright.backends.cim.mapping.memory import lay_out
+from netwright.backends.cim.mapping.duplication import Layer, copies_of
+from netwright.backends.cim.mapping.emitting import instructions
+from netwright.backends.cim.mapping.facts import Facts, facts_of
+from netwright.backends.cim.mapping.fitting import fit
+from netwright.backends.cim.mapping.floor import Floor
 from netwright.backends.cim.mapping.pieces import BATCH
-from netwright.backends.cim.mapping.planning import Planner
+from netwright.backends.cim.mapping.placing import Placer
+from netwright.backends.cim.mapping.planning import Plan, Planner, bytes_of
 from netwright.backends.cim.mapping.regions import Piece, cut
-from netwright.backends.cim.mapping.stages import stages_of
+from netwright.backends.cim.mapping.stages import Product, Stage, cut_axis, stages_of
 from netwright.backends.cim.mapping.tasks import Part
-from netwright.backends.cim.mapping.weaving import weave
-from netwright.backends.cim.program.model import HOST, ChipProgram, Instruction, Options, Reach, Region, Tensor, Vector
+from netwright.backends.cim.mapping.units import pattern_of
+from netwright.backends.cim.program.model import ChipProgram, Options, Reach, Region, Tensor
 from netwright.ir.program import Program
 from netwright.ir.signature import Port, port
+
+FILL = (0.95, 0.85, 0.7, 0.5)
+"""Shares of the arrays that copies may fill, tried one after the other: tiles cannot always be filled to the last array."""
 
 
 def build(program: Program, arch: Arch, options: Options = Options(), *, name: str) -> ChipProgram:  # noqa: B008
@@ -33,46 +44,97 @@ def build(program: Program, arch: Arch, options: Options = Options(), *, name: s
     Raises:
         UnsupportedModelError: the chip cannot hold it, with the sizes.
     """
-    pieces = cut(program)
-    stages = stages_of(pieces)
-    facts = facts_of(program, pieces, stages)
-    planner = Planner(arch, facts, {})
-    for stage in stages:
-        planner.add(stage)
-    plan = planner.plan
-    inputs = tuple(Part(value.name or "", whole(facts.tensors[value.name or ""].shape)) for value in program.inputs)
-    outputs = tuple(Part(value.name or "", whole(facts.tensors[value.name or ""].shape)) for value in program.outputs)
-    woven = weave(plan.tasks, inputs, outputs)
-    laid = lay_out(woven, facts.tensors, arch)
-    tiles: dict[int, list[Instruction]] = {}
-    for task in woven.tasks:
-        sources = tuple(laid.numbers[HOST if part.host else task.tile, part.tensor] for part in task.reads)
-        targets = tuple(laid.numbers[HOST if part.host else task.tile, part.tensor] for part in task.writes)
-        tiles.setdefault(task.tile, []).append(task.make(sources, targets))
-    host = tuple(one for one in tiles.pop(HOST, []) if isinstance(one, Vector))
+    plan, placer = _planned(program, arch, options)
+    tensors = plan.facts.tensors
+    inputs, outputs = (
+        [Part(value.name or "", whole(tensors[value.name or ""].shape)) for value in side] for side in (program.inputs, program.outputs)
+    )
+    laid = fit(plan.tasks, inputs, outputs, tensors, arch, pipeline=options.pipeline)
+    tiles, host = instructions(laid, placer.units)
+    notes = [*plan.notes, *laid.notes, *_notes(plan, placer, arch)]
     return ChipProgram(
         name=name,
         arch=arch,
         options=options,
-        inputs=tuple(_port(value, facts.tensors) for value in program.inputs),
-        outputs=tuple(_port(value, facts.tensors) for value in program.outputs),
+        inputs=tuple(_port(value, tensors) for value in program.inputs),
+        outputs=tuple(_port(value, tensors) for value in program.outputs),
         tensors=laid.tensors,
         buffers=laid.buffers,
-        matrices=tuple(plan.matrices),
-        units=tuple(plan.units),
-        regions=tuple(_region(piece, facts.reaches[piece.name]) for piece in plan.pieces),
+        matrices=tuple(placer.matrices),
+        units=tuple(placer.units),
+        regions=tuple(_region(piece, plan.facts.reaches[piece.name]) for piece in plan.pieces),
         scalings=tuple(plan.scalings),
-        tiles={tile: tuple(tiles[tile]) for tile in sorted(tiles)},
+        tiles=tiles,
         host=host,
-        notes=(*plan.notes, *(f"{piece.name} runs on the host: {piece.why_host}." for piece in plan.pieces if piece.why_host)),
+        notes=tuple(notes),
     )
 
 
-def _port(value: onnx_ir.Value, tensors: dict[str, Tensor]) -> Port:
+def _planned(program: Program, arch: Arch, options: Options) -> tuple[Plan, Placer]:
+    """Everything placed: with as many copies as fit into one load of the arrays, or with none."""
+    for share in (*FILL, 0.0) if options.duplicate else (0.0,):
+        pieces = cut(program)
+        stages = stages_of(pieces)
+        facts = facts_of(program, pieces, stages)
+        copies, time_ns = _copies(stages, facts, arch, int(arch.arrays * share))
+        floor = Floor(arch)
+        placer = Placer(arch, floor, copies)
+        planner = Planner(arch, facts, placer, floor, time_ns)
+        for stage in stages:
+            planner.add(stage)
+        if placer.phase == 0 or not any(count > 1 for count in copies.values()):
+            return planner.plan, placer
+    raise AssertionError("without copies, any number of phases will do")
+
+
+def _copies(stages: Sequence[Stage], facts: Facts, arch: Arch, arrays: int) -> tuple[Mapping[tuple[str, Coding], int], float]:
+    """The copies of each matrix, and the time of the slowest layer."""
+    users: dict[tuple[str, Coding], list[Product]] = defaultdict(list)
+    for stage in stages:
+        if isinstance(stage, Product):
+            users[stage.weight, stage.coding].append(stage)
+    layers: list[Layer] = []
+    for (_, coding), products in users.items():
+        pattern = pattern_of(arch, coding, (products[0].values.shape[0], products[0].values.shape[1]))
+        extents = [one.shape[cut_axis(one)] if cut_axis(one) >= 0 else 1 for one in products]
+        vector = mvm_ns(arch, coding, -(-min(pattern.size[0], pattern.step[0]) // coding.rows))
+        row = sum(one.positions / extent for one, extent in zip(products, extents, strict=True)) * vector
+        layers.append(Layer(pattern.arrays, row, max(extents)))
+    fed = {name for stage in stages if isinstance(stage, Piece) for name in stage.inputs}
+    loads = sum(dram_ns(arch, bytes_of(facts.tensors[name])) for name in fed if name not in _made(stages))
+    found = copies_of(layers, arrays, floor_ns=loads / 2)
+    slowest = max((layer.time_ns(copies) for layer, copies in zip(layers, found, strict=True)), default=loads)
+    return dict(zip(users, found, strict=True)), max(slowest, loads / 2, 1.0)
+
+
+def _made(stages: Sequence[Stage]) -> set[str]:
+    found: set[str] = set()
+    for stage in stages:
+        if isinstance(stage, Piece):
+            found |= set(stage.outputs)
+        elif isinstance(stage, Product):
+            found |= {stage.sums, stage.rescale.target if stage.rescale is not None else stage.sums}
+        else:
+            found.add(stage.target)
+    return found
+
+
+def _notes(plan: Plan, placer: Placer, arch: Arch) -> list[str]:
+    found = [f"{piece.name} runs on the host: {piece.why_host}." for piece in plan.pieces if piece.why_host]
+    if placer.phase:
+        arrays = sum(unit.arrays for unit in placer.units)
+        found.append(
+            f"The weights take {arrays} arrays and {arch.name} has {arch.arrays}: arrays are written anew {placer.phase} times a sample."
+        )
+    products = [(piece.name, piece.work.macs) for piece in plan.pieces if piece.work.macs]
+    found += [f"{name}: {macs} multiply-accumulates without constant weights, on vector units." for name, macs in products]
+    return found
+
+
+def _port(value: onnx_ir.Value, tensors: Mapping[str, Tensor]) -> Port:
     found = port(value)
     tensor = tensors[found.name]
-    shape = tuple(BATCH if axis == tensor.batch_axis == 0 else size for axis, size in enumerate(tensor.shape))
-    return replace(found, shape=shape)
+    return replace(found, shape=tuple(BATCH if axis == tensor.batch_axis == 0 else size for axis, size in enumerate(tensor.shape)))
 
 
 def _region(piece: Piece, reaches: tuple[Reach, ...]) -> Region:

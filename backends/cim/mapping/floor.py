@@ -33,6 +33,14 @@ class Floor:
         """Arrays that are free on the whole chip."""
         return self._arch.arrays - int(self._used.sum())
 
+    def snapshot(self) -> np.ndarray:
+        """Which arrays are taken, for `restore`."""
+        return self._used.copy()
+
+    def restore(self, before: np.ndarray) -> None:
+        """Give back what was taken since."""
+        self._used[:] = before
+
     def clear(self) -> None:
         """All arrays are free again: they are written anew."""
         self._used[:] = 0

@@ -12,7 +12,7 @@ from netwright.backends.cim.mapping.tracks import follow, window
 from netwright.backends.cim.program.model import Reach
 from netwright.ir.shapes import static_shape
 
-WHOLE = Reach(0, 0, whole=True)
+WHOLE = Reach(0, whole=True)
 """Every row needs everything."""
 
 
@@ -92,4 +92,4 @@ def _widest(reaches: Sequence[Reach]) -> Reach:
     """What several need together."""
     if not reaches or any(one.whole for one in reaches) or len({one.stride for one in reaches}) > 1:
         return WHOLE
-    return Reach(reaches[0].stride, max(one.last for one in reaches))
+    return Reach(reaches[0].stride, max(one.last for one in reaches), min(one.first for one in reaches))

@@ -154,3 +154,11 @@ def _rescale(node: onnx_ir.Node, layer: str) -> Rescale:
     zero, low, high = (int_attr(node, name, 0) for name in ("zero_point", "low", "high"))
     target = node.outputs[0].name or ""
     return Rescale(Scaling(layer, flat, factors, zero, low, high, str(np.dtype(dtype_of(node)))), sums.name or "", target, layer)
+
+
+def cut_axis(one: Product) -> int:
+    """The axis that copies of a product share out: one within rows, so that rows stay in step; −1 where there is but one vector."""
+    shape = one.shape
+    if one.window is not None:
+        return 2 if shape[2] > 1 else 1 if shape[1] > 1 else -1
+    return next((axis for axis in range(len(shape) - 2, -1, -1) if shape[axis] > 1), -1)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from netwright.backends.cim.mapping.layout import Box
+from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import Instruction
 
 Make: TypeAlias = Callable[[tuple[int, ...], tuple[int, ...]], Instruction]
@@ -38,8 +38,10 @@ class Task:
         writes: what it makes there.
         make: the instruction.
         layer: for reports.
-        drains: rows of its sources may go as soon as it is past them, whatever else happens: nothing but its own results holds it up.
-        phase: which load of the arrays it belongs to.
+        keeps: by read, how many rows must be there together; 0 for all of them. Not 0 only where nothing but this read and the room
+            for its results holds the task up, so that what makes the rows may wait for it.
+        phase: counts the times that arrays are written anew; what belongs to different ones does not overlap.
+        unit: whose arrays it needs; −1 for none.
     """
 
     tile: int
@@ -47,5 +49,6 @@ class Task:
     writes: tuple[Part, ...]
     make: Make
     layer: str
-    drains: bool = False
+    keeps: tuple[int, ...] = ()
     phase: int = 0
+    unit: int = -1

@@ -54,7 +54,7 @@ def window(node: onnx_ir.Node, axis: int) -> Reach | None:
     if automatic.startswith("SAME"):
         total = max(0, (-(-size[axis] // stride) - 1) * stride + extent - size[axis])
         before = total // 2 if automatic == "SAME_UPPER" else total - total // 2
-    return Reach(stride, extent - 1 - before)
+    return Reach(stride, extent - 1 - before, -before)
 
 
 # ---- rules -------------------------------------------------------------------------------------------------------------

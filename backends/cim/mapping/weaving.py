@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from netwright.backends.cim.mapping.boxes import hull, meet
-from netwright.backends.cim.mapping.layout import Box
 from netwright.backends.cim.mapping.tasks import Part, Task
+from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import HOST, Load, Receive, Send, Store
 
 Key = tuple[int, str]
@@ -95,10 +95,10 @@ def _deliver(
                 continue
             here, outside = (Part(name, common),), (Part(name, common, host=True),)
             if source == HOST:
-                yield Task(tile, outside, here, lambda s, t, box=common: Load(s[0], t[0], box, layer), layer, True, phase)
+                yield Task(tile, outside, here, lambda s, t, box=common: Load(s[0], t[0], box, layer), layer, (0,), phase)
             elif tile == HOST:
-                yield Task(source, here, outside, lambda s, t, box=common: Store(s[0], t[0], box, layer), layer, True, phase)
+                yield Task(source, here, outside, lambda s, t, box=common: Store(s[0], t[0], box, layer), layer, (2,), phase)
             else:
                 way = next(channels)
-                yield Task(source, here, (), lambda s, _, box=common, way=way, to=tile: Send(way, s[0], box, to, layer), layer, True, phase)
-                yield Task(tile, (), here, lambda _, t, box=common, way=way: Receive(way, t[0], box, layer), layer, True, phase)
+                yield Task(source, here, (), lambda s, _, box=common, way=way, to=tile: Send(way, s[0], box, to, layer), layer, (2,), phase)
+                yield Task(tile, (), here, lambda _, t, box=common, way=way: Receive(way, t[0], box, layer), layer, (), phase)
