@@ -17,25 +17,29 @@ digit_bits must divide input_bits − 1, or be 1, and the top digit is a plane o
 - `differential`: w⁺ and w⁻ = max(±w, 0) in two arrays, of weight_bits − 1 bits each (−2^(weight_bits−1) is refused); the columns are
   subtracted `before` one signed conversion of p⁺ − p⁻, or `after` two conversions;
 - `twos_complement`: slices of w mod 2^weight_bits, the topmost of 1 bit counting −2^(weight_bits−1);
-- `xnor`: x and w are ±1, one plane each, stored as 0 and 1; p counts equal pairs among enabled rows and y = 2·p̂ − N_en.
+- `xnor`: x and w are ±1, one plane each, stored as 0 and 1; p counts equal pairs among enabled rows and y = 2·p̂ − N_en. There are no
+  zeros to mask, and rows without weights are always disabled (0 = 0 would count): N_en = the rows that hold weights.
 
 **Conversions** (all in integers; `rhe` rounds half to even; D = 2^bits − 1, of signed conversions D = 2^(bits−1) − 1 to either side):
 - `exact`: p̂ = p (digital arrays);
 - `step`: code = clamp(rhe(p / step), 0, D), p̂ = code · step;
 - `clip`: step of 1;
-- `range`: code = rhe(clamp(p, low, high) − low) · D / (high − low)), p̂ = low + code · (high − low) / D;
+- `range`: code = rhe((clamp(p, low, high) − low) · D / (high − low)), p̂ = low + code · (high − low) / D (2·D of signed conversions: D
+  steps to either side);
 - `charge`: code = rhe(p · D / F'), p̂ = code · F' / D, where F' = q·(N_en + parasitic), q = (2^digit_bits − 1)(2^cell_bits − 1): the
   column settles at p/F' of the supply, so fewer enabled rows make a finer step. Where F' ≤ D, p̂ is rounded to the integer that it then
   is within a half of, which is p itself; elsewhere code · F' is kept.
-  N_en = 0: no conversion, p̂ = 0.
+N_en = 0, in every mode: no conversion, p̂ = 0. q and D are of the array: a last digit or cell of fewer bits does not change them.
 `range` and `charge` give fractions: the sum over all conversions of an output is kept over one denominator in 64 bits and divided once,
-at the end, rounding half to even. Noise is added to p before the code is taken.
+at the end, rounding half to even. Noise is added to p before the code is taken: in whole 256ths of a count, drawn as `noise` says, so
+that it too is the same whoever computes it; with `exact`, p̂ is then the nearest integer.
 
 **Masks** (`Masking`): which rows of a block are enabled. Only a row whose input digit is 0 may be disabled, so p never changes; N_en does.
 `none`: all `rows` of the array; `pad`: the rows that hold weights; `row`: rows whose whole input is not 0; `row_group`: groups of
 `group` consecutive rows with such a row; `plane`: for each digit plane, rows whose digit is not 0; `plane_group` likewise in groups.
-A mask is used where the share of zeros among the block's weight-holding rows, at its granularity, *exceeds* `threshold` (0: always,
-when anything is zero; 1: never); else `pad`.
+A mask is used where the share of the block's weight-holding rows that it would disable *exceeds* `threshold` (0: always, when anything
+is disabled; 1: never), by itself for each digit where it is one of `plane` or `plane_group`; else `pad`. Groups are counted from the
+block's first row; its last may be smaller.
 """
 
 from __future__ import annotations

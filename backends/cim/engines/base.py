@@ -25,11 +25,11 @@ class MvmCounts:
         rows_on: input digits that were not 0 and drove a row (each block's rows once, not once a column).
         row_cycles: rows that could have been driven (weight-holding rows × cycles).
         enabled: Σ N_en over conversions.
-        counts: Σ p over conversions.
-        charge: Σ p·(1 − p/F) over conversions, F as in `coding.model`: what charge-domain cells draw, in cells' C·V².
-        masks: masks formed.
+        counts: Σ p over conversions; of columns subtracted before conversion, p⁺ + p⁻. Without noise, like `charge` and `inexact`.
+        charge: Σ p·(1 − p/F) over conversions' columns, F as in `coding.model`: what charge-domain cells draw, in cells' C·V².
+        masks: masks formed, used or not.
         mask_rows: Σ over masks of the rows that they were formed of.
-        compensations: outputs multiplied by N_en, one for each (mask, output).
+        compensations: outputs multiplied by N_en, one for each (mask that is used, output), mode `charge` without `fewer_bits`.
         macs: multiplications that the product stands for (vectors × K × J).
     """
 
