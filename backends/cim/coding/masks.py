@@ -22,7 +22,7 @@ def masked(coding: Coding) -> bool:
 
 
 def unmasked_rows(coding: Coding, holding: int) -> int:
-    """N_en of a block without a mask: all rows of the array, or those that hold weights (always so of xnor, whose empty rows would count)."""
+    """N_en of a block without a mask: all rows of the array, or those that hold weights (xnor: always these)."""
     return coding.rows if coding.masking.granularity == "none" and coding.encoding != "xnor" else holding
 
 
@@ -46,7 +46,7 @@ def enabled_rows(digits: np.ndarray, coding: Coding) -> np.ndarray:
         nonzero = np.broadcast_to(nonzero.any(axis=0), nonzero.shape)
     group = groups_of(coding.masking)
     holding = digits.shape[1]
-    starts = np.arange(0, holding, group)
+    starts = np.arange(0, holding, group, dtype=np.int64)
     return np.repeat(np.logical_or.reduceat(nonzero, starts, axis=1), group, axis=1)[:, :holding]
 
 

@@ -127,7 +127,7 @@ def _conversion(
     else:
         disturbed = p * noise.NOISE_STEPS
         if noisy.cell:
-            disturbed += sum(int(shares[row]) * place.of_cell(noisy, row, at[1], at[2]) for row in np.flatnonzero(shares).tolist())
+            disturbed += sum(int(shares[row]) * place.of_cell(noisy, int(row), at[1], at[2]) for row in range(shares.size) if shares[row])
         if noisy.conversion:
             disturbed += place.of_conversion(noisy, *at)
         converted = adc.convert(disturbed, n_en, coding, noise.NOISE_STEPS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-EXACT = {np.dtype(np.float32): 1 << 24, np.dtype(np.float64): 1 << 53}
+EXACT: dict[np.dtype[np.floating], int] = {np.dtype(np.float32): 1 << 24, np.dtype(np.float64): 1 << 53}
 """Largest integer up to which all are exact."""
 
 LEAST_ROWS = 16
@@ -30,7 +30,7 @@ class Collapsed:
         self.reach = max(high - self.centre, self.centre - low)
         self.sums = w.sum(axis=0, dtype=np.int64) * self.centre
         largest = max(int(w.max(initial=0)), -int(w.min(initial=0))) * self.reach
-        self.dtype = np.dtype(np.float32 if largest * LEAST_ROWS <= EXACT[np.dtype(np.float32)] else np.float64)
+        self.dtype: np.dtype[np.floating] = np.dtype(np.float32 if largest * LEAST_ROWS <= EXACT[np.dtype(np.float32)] else np.float64)
         self.chunks = [(start, stop, w[start:stop].astype(self.dtype)) for start, stop in _cuts(w, self.reach, EXACT[self.dtype])]
 
     def multiply(self, x: np.ndarray, dtype: np.dtype[np.int32] | np.dtype[np.int64]) -> np.ndarray:

@@ -52,7 +52,7 @@ def apply(x: np.ndarray, coding: Coding) -> Applied:
     if coding.masking.granularity in masks.BY_VALUE:
         nonzero = np.broadcast_to(nonzero.any(axis=0), nonzero.shape)
     group = masks.groups_of(coding.masking)
-    starts = np.arange(0, holding, group)
+    starts = np.arange(0, holding, group, dtype=np.int64)
     sizes = np.diff(np.append(starts, holding))
     kept = (np.logical_or.reduceat(nonzero, starts, axis=2) * sizes).sum(axis=2) if group > 1 else np.count_nonzero(nonzero, axis=2)
     return Applied(digits, np.where(kept <= masks.most_kept(coding.masking, holding), kept, unmasked))

@@ -3,7 +3,7 @@
 Imported only where numba is.
 """
 
-# pyright: basic
+# pyright: basic, reportCallIssue=false
 from __future__ import annotations
 
 import numba
@@ -60,21 +60,29 @@ def add_pass(x, w, factor, fresh, p):
 
 @_compile
 def convert_pass(x, w, kind, shift, first, last, places, t):
-    """t[c] += code(popcount(x & w[:, c])) · 2^places of eight words, kinds COPY, SHIFT and CLAMP."""
-    x0, x1, x2, x3, x4, x5, x6, x7 = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
+    """t[i, c] += code(popcount(x[i] & w[:, c])) · 2^places of eight words and two digits, kinds COPY, SHIFT and CLAMP."""
+    x0, x1, x2, x3, x4, x5, x6, x7 = x[0, 0], x[0, 1], x[0, 2], x[0, 3], x[0, 4], x[0, 5], x[0, 6], x[0, 7]
+    y0, y1, y2, y3, y4, y5, y6, y7 = x[1, 0], x[1, 1], x[1, 2], x[1, 3], x[1, 4], x[1, 5], x[1, 6], x[1, 7]
     w0, w1, w2, w3, w4, w5, w6, w7 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]
+    t0, t1 = t[0], t[1]
     if kind == COPY:
-        for c in range(t.shape[0]):
+        for c in range(t.shape[1]):
             p = dot(x0, x1, x2, x3, x4, x5, x6, x7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
-            t[c] = shifted_add(t[c], p, places)
+            q = dot(y0, y1, y2, y3, y4, y5, y6, y7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
+            t0[c] = shifted_add(t0[c], p, places)
+            t1[c] = shifted_add(t1[c], q, places)
     elif kind == SHIFT:
-        for c in range(t.shape[0]):
+        for c in range(t.shape[1]):
             p = dot(x0, x1, x2, x3, x4, x5, x6, x7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
-            t[c] = shifted_add(t[c], clamped(rounded_shift(p, shift), first, last), places)
+            q = dot(y0, y1, y2, y3, y4, y5, y6, y7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
+            t0[c] = shifted_add(t0[c], clamped(rounded_shift(p, shift), first, last), places)
+            t1[c] = shifted_add(t1[c], clamped(rounded_shift(q, shift), first, last), places)
     else:
-        for c in range(t.shape[0]):
+        for c in range(t.shape[1]):
             p = dot(x0, x1, x2, x3, x4, x5, x6, x7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
-            t[c] = shifted_add(t[c], clamped(p, first, last), places)
+            q = dot(y0, y1, y2, y3, y4, y5, y6, y7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
+            t0[c] = shifted_add(t0[c], clamped(p, first, last), places)
+            t1[c] = shifted_add(t1[c], clamped(q, first, last), places)
 
 
 @_compile
@@ -86,6 +94,36 @@ def sums(x, w, input_first, input_last, cell_first, cell_last, signs, p):
             for word in range(0, x.shape[1], WORDS):
                 add_pass(x[a, word : word + WORDS], w[c, word : word + WORDS], signs[c] << (a - input_first), fresh, p)
                 fresh = False
+
+
+@_compile
+def convert(p, rule, scale, places, t):
+    """t[c] += code(p[c]) · 2^places."""
+    kind, shift, first, last = rule[0], rule[1], rule[2], rule[3]
+    least, most, zero, over, under = scale[0], scale[1], scale[2], scale[3], scale[4]
+    if kind == COPY:
+        for c in range(t.shape[0]):
+            t[c] = shifted_add(t[c], p[c], places)
+    elif kind == SHIFT:
+        for c in range(t.shape[0]):
+            t[c] = shifted_add(t[c], clamped(rounded_shift(p[c], shift), first, last), places)
+    elif kind == CLAMP:
+        for c in range(t.shape[0]):
+            t[c] = shifted_add(t[c], clamped(p[c], first, last), places)
+    else:
+        for c in range(t.shape[0]):
+            t[c] = shifted_add(t[c], clamped(divided(p[c], least, most, zero, over, under), first, last), places)
+
+
+@_compile
+def same_rule(rules, rows, others):
+    """Whether two digits' sums are converted alike, and both are."""
+    if others == 0:
+        return False
+    for column in range(4):  # noqa: SIM110 — a generator does not compile
+        if rules[rows, column] != rules[others, column]:
+            return False
+    return True
 
 
 @_compile
@@ -106,56 +144,53 @@ def product(x, w, n_en, spans, cells, signs, groups, places, factors, digit_fact
         rules: by n_en: kind, shift, first code, last code, gain.
         scales: by n_en, floats: see `divided`.
         p: lanes for sums.
-        t: lanes for codes.
+        t: lanes [2, J] for codes of two digits.
         total: [N, J], of a width that nothing overflows.
     """
-    single = x.shape[2] == WORDS
+    digits = n_en.shape[0]
+    plain = x.shape[2] == WORDS and spans[digits] == digits and cells[cells.shape[0] - 1] == cells.shape[0] - 1
     for n in range(x.shape[0]):
-        for digit in range(n_en.shape[0]):
+        digit = 0
+        while digit < digits:
             rows = n_en[digit, n]
             if rows == 0:
+                digit += 1
                 continue
-            kind, shift, first, last, gain = rules[rows, 0], rules[rows, 1], rules[rows, 2], rules[rows, 3], rules[rows, 4]
-            least, most, zero, over, under = scales[rows, 0], scales[rows, 1], scales[rows, 2], scales[rows, 3], scales[rows, 4]
+            together = 1
+            if plain and digit + 1 < digits and rules[rows, 0] != DIVIDE and same_rule(rules, rows, n_en[digit + 1, n]):
+                together = 2
             for group in range(groups.shape[0] - 1):
                 t[:] = 0
                 for cell in range(groups[group], groups[group + 1]):
-                    plain = single and spans[digit + 1] - spans[digit] == 1 and cells[cell + 1] - cells[cell] == 1
-                    if plain and kind != DIVIDE:
-                        convert_pass(x[n, spans[digit]], w[cells[cell]], kind, shift, first, last, places[cell], t)
+                    if together == 2:
+                        kind, shift, first, last = rules[rows, 0], rules[rows, 1], rules[rows, 2], rules[rows, 3]
+                        convert_pass(x[n, digit : digit + 2], w[cell], kind, shift, first, last, places[cell], t)
                         continue
                     sums(x[n], w, spans[digit], spans[digit + 1], cells[cell], cells[cell + 1], signs, p)
-                    if kind == COPY:
-                        for c in range(t.shape[0]):
-                            t[c] = shifted_add(t[c], p[c], places[cell])
-                    elif kind == SHIFT:
-                        for c in range(t.shape[0]):
-                            t[c] = shifted_add(t[c], clamped(rounded_shift(p[c], shift), first, last), places[cell])
-                    elif kind == CLAMP:
-                        for c in range(t.shape[0]):
-                            t[c] = shifted_add(t[c], clamped(p[c], first, last), places[cell])
-                    else:
-                        for c in range(t.shape[0]):
-                            t[c] = shifted_add(t[c], clamped(divided(p[c], least, most, zero, over, under), first, last), places[cell])
-                factor = digit_factors[digit] * factors[group] * gain
-                into = total[n]
-                for c in range(t.shape[0]):
-                    into[c] = scaled_add(into[c], t[c], factor)
+                    convert(p, rules[rows], scales[rows], places[cell], t[0])
+                for index in range(together):
+                    factor = digit_factors[digit + index] * factors[group] * rules[n_en[digit + index, n], 4]
+                    into, lanes = total[n], t[index]
+                    for c in range(into.shape[0]):
+                        into[c] = scaled_add(into[c], lanes[c], factor)
+            digit += together
 
 
 @_compile
-def histogram(x, w, n_en, spans, cells, signs, offset, p, counts):
-    """Count sums by a number of their rows, from 1 on, 0 for none: counts[number − 1, p + offset] += 1."""
+def histogram(x, w, numbers, spans, cells, signs, offset, p, counts):
+    """Count sums by a number of their rows, from 1 on, 0 for none: counts[c % 4, number − 1, p + offset] += 1.
+
+    Neighbouring columns count in different tables: an increment need not wait for the last one's.
+    """
     for n in range(x.shape[0]):
-        for digit in range(n_en.shape[0]):
-            rows = n_en[digit, n]
-            if rows == 0:
+        for digit in range(numbers.shape[0]):
+            if numbers[digit, n] == 0:
                 continue
-            line = counts[rows - 1]
+            row = numbers[digit, n] - 1
             for cell in range(cells.shape[0] - 1):
                 sums(x[n], w, spans[digit], spans[digit + 1], cells[cell], cells[cell + 1], signs, p)
-                for column in range(p.shape[0]):
-                    line[np.int64(p[column]) + offset] += 1
+                for c in range(p.shape[0]):
+                    counts[c & 3, row, np.int64(p[c]) + offset] += 1
 
 
 @_compile

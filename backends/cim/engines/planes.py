@@ -56,6 +56,8 @@ class Planes:
                     if not adc.signed(coding)
                     else [_sums(digits, np.maximum(cells, 0), coding), _sums(digits, np.maximum(-cells, 0), coding)]
                 )
+                measured.conversions += int(np.count_nonzero(n_en)) * self._outputs
+                measured.counts += sum(int(line.sum()) for line in lines)
                 full = np.maximum(n_en, 1)[:, None] * adc.unit_sum(coding)
                 measured.charge += sum(float((line * (1 - line / full)).sum()) for line in lines)
                 measured.saturated += int((saturated & (n_en > 0)[:, None]).sum())
@@ -65,10 +67,10 @@ class Planes:
     def _disturbed(self, sums: np.ndarray, digits: np.ndarray, numbers: np.ndarray, at: tuple[int, int], noisy: Disturbance) -> np.ndarray:
         """Sums in 256ths, with noise."""
         digit, cell = at
-        columns = np.arange(self._first_column, self._first_column + self._outputs)
+        columns = np.arange(self._first_column, self._first_column + self._outputs, dtype=np.int64)
         disturbed = sums * noise.NOISE_STEPS
         if noisy.cell:
-            rows = np.arange(digits.shape[1])
+            rows = np.arange(digits.shape[1], dtype=np.int64)
             key = np.uint64(noise.key_of(noisy.seed, noisy.stream, 1, self._block))
             keys = noise.keys_with(noise.keys_with(np.full(1, key), rows)[:, None], np.array([cell]))
             draws = noise.draws(noise.keys_with(keys, columns[None]), noisy.cell)

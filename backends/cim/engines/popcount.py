@@ -84,7 +84,7 @@ class Popcount:
     def add(self, total: np.ndarray, inputs: Inputs, weights: np.ndarray) -> None:
         """Add the sums of codes at their places to `total` [N, J] of the rules' type."""
         rules, layout = self.rules, self._layout
-        p, t = np.empty(weights.shape[2], rules.lanes), np.empty(weights.shape[2], rules.lanes)
+        p, t = np.empty(weights.shape[2], rules.lanes), np.empty((2, weights.shape[2]), rules.lanes)
         self.kernels.product(
             inputs.words.view(rules.lanes),
             weights.view(rules.lanes),
@@ -117,10 +117,12 @@ class Popcount:
         if not rows.size:
             return
         numerators, saturated = self._conversions.convert(sums[:, None], rows)
+        measured.conversions += int(times.sum())
         measured.saturated += int(times[saturated[:, 0]].sum())
         measured.inexact += int(times[numerators[:, 0] != sums * adc.denominator(self.coding)].sum())
         if adc.signed(self.coding):
             rows, sums, times = self._histogram(inputs, weights, layout.lines, np.abs(layout.signs))
+        measured.counts += int((times * sums).sum())
         measured.charge += float((times * (sums * (1 - sums / (rows * unit)))).sum())
 
     def _histogram(
@@ -129,11 +131,12 @@ class Popcount:
         """The different (n_en, sum) and how often each was."""
         lanes = self.rules.lanes
         offset = self._most if lanes.kind == "i" else 0
-        rows, index = np.unique(inputs.n_en, return_inverse=True)
-        bins = np.zeros((rows.size, self._most + offset + 1), np.int64)
-        numbers = np.where(inputs.n_en > 0, index.reshape(inputs.n_en.shape) + 1, 0)
+        rows = np.flatnonzero(np.bincount(inputs.n_en.ravel(), minlength=1))
+        tables = np.zeros((4, rows.size, self._most + offset + 1), np.int64)
+        numbers = np.where(inputs.n_en > 0, np.searchsorted(rows, inputs.n_en) + 1, 0)
         p = np.empty(weights.shape[2], lanes)
-        self.kernels.histogram(inputs.words.view(lanes), weights.view(lanes), numbers, self._layout.spans, cells, signs, offset, p, bins)
+        self.kernels.histogram(inputs.words.view(lanes), weights.view(lanes), numbers, self._layout.spans, cells, signs, offset, p, tables)
+        bins = tables.sum(axis=0)
         at, sums = np.nonzero(bins)
         return rows[at], sums - offset, bins[at, sums]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -19,7 +20,7 @@ from netwright.backends.cim.engines.popcount import Popcount
 
 Counting: TypeAlias = Literal["exact", "fast"]
 
-SAMPLES = 16
+SAMPLES = 8
 """Vectors that `fast` counts measure charge, saturation and exactness on."""
 
 LEAST_VECTORS = 64
@@ -63,14 +64,14 @@ class Product:
     def multiply(self, x: np.ndarray, *, numbers: np.ndarray | None = None) -> Outcome:
         """See `engines.base.Prepared.multiply`."""
         checks.check_inputs(x, self._w.shape[0], self._coding)
-        places = np.arange(x.shape[0]) if numbers is None else numbers
+        places = np.arange(x.shape[0], dtype=np.int64) if numbers is None else numbers
         pieces = min(self._threads, max(1, x.shape[0] // LEAST_VECTORS))
         if pieces < 2:
             return self._multiply(x, places)
         cuts = [x.shape[0] * piece // pieces for piece in range(pieces + 1)]
-        ranges = [slice(start, stop) for start, stop in zip(cuts, cuts[1:], strict=False)]
+        ranges = [slice(start, stop) for start, stop in pairwise(cuts)]
         with ThreadPoolExecutor(pieces) as pool:
-            outcomes = list(pool.map(lambda rows: self._multiply(x[rows], places[rows]), ranges))
+            outcomes = list(pool.map(self._multiply, (x[rows] for rows in ranges), (places[rows] for rows in ranges)))
         counts = MvmCounts()
         for outcome in outcomes:
             counts.add(outcome.counts)
@@ -102,13 +103,13 @@ class Product:
             if lossy or masks.masked(coding):
                 applied = popcount.inputs(piece)
                 n_en, chosen = applied.n_en, applied.taken(sample)
+                if lossy:
+                    popcount.add(total, applied, packed)
+                    shifts += popcount.shifts(applied)
             else:
                 chosen = popcount.inputs(piece[sample])
                 n_en = np.broadcast_to(chosen.n_en[:, :1], (chosen.n_en.shape[0], x.shape[0]))
             inputs.tally_block(counts, n_en, stop - start, outputs, coding)
-            if lossy:
-                popcount.add(total, applied, packed)
-                shifts += popcount.shifts(applied)
             popcount.measure(measured, chosen, packed)
         inputs.tally_rows(counts, popcount.driven(x), self._weight_sums, outputs, coding)
         return total.astype(np.int64) * popcount.rules.gain + shifts if lossy else total
@@ -134,7 +135,7 @@ class Product:
     def _corrected(self, numerators: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Results of numerators int64 [N, J]: divided once, the offset's share or the enabled rows taken off."""
         coding = self._coding
-        values = rhe(numerators * (2 if coding.encoding == "xnor" else 1), np.int64(adc.denominator(coding)))
+        values = rhe(numerators * (2 if coding.encoding == "xnor" else 1), np.array(adc.denominator(coding)))
         if coding.encoding == "offset":
             return values - (1 << (coding.weight_bits - 1)) * x.sum(axis=1, dtype=np.int64)[:, None]
         return values - self._w.shape[0] if coding.encoding == "xnor" else values
@@ -152,6 +153,10 @@ def _row_sums(w: np.ndarray, coding: Coding) -> np.ndarray:
 
 
 def _scale(counts: MvmCounts, measured: Measured, sampled: float) -> None:
-    """What was measured on a share of the vectors, for all of them."""
-    counts.charge = measured.charge / sampled
-    counts.saturated, counts.inexact = round(measured.saturated / sampled), round(measured.inexact / sampled)
+    """What was measured on some of the vectors, for all of them: charge goes with Σ p, and the rest with conversions; both are known."""
+    if sampled == 1.0:
+        counts.charge, counts.saturated, counts.inexact = measured.charge, measured.saturated, measured.inexact
+        return
+    share = counts.conversions / max(measured.conversions, 1)
+    counts.charge = measured.charge * (counts.counts / max(measured.counts, 1))
+    counts.saturated, counts.inexact = round(measured.saturated * share), round(measured.inexact * share)

@@ -102,8 +102,8 @@ def _kind(one: Conversion) -> tuple[int, int, int, int]:
 def _scales(one: Conversion, most: int) -> tuple[int, int, int, int, int]:
     """Least, most, zero, over, under; sums that no bound is set to are bounded by what they can be."""
     shared = gcd(one.over, one.under)
-    bounds = (one.low, one.high, one.low) if one.low > -NO_BOUND else (-most, most, 0)
-    return *bounds, one.over // shared, one.under // shared
+    least, highest, zero = (one.low, one.high, one.low) if one.low > -NO_BOUND else (-most, most, 0)
+    return least, highest, zero, one.over // shared, one.under // shared
 
 
 def _float(used: list[Conversion], most: int) -> np.dtype[np.floating] | None:
