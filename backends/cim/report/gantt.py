@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from netwright.backends.cim.program.model import HOST
@@ -29,7 +29,7 @@ LANE_NAMES = ("arrays", "vector unit", "network", "outer memory")
 MOST_BARS = 6000
 """Beyond so many, the bars of one layer in one lane are drawn as one."""
 
-_LEFT, _WIDTH, _LANE, _GAP, _TOP = 64, 1040, 6, 4, 24
+_LEFT, _WIDTH, _LANE, _THINNEST, _GAP, _TOP = 64, 1040, 6.0, 1.6, 5, 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +73,50 @@ def bars_of(timeline: Timeline, names: dict[tuple[int, int], str]) -> list[Bar]:
 
 def gantt(timeline: Timeline, layers: Sequence[Layer], names: dict[tuple[int, int], str]) -> str:
     """The timeline as a picture; bars are coloured by their layer's place in the model, and paler the more they wait."""
-    bars = bars_of(timeline, names)
-    tiles = {tile: row for row, tile in enumerate(sorted({bar.tile for bar in bars}))}
     place = {layer.name: number / max(len(layers) - 1, 1) for number, layer in enumerate(layers)}
     scale = (_WIDTH - _LEFT) / timeline.latency_ns if timeline.latency_ns else 0.0
-    height = _TOP + len(tiles) * (4 * _LANE + _GAP) + 4
-    parts = _marks(timeline.latency_ns, scale, height)
-    for tile, row in tiles.items():
-        y = _TOP + row * (4 * _LANE + _GAP)
-        parts.append(rect(_LEFT, y, _WIDTH - _LEFT, 4 * _LANE, "#f6f7f9"))
-        parts.append(text(_LEFT - 6, y + 2 * _LANE + 4, f"tile {tile}", anchor="end"))
+    lanes: dict[tuple[int, int], list[Bar]] = {}
+    for bar in bars_of(timeline, names):
+        lanes.setdefault((bar.tile, bar.lane), []).append(bar)
+    parts: list[str] = []
+    y = float(_TOP)
+    for tile in sorted({tile for tile, _ in lanes}):
+        top = y
+        drawn: list[str] = []
+        for lane in range(len(LANE_NAMES)):
+            bars = sorted(lanes.get((tile, lane), ()), key=lambda bar: bar.start_ns)
+            rows, count = stacked(bars)
+            height = max(_LANE / count, _THINNEST)
+            drawn += [_draw(bar, y + row * height, height, scale, place) for bar, row in zip(bars, rows, strict=True)]
+            y += max(_LANE, count * height)
+        parts += [rect(_LEFT, top, _WIDTH - _LEFT, y - top, "#f6f7f9"), *drawn]
+        parts.append(text(_LEFT - 6, (top + y) / 2 + 4, f"tile {tile}", anchor="end"))
+        y += _GAP
+    return drawing(_WIDTH + 8, y, "When each tile's units and ports work", [*parts, *_marks(timeline.latency_ns, scale, y)])
+
+
+def stacked(bars: Sequence[Bar]) -> tuple[list[int], int]:
+    """A row for each bar, so that those that overlap lie below each other, and how many rows; `bars` by start. O(bars · rows)."""
+    ends: list[float] = []
+    rows: list[int] = []
     for bar in bars:
-        y = _TOP + tiles[bar.tile] * (4 * _LANE + _GAP) + bar.lane * _LANE
-        length = bar.end_ns - bar.start_ns
-        share = min(bar.busy_ns / length, 1.0) if length > 0 else 1.0
-        several = f", {bar.spans} instructions" if bar.spans > 1 else ""
-        when = f"{time(bar.start_ns)} … {time(bar.end_ns)}, at work {time(bar.busy_ns)}"
-        tip = f"{bar.name}: {bar.kind} ({LANE_NAMES[bar.lane]}) {when}{several}"
-        look = f' fill-opacity="{0.3 + 0.7 * share:.2f}"'
-        x, width = _LEFT + bar.start_ns * scale, length * scale
-        parts.append(rect(x, y, width, _LANE - 0.5, blend(FLOW, place.get(bar.name, 0.0)), tip, look))
-    return drawing(_WIDTH + 8, height, "When each tile's units and ports work", parts)
+        row = next((row for row, end in enumerate(ends) if end <= bar.start_ns), len(ends))
+        if row == len(ends):
+            ends.append(0.0)
+        ends[row] = bar.end_ns
+        rows.append(row)
+    return rows, max(len(ends), 1)
+
+
+def _draw(bar: Bar, y: float, height: float, scale: float, place: Mapping[str, float]) -> str:
+    length = bar.end_ns - bar.start_ns
+    share = min(bar.busy_ns / length, 1.0) if length > 0 else 1.0
+    several = f", {bar.spans} instructions" if bar.spans > 1 else ""
+    when = f"{time(bar.start_ns)} … {time(bar.end_ns)}, at work {time(bar.busy_ns)}"
+    tip = f"{bar.name}: {bar.kind} ({LANE_NAMES[bar.lane]}) {when}{several}"
+    look = f' fill-opacity="{0.3 + 0.7 * share:.2f}"'
+    x, thick = _LEFT + bar.start_ns * scale, height - min(0.5, height / 4)
+    return rect(x, y, length * scale, thick, blend(FLOW, place.get(bar.name, 0.0)), tip, look)
 
 
 def _bar(span: Span, name: str) -> Bar:
@@ -115,6 +138,6 @@ def _marks(latency: float, scale: float, height: float) -> list[str]:
     parts: list[str] = []
     for number in range(int(latency / step) + 1):
         x = _LEFT + number * step * scale
-        parts.append(f'<line x1="{x:.1f}" y1="{_TOP - 4}" x2="{x:.1f}" y2="{height:.0f}" stroke="#dde1e6"/>')
+        parts.append(f'<line x1="{x:.1f}" y1="{_TOP - 4}" x2="{x:.1f}" y2="{height:.0f}" stroke="#000" stroke-opacity="0.09"/>')
         parts.append(text(x, _TOP - 8, time(number * step) if number else "0", anchor="middle", size=10))
     return parts

@@ -1,0 +1,194 @@
+"""Reports: figures that add up, in three forms."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import onnx_ir
+import pytest
+
+from netwright.backends.cim.cost.account import CHIP, account
+from netwright.backends.cim.program.model import ChipProgram, Region, Vector, Work
+from netwright.backends.cim.report import ChipReport, gantt
+from netwright.backends.cim.report.energy_bars import REST, folded
+from netwright.backends.cim.report.gantt import LANES, Bar, bars_of, stacked
+from netwright.backends.cim.report.quantities import count, energy, quantity, time
+from netwright.backends.cim.schedule import schedule
+from netwright.backends.cim.simulator.machine import Machine
+from netwright.ir.signature import Port
+from tests.backends.cim.schedule.chips import ARCH, chain
+
+HOSTILE = '<script>alert("1")</script>[bold]&'
+
+
+def _report(chip: ChipProgram | None = None) -> ChipReport:
+    """Two samples through three convolutions on a leaking chip."""
+    chip = chip or chain(3, arch=replace(ARCH, leakage_mw_per_mm2=0.5))
+    ports = [Port(name, onnx_ir.DataType.UINT8, ("N", 16, 16, 8)) for name in ("x", "conv2")]
+    tensors = {name: replace(tensor, batch_axis=0) for name, tensor in chip.tensors.items()}
+    chip = replace(chip, inputs=(ports[0],), outputs=(ports[1],), tensors=tensors)
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 8)).astype(np.uint8)
+    _, trace = Machine(chip, lambda _: lambda feeds: dict(feeds)).run({"x": images})
+    timeline = schedule(chip)
+    return ChipReport(chip, trace, timeline, account(chip, trace, timeline))
+
+
+@pytest.fixture(scope="module")
+def report() -> ChipReport:
+    return _report()
+
+
+class _Page(HTMLParser):
+    """Checks that tags are closed in order, and collects them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append((self.open[-1] if self.open else "", data))
+
+
+def _parse(html: str) -> _Page:
+    found = _Page()
+    found.feed(html)
+    found.close()
+    assert found.open == []
+    return found
+
+
+def test_energy_adds_up_by_layer_by_component_and_by_tile(report: ChipReport) -> None:
+    told = json.loads(json.dumps(report.to_dict()))
+    assert sum(layer["total_pj"] for layer in told["layers"]) == pytest.approx(told["energy_pj"])
+    assert sum(told["components"].values()) == pytest.approx(told["energy_pj"])
+    tiles = sum(sum(tile["energy_pj"].values()) for tile in told["tiles"])
+    assert tiles + told["components"]["leakage"] == pytest.approx(told["energy_pj"])
+    assert told["components"]["leakage"] > 0
+
+
+def test_layers_stand_in_the_order_in_which_they_begin(report: ChipReport) -> None:
+    names = [layer.name for layer in report.layers]
+    assert names == ["in", "conv0", "conv1", "conv2", "out", CHIP]
+    conv = report.layers[1]
+    assert conv.macs == 16 * 16 * 8 * 72
+    assert conv.conversions == 16 * 16 * 64 * 8 * 2, "vectors × columns × digits × blocks"
+    assert (conv.arrays, conv.copies) == (2, 1)
+    assert conv.tiles == (0, 1), "its rows are handed on to tile 1"
+    assert conv.engines != ()
+    assert (conv.start_ns, conv.inexact) == (92, 0)
+
+
+def test_the_times_are_the_timelines(report: ChipReport) -> None:
+    told = report.to_dict()
+    assert told["latency_ns"] == report.timeline.latency_ns
+    assert told["interval_ns"] == 16 * 16 * 80
+    assert told["links"] == [{"from": a, "to": b, "bytes": n} for (a, b), n in report.timeline.link_bytes.items()]
+
+
+def test_the_table_shows_every_layer_and_component(report: ChipReport) -> None:
+    shown = str(report)
+    for name in ("conv0", "conv1", "conv2", *report.cost.components):
+        assert name in shown
+    assert time(report.cost.latency_ns) in shown
+    assert energy(report.cost.energy_pj) in shown
+    assert "arrays of conv0 on tile 0" in shown
+
+
+def test_the_page_stands_by_itself(report: ChipReport) -> None:
+    html = report.html()
+    found = _parse(html)
+    assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in found.tags}
+    assert not any(name in ("src", "href") or name.startswith("on") for _, attributes in found.tags for name in attributes)
+    assert set(re.findall(r"https?://[^\"' ]+", html)) == {"http://www.w3.org/2000/svg"}
+    assert "url(" not in html
+
+
+def test_maps_have_every_tile_with_its_figure(report: ChipReport) -> None:
+    tips = [words for tag, words in _parse(report.html()).words if tag == "title"]
+    for tile in range(16):
+        assert sum(tip == f"tile {tile}: unused" or tip.startswith(f"tile {tile}: ") for tip in tips) == 3
+    spent = sum(report.cost.tiles[1].values())
+    assert f"tile 1: {energy(spent)}" in tips
+    assert tips.count("tile 9: unused") == 3
+    assert f"link 0 → 1: {quantity(report.timeline.link_bytes[0, 1], 'B')}" in tips
+
+
+def test_the_timeline_has_every_instruction(report: ChipReport) -> None:
+    tips = [words for tag, words in _parse(report.html()).words if tag == "title"]
+    drawn = [tip for tip in tips if "at work" in tip]
+    assert len(drawn) == sum(span.kind in LANES for span in report.timeline.spans)
+    assert any(tip.startswith("conv1: mvm (arrays)") for tip in drawn)
+
+
+def test_many_bars_become_one_for_each_layer_and_lane(report: ChipReport, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {(span.tile, span.index): "layer" for span in report.timeline.spans}
+    every = bars_of(report.timeline, names)
+    monkeypatch.setattr(gantt, "MOST_BARS", 5)
+    merged = bars_of(report.timeline, names)
+    assert len(merged) == len({(bar.tile, bar.lane) for bar in every}) < len(every)
+    assert sum(bar.busy_ns for bar in merged) == pytest.approx(sum(bar.busy_ns for bar in every))
+    assert sum(bar.spans for bar in merged) == len(every)
+
+
+def test_bars_that_overlap_lie_below_each_other() -> None:
+    bars = [Bar(0, 0, "", "mvm", start, end, 1.0) for start, end in ((0, 5), (1, 3), (3, 8), (5, 9))]
+    assert stacked(bars) == ([0, 1, 1, 0], 2)
+
+
+def test_names_are_words_and_never_markup() -> None:
+    chip = chain(3)
+    tiles = {tile: tuple(replace(one, layer=HOSTILE) for one in part) for tile, part in chip.tiles.items()}
+    matrices = tuple(replace(matrix, layer=HOSTILE) for matrix in chip.matrices)
+    report = _report(replace(chip, name=HOSTILE, tiles=tiles, matrices=matrices, notes=(HOSTILE,)))
+    html = report.html()
+    assert "<script" not in html
+    _parse(html)
+    assert "[bold]&" in str(report)
+
+
+def test_what_the_host_runs_is_told_with_its_reason(report: ChipReport) -> None:
+    region = Region("loop", b"", (), (), False, Work(), why_host="Loop has no fixed number of steps")
+    chip = replace(report.chip, regions=(region,), host=(Vector(0, (), (), ()),))
+    told = replace(report, chip=chip)
+    assert told.to_dict()["host"] == [{"name": "loop", "why": "Loop has no fixed number of steps"}]
+    assert "on the host: loop: Loop has no fixed number of steps" in str(told)
+    assert "On the host: loop: Loop has no fixed number of steps" in told.html()
+
+
+def test_components_beyond_the_colours_are_the_rest() -> None:
+    assert folded({"a": 1.0, "b": 2.0, "c": 4.0}, {"a": "#000", REST: "#fff"}) == {"a": 1.0, REST: 6.0}
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (energy(1.0), "1.00 pJ"),
+        (energy(1234.5), "1.23 nJ"),
+        (energy(0.25), "250 fJ"),
+        (energy(0), "0 J"),
+        (time(999.96), "1.00 µs"),
+        (time(3.2e7), "32.0 ms"),
+        (count(12), "12"),
+        (count(1_250_000), "1.25 M"),
+        (quantity(2048, "B"), "2.05 kB"),
+    ],
+)
+def test_figures_have_three_digits(shown: str, expected: str) -> None:
+    assert shown == expected
