@@ -9,6 +9,7 @@ from typing import ClassVar, get_args
 import onnx_ir
 
 from netwright.backends.cim.arch.model import Arch
+from netwright.backends.cim.lowering.binary import is_binary, lower_binary
 from netwright.backends.cim.lowering.convolutions import lower_convolution
 from netwright.backends.cim.lowering.emitting import Place, Workshop
 from netwright.backends.cim.lowering.matmuls import lower_matmul
@@ -66,7 +67,7 @@ class Crossbars(RewritePass):
             if lower is None or node.graph is None:
                 continue
             try:
-                yield lower(node, workshop)
+                yield lower_binary(node, workshop) if is_binary(node) else lower(node, workshop)
             except NoProduct as reason:
                 yield Miss(str(reason), site(node))
 

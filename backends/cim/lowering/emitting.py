@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.backends.cim.arch.model import Arch
-from netwright.backends.cim.coding.model import Coding
+from netwright.backends.cim.coding.model import Coding, WeightCoding
 from netwright.backends.cim.lowering.chips import applies_signed, coding_for
 from netwright.backends.cim.lowering.reading import NoProduct
 from netwright.backends.cim.ops.attributes import LAYER, coding_attributes
@@ -67,9 +67,11 @@ class Workshop:
             count = int((matrix == -128).sum())
             raise NoProduct(f"{count} weights are −128, which differential columns of 7 bits cannot hold")
 
-    def product(self, editor: Editor, x: onnx_ir.Value, w: onnx_ir.Value, *, layer: str, signed: bool) -> onnx_ir.Value:
-        """A `CrossbarMatMul`."""
-        coding = coding_for(self.arch, input_signed=signed, stream=self.products)
+    def product(
+        self, editor: Editor, x: onnx_ir.Value, w: onnx_ir.Value, *, layer: str, signed: bool, encoding: WeightCoding | None = None
+    ) -> onnx_ir.Value:
+        """A `CrossbarMatMul`, in the chip's own encoding where none is given."""
+        coding = coding_for(self.arch, input_signed=signed, encoding=encoding, stream=self.products)
         self.products += 1
         usual = coding_attributes(Coding())
         told = {name: value for name, value in coding_attributes(coding).items() if name in _ALWAYS or usual.get(name) != value}

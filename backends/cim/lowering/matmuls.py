@@ -24,7 +24,7 @@ def lower_matmul(node: onnx_ir.Node, workshop: Workshop) -> Rewrite:
     """
     gemm = node.op_type == "Gemm"
     if gemm:
-        _check_gemm(node)
+        check_gemm(node)
     turned = gemm and bool(int_attr(node, "transB", 0))
     x, input_scale, zero = activation(node.inputs[0])
     w, data, weight_scale = weight(node.inputs[1], 0 if turned else 1)
@@ -56,7 +56,12 @@ def _why(matrix: np.ndarray, to_bytes: bool) -> str:
     return f"[{matrix.shape[0]}, {matrix.shape[1]}] weights in crossbars, sums to {'bytes' if to_bytes else 'floats'}"
 
 
-def _check_gemm(node: onnx_ir.Node) -> None:
+def check_gemm(node: onnx_ir.Node) -> None:
+    """Refuse a Gemm that is more than a product and a sum.
+
+    Raises:
+        NoProduct: it scales, or its input is transposed.
+    """
     if float_attr(node, "alpha", 1.0) != 1 or (len(node.inputs) > 2 and node.inputs[2] is not None and float_attr(node, "beta", 1.0) != 1):
         raise NoProduct("Gemm with alpha or beta other than 1")
     if int_attr(node, "transA", 0):

@@ -111,7 +111,7 @@ def weight(value: onnx_ir.Value | None, axis: int) -> tuple[Integers, np.ndarray
     if found.dtype != "int8":
         raise NoProduct(f"the weight is {found.dtype}, not int8")
     if found.zero.any():
-        raise NoProduct(f"the weight has a zero point of {int(found.zero.reshape(-1)[0])}; arrays hold weights around 0")
+        raise NoProduct(f"the weight has a zero point of {int(found.zero[found.zero != 0][0])}; arrays hold weights around 0")
     scale = found.scale.reshape(-1)
     if scale.size > 1 and found.axis % data.ndim != axis % data.ndim:
         raise NoProduct(f"the weight has scales along axis {found.axis}, and outputs lie along axis {axis}")
