@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -33,7 +33,7 @@ class Unroll(RewritePass):
     numerics: ClassVar[Numerics] = Close()
     fixpoint: ClassVar[bool] = True
 
-    dims: Mapping[str, int] = field(default_factory=dict[str, int])
+    dims: Mapping[str, int] | None = None
     """Numbers for named dimensions of inputs, such as {'frames': 160}: the model then takes no others."""
 
     limit: int = 256
@@ -53,7 +53,7 @@ class Unroll(RewritePass):
         del context
         if not shapes.is_inferred(program):
             shapes.infer(program)
-        yield from fix_dims(program, self.dims)
+        yield from fix_dims(program, self.dims or {})
         shared = Shared()
         for graph in (program.graph, *program.graph.subgraphs()):
             for node in list(_recurrent(graph)):
