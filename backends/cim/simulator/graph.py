@@ -98,7 +98,8 @@ class _Ready:
         self._program = program
         self._names = names
         self._threads = threads
-        self._constants = {name: known for name in names if (known := array(program.value(name))) is not None and name not in feeds}
+        unknown = {name: array(program.graph.initializers.get(name)) for name in names if name not in feeds}
+        self._constants = {name: known for name, known in unknown.items() if known is not None}
         computed = [name for name in names if name not in self._constants and name not in feeds]
         self._stages = stages(program, frozenset(feeds), computed)
         self._runners: list[Runner | None] = [None if one.region is None else loader(one.region) for one in self._stages]

@@ -62,7 +62,7 @@ class Machine:
         self._asked = stepwise
         self._chunk = chunk
         self._products = Products(chip, threads, engine, counts, {})
-        self._regions = Regions(chip, loader, {})
+        self._regions = Regions(chip, loader, {}, {})
         self._dtypes = {slot: dtype_of(chip.tensors[name]) for slot, name in self.plan.tensors.items()}
         self._peak = peak(self.plan, self._dtypes)
         self._activities = {place: count(chip, place[0], instruction(chip, place)) for place in order}

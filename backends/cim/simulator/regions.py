@@ -12,6 +12,7 @@ from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import ChipProgram, Tensor, Vector
 from netwright.backends.cim.program.regions import region_program
 from netwright.backends.cim.simulator.activity import RegionLoader, Runner
+from netwright.backends.cim.simulator.stacking import stackable
 from netwright.backends.cim.simulator.steps import Slot
 from netwright.backends.cim.simulator.values import Values
 from netwright.ir.errors import RunError
@@ -24,6 +25,7 @@ class Regions:
     chip: ChipProgram
     loader: RegionLoader
     _runners: dict[tuple[int, bool], Runner]
+    _stackable: dict[int, bool]
 
     def run(self, one: Vector, sources: tuple[Slot, ...], targets: tuple[Slot, ...], box: Box, values: Values) -> None:
         """Make a box of every target."""
@@ -34,7 +36,8 @@ class Regions:
         given = [values.read(slot, cut_alike(shape, box, tensor.shape)) for slot, tensor in zip(sources, read, strict=True)]
         runner = self._runner(one.region, cut=box != whole(shape))
         samples = max((len(one_given) for one_given in given), default=1)
-        if samples > 1 and region.batchable and all(len(a) == samples or t.batch_axis >= 0 for a, t in zip(given, read, strict=True)):
+        stacks = all(len(a) == samples or t.batch_axis >= 0 for a, t in zip(given, read, strict=True))
+        if samples > 1 and stacks and self._together(one.region):
             stacked = {tensor.name: _stacked(array, tensor, samples) for array, tensor in zip(given, read, strict=True)}
             results = runner(stacked)
             found = [_unstacked(results[tensor.name], tensor, samples) for tensor in made]
@@ -48,6 +51,12 @@ class Regions:
                 came = f"{array.dtype} {array.shape[1:]}, not {tensor.dtype} {extents(part)}"
                 raise RunError(f"{tensor.name} came out as {came}.", place=f"region {region.name}")
             values.write(slot, part, array)
+
+    def _together(self, number: int) -> bool:
+        if number not in self._stackable:
+            region = self.chip.regions[number]
+            self._stackable[number] = region.batchable and stackable(region_program(region))
+        return self._stackable[number]
 
     def _runner(self, number: int, *, cut: bool) -> Runner:
         found = self._runners.get((number, cut))
