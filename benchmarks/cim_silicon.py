@@ -3,7 +3,7 @@
     python -m benchmarks.cim_silicon [--check]
 
 Seven SRAM macros counted in gates (zigzag-imc's own table of validation); NeuRRAM, four constants fitted on two of its eight rows; Wang's
-and Jia's macros over voltage; Sinangil's energy against the output's value; and the share of converters against an array's rows.
+and Jia's macros over voltage; Sinangil's energy against the output's value; Colonnade's over voltage; converters against an array's rows.
 
 With `--check`, exits with 1 where an error exceeds its limit.
 """
@@ -30,6 +30,7 @@ LIMITS = {
     "Sinangil, slope": 10.0,
     "Sinangil, outputs": 15.0,
     "Sinangil, voltage": 10.0,
+    "Colonnade at 0.8 V": 10.0,
 }
 """Largest errors in %."""
 
@@ -74,6 +75,8 @@ def main() -> None:
     report(f"Sinangil, JSSC 2021, 7 nm, energy against output; factors: converters × 3.5; fitted: {constants}", rows)
     rows, errors["Sinangil, voltage"] = sweeps.sinangil_volts()
     report("Sinangil, energy against voltage, V² from 0.8 V", rows)
+    rows, errors["Colonnade at 0.8 V"] = sweeps.colonnade()
+    report("Colonnade, JSSC 2021, 65 nm, digital; nothing fitted", rows)
     rows, falls = _shares()
     report("Converters against rows (28 nm, 8 × 8 bits, 8-bit converters): share of energy, and AccelForge's → ours", rows)
     report("Largest errors", [{"table": name, "error %": error, "limit %": LIMITS[name]} for name, error in errors.items()])

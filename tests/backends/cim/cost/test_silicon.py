@@ -32,6 +32,7 @@ def test_voltage_sweeps() -> None:
     assert sweeps.wang()[1] < 10
     assert sweeps.jia()[2] < 10
     assert sweeps.sinangil_volts()[1] < 10
+    assert sweeps.colonnade()[1] < 10
 
 
 def test_energy_follows_the_output() -> None:
