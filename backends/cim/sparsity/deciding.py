@@ -44,7 +44,7 @@ class Verdict:
 
 
 def offered(arch: Arch, granularity: str, group: int) -> tuple[tuple[Granularity, int], ...] | str:
-    """Masks to look at, coarse to fine, as (granularity, group); the reason as a sentence where the chip has none that fit.
+    """Masks to look at, as (granularity, group); the reason as a sentence where the chip has none that fit.
 
     Args:
         arch: the chip.
@@ -76,15 +76,15 @@ def decide(
 ) -> Verdict:
     """Choose masks for one product.
 
-    The finest granularity whose zeros exceed the threshold is taken where it makes sums finer; where sums are exact without (or do not
-    depend on how many rows are enabled), only if it saves energy.
+    Of the granularities whose zeros exceed the threshold, that which leaves the fewest rows enabled is taken where fewer make sums finer;
+    where sums are exact without (or do not depend on how many rows are enabled), the one of least energy, if it saves any.
 
     Args:
         x: inputs [N, K] that it reads.
         weight: [K, J].
         coding: how it is computed so far.
         arch: the chip.
-        masks: to look at, coarse to fine.
+        masks: to look at.
         threshold: share of zeros that must be exceeded.
         fewer_bits: convert with fewer bits instead of finer steps.
         zero_point: of the inputs, where known.
@@ -97,9 +97,11 @@ def decide(
         most = max(found, key=lambda one: one.sparsity)
         about = f"{most.sparsity:.1%} of its rows rest by {most.name}, which does not exceed the threshold of {threshold:.1%}"
         return Verdict(most, None, 1.0, about + _why_dense(coding, zero_point))
+    if fewer_bits and (coarser := _coarser(coding, len(weight))):
+        return Verdict(None, None, 1.0, coarser)
     finer = not fewer_bits and _is_coarse(coding, len(weight))
     best: Verdict | None = None
-    for one in reversed(sparse):
+    for one in sorted(sparse, key=lambda one: one.enabled):
         masking = replace(coding.masking, granularity=one.granularity, group=max(one.group, 1), threshold=threshold, fewer_bits=fewer_bits)
         ratio = _energy_ratio(x, weight, coding, replace(coding, masking=masking), arch)
         about = f"{one.sparsity:.1%} of its rows rest by {one.name}"
@@ -148,6 +150,19 @@ def _is_coarse(coding: Coding, rows: int) -> bool:
         return False
     enabled = unmasked_rows(coding, min(rows, coding.rows))
     return full_scale(coding, enabled) > top_code(coding) * parasitic_unit(coding)
+
+
+def _coarser(coding: Coding, rows: int) -> str:
+    """The reason, where keeping the step of an array's whole height would be coarser than what there is."""
+    last = rows % coding.rows or coding.rows
+    fewest = min(last, rows)
+    step = full_scale(coding, coding.rows) / (top_code(coding) * parasitic_unit(coding))
+    if coding.converter.mode != "charge" or coding.masking.granularity == "none" or fewest == coding.rows or step <= 1.0:
+        return ""
+    return (
+        f"fewer bits keep the step of an array of {coding.rows} rows, {step:.2g} counts, but a block of its weights has {fewest} rows "
+        "and a finer step without"
+    )
 
 
 def _energy_ratio(x: np.ndarray, weight: np.ndarray, before: Coding, after: Coding, arch: Arch) -> float:

@@ -37,7 +37,7 @@ class DisableCells(PlannedPass):
 
     Attributes:
         threshold: share of zeros to exceed: by a product's inputs, to get masks at all; by a block's rows, each time, to use one.
-        granularity: what a mask tells apart; `auto` for the finest that the chip offers and that exceeds the threshold.
+        granularity: what a mask tells apart; `auto` for the best that the chip offers and whose zeros exceed the threshold.
         group: rows of a group; 0 for the chip's.
         fewer_bits: keep the converter's step and resolve fewer bits instead: values as they were, at less energy.
     """

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from netwright.backends.cim.arch.model import Granularity
-from netwright.backends.cim.coding.masks import BY_PLANE, BY_VALUE
+from netwright.backends.cim.coding.masks import BY_VALUE
 from netwright.backends.cim.coding.model import Coding
 from netwright.backends.cim.coding.slicing import digits_of
 
-MASKS: tuple[Granularity, ...] = (*BY_VALUE, *BY_PLANE)
-"""Granularities that follow the input, from one mask for all digits to one for each."""
+MASKS: tuple[Granularity, ...] = ("row_group", "row", "plane_group", "plane")
+"""Granularities that follow the input: one mask for all digits, then one for each; groups first."""
 
 
 @dataclass(frozen=True, slots=True)
