@@ -17,11 +17,17 @@ from netwright.ir.shapes import infer
 from netwright.ir.signature import Port, input_ports, output_ports
 from netwright.passes.base import Proposals, RewritePass
 from netwright.passes.context import Context
+from netwright.passes.driver import drive
 from netwright.passes.rewrite import Miss, Rewrite
+from netwright.passes.rules import RuleIndex
+from netwright.passes.simplify.fold import fold_constants
+from netwright.passes.simplify.shape_arithmetic import known_contents, static_dimensions
 
 STATIC_SHAPES = "StaticShapes"
 _DECLARED = "netwright.dims"
 """Metadata of inputs and outputs: what their dimensions were before, with commas between."""
+
+_FOLD = RuleIndex((fold_constants, known_contents, static_dimensions))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +39,12 @@ class Bind(RewritePass):
     fixpoint: ClassVar[bool] = True
 
     def rewrites(self, program: Program, context: Context) -> Proposals:
-        """One rewrite of the signature; what stays symbolic is a miss."""
+        """One rewrite of the signature, then what is known by it: arithmetic on shapes is constant. What stays symbolic is a miss."""
         sizes = bindings(program, context.dims)
         if sizes:
             why = ", ".join(f"{name} = {size}" for name, size in sizes.items())
             yield Rewrite.edit(program.name, why, lambda editor: _bind(editor, sizes), anchor=next(iter(program.graph), None))
+        yield from drive(program, _FOLD)
         for node in program.nodes():
             for value in node.outputs:
                 left = names_in(shape_of(value) or ())

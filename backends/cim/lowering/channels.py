@@ -31,6 +31,8 @@ def sink_transpose(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     first = next((inner for value in node.inputs if (inner := producer(value, "Transpose")) is not None), None)
     perm = perm_of(first) if first is not None else None
     out = node.outputs[0]
+    if node.op_type == "DequantizeLinear" and not _goes_on(out):
+        return None
     if perm is None or len(node.outputs) != 1 or shape_of(out) is None or len(shape_of(out) or ()) != len(perm):
         return None
     operands = [_before(value, perm, scalar_only=node.op_type in _SCALED and index > 0) for index, value in enumerate(node.inputs)]
@@ -43,6 +45,15 @@ def sink_transpose(node: onnx_ir.Node, program: Program) -> Rewrite | None:
         return editor.op("Transpose", [done], {"perm": perm}, like=out)
 
     return Rewrite.build(node, make, why=f"transpose moved behind {node.op_type}")
+
+
+def _goes_on(value: onnx_ir.Value) -> bool:
+    """True where everything that reads a value lets Transposes through: bytes are cheaper to move than the floats made of them.
+
+    And a Conv that ONNX Runtime should run on integers must find its DequantizeLinear right before it.
+    """
+    readers = [user for user, _ in value.uses()]
+    return bool(readers) and not value.is_graph_output() and all(is_standard(user, *_SINKS, "Transpose") for user in readers)
 
 
 def _before(value: onnx_ir.Value | None, perm: Sequence[int], *, scalar_only: bool) -> onnx_ir.Value | np.ndarray | None:

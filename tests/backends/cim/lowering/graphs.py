@@ -26,7 +26,7 @@ def parsed(text: str, weights: Mapping[str, np.ndarray]) -> Program:
 
 
 def quantized(shape: Sequence[int | str], body: str, weights: Mapping[str, np.ndarray], *, signed: bool = False, out: str = "y") -> Program:
-    """A graph of x, quantized to `q` and back to `d` by scale 0.05 and a zero point, and of the body."""
+    """A graph of x, quantized to `q` and back to `d` by scale 0.05 and a zero point, and of the body, which makes `out`."""
     rank = ", ".join(map(str, shape))
     zero = np.array(-7 if signed else 12, np.int8 if signed else np.uint8)
     result = "uint8" if out == "q_y" else "float"

@@ -8,8 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from netwright.backends.cim.arch.catalog import preset_names, resolve
 from netwright.backends.cim.arch.model import Arch, Array
+from netwright.backends.cim.coding.checks import check
+from netwright.backends.cim.lowering import coding_for
 from netwright.backends.cim.lowering.crossbars import Crossbars
+from netwright.backends.cim.ops import coding_of
 from netwright.backends.cim.target import CimTarget
 from netwright.ir.dump import dump
 from netwright.passes import Context, run
@@ -154,3 +158,42 @@ def test_the_dump_is_as_written(golden: Callable[[str, str], None]) -> None:
 def test_the_pass_prints_and_parses_back() -> None:
     text = "crossbars(chip='isaac', grouped='vector'), channels_last"
     assert str(Pipeline.parse(text)) == text
+
+
+@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("signed", [False, True])
+def test_every_chip_takes_products_of_bytes(name: str, signed: bool) -> None:
+    body = CONV.replace("ATTRIBUTES", "pads = [1, 1, 1, 1]") + QUANTIZE
+    onto = lowered(quantized((1, 3, 5, 5), body, kernel(1, 4, 3, 3, 3), signed=signed, out="q_y"), resolve(name))
+    (node,) = onto.nodes("CrossbarMatMul")
+    check(coding_of(node))
+    x = normal(3, 1, 3, 5, 5)
+    shape = outputs(onto, {"x": x})["q_y"].shape
+    assert shape == (1, 4, 5, 5)
+
+
+def test_a_converter_reaches_every_sum() -> None:
+    coding = coding_for(replace(ARCH, array=replace(ARCH.array, active_rows=1000)))
+    last = 2**coding.converter.bits - 1
+    assert last * coding.converter.step >= 1000 > last * coding.converter.step // 2
+
+
+def test_bytes_stay_where_floats_need_channels_first() -> None:
+    """A DequantizeLinear stays right before the Conv that ONNX Runtime runs on integers; the Transpose moves bytes."""
+    body = (
+        CONV.replace("ATTRIBUTES", "pads = [1, 1, 1, 1]")
+        + """p = QuantizeLinear (f, ys, yz)
+        e = DequantizeLinear (p, ys, yz)
+        m = DequantizeLinear <axis = 0> (w2, ws2, wz2)
+        h = Conv <group = 5> (e, m)
+        q_y = QuantizeLinear (h, ys, yz)"""
+    )
+    small = {f"{name}2": array for name, array in kernel(2, 5, 1, 3, 3, bias=False).items()}
+    program = quantized((1, 3, 8, 8), body, {**kernel(1, 5, 3, 3, 3), **small}, out="q_y")
+    onto = lowered(program)
+    (conv,) = onto.nodes("Conv")
+    before = conv.inputs[0]
+    assert before is not None
+    assert getattr(before.producer(), "op_type", "") == "DequantizeLinear"
+    x = normal(3, 1, 3, 8, 8)
+    np.testing.assert_array_equal(outputs(onto, {"x": x})["q_y"], outputs(program, {"x": x})["q_y"])
