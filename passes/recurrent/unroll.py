@@ -25,8 +25,8 @@ from netwright.passes.rewrite import Miss, Rewrite, site_of
 class Unroll(RewritePass):
     """Write LSTM, GRU and RNN out step by step, as products with shared weights: for static integers, and chips without recurrent layers.
 
-    The number of steps has to be known, by itself or by `dims`. The input's product is one MatMul for all steps; each step then has its
-    MatMul with R, one constant for all of them.
+    The number of steps has to be known, by itself or by `dims`. The input's product is one MatMul for all steps, or with
+    `hoist=False` one for each; each step then has its MatMul with R, one constant for all of them.
     """
 
     name: ClassVar[str] = "unroll"
@@ -35,6 +35,9 @@ class Unroll(RewritePass):
 
     dims: Mapping[str, int] | None = None
     """Numbers for named dimensions of inputs, such as {'frames': 160}: the model then takes no others."""
+
+    hoist: bool = True
+    """One product for the inputs of all steps; without, each step has its own, which takes less memory at a time."""
 
     limit: int = 256
     """Most steps that are written out: a graph grows by some ten nodes a step and direction."""
@@ -62,7 +65,7 @@ class Unroll(RewritePass):
                     yield found
                     continue
                 before = dict(shared.stored)
-                change = partial(unroll_layer, layer=found, shared=shared)
+                change = partial(unroll_layer, layer=found, shared=shared, hoist=self.hoist)
                 why = f"{found.kind} of {found.hidden} units, {found.steps} steps" + (", both directions" if found.directions == 2 else "")
                 applied = yield Rewrite.edit(site_of(node), why, change, anchor=node)
                 if applied is None:

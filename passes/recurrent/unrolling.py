@@ -30,48 +30,62 @@ class Shared:
     )
 
 
-def unroll_layer(editor: Editor, layer: Layer, shared: Shared) -> None:
+def unroll_layer(editor: Editor, layer: Layer, shared: Shared, *, hoist: bool) -> None:
     """Replace a layer by its steps.
 
-        X: [steps, batch, inputs]     X Wᵀ + b for all steps and directions at once: [steps, batch, directions · gates · hidden]
+        X: [steps, batch, inputs]     X Wᵀ + b for all directions: [steps, batch, directions · gates · hidden]
         step t                        hₜ₋₁ Rᵀ: [1, batch, gates · hidden], then the cell's formulas
 
     Args:
         editor: the transaction.
         layer: without obstacles.
         shared: filled with the weights that this layer turns.
+        hoist: whether X Wᵀ is one product for all steps, or one for each.
     """
     editor.at(layer.node)
-    name, hidden = site_name(layer.node), layer.hidden
-    given, w, r = layer.input(0), layer.input(1), layer.input(2)
-    assert given is not None, "a recurrent layer has its input"
-    assert w is not None, "an obstacle otherwise"
+    name, hidden, r = site_name(layer.node), layer.hidden, layer.input(2)
     assert r is not None, "an obstacle otherwise"
     inputs_bias, states_bias = _biases(layer)
     cuts = (2 * hidden, hidden) if layer.kind == "GRU" and not layer.before_reset else (layer.gates,)
     recurrent = _turned(editor, r, cuts * layer.directions, shared)
-    projected = editor.op("MatMul", [given, _turned(editor, w, (layer.gates * layer.directions,), shared)[0]], name=f"{name}.product")
-    if inputs_bias is not None:
-        projected = editor.op("Add", [projected, editor.constant(inputs_bias.reshape(-1), f"{name}.bias")], name=f"{name}.inputs")
-    each = [projected] if layer.directions == 1 else _split(editor, projected, [layer.gates] * 2, 2, f"{name}.inputs")
+    inputs = _inputs(editor, layer, inputs_bias, shared, hoist=hoist)
     sizes = Sizes(editor, hidden, name)
     starts = [_starts(editor, layer, index) for index in (5, 6)]
     made: list[list[State]] = []
-    for at, own in enumerate(each):
+    for at, parts in enumerate(inputs):
         bias = None if states_bias is None else editor.constant(np.ascontiguousarray(states_bias[at]), f"{name}.{at}.recurrent.bias")
-        direction = Direction(
-            recurrent[at * len(cuts) : (at + 1) * len(cuts)], bias, _peepholes(editor, layer, at), layer.activations[at], sizes
-        )
-        start = State(starts[0][at], starts[1][at])
-        made.append(_steps(editor, layer, direction, own, start, f"{name}.{at}" if layer.directions > 1 else name, layer.backwards[at]))
+        matrices = recurrent[at * len(cuts) : (at + 1) * len(cuts)]
+        direction = Direction(matrices, bias, _peepholes(editor, layer, at), layer.activations[at], sizes)
+        hint = f"{name}.{at}" if layer.directions > 1 else name
+        made.append(_steps(editor, layer, direction, parts, State(starts[0][at], starts[1][at]), hint, backwards=layer.backwards[at]))
     _replace_outputs(editor, layer, made)
 
 
+def _inputs(editor: Editor, layer: Layer, bias: np.ndarray | None, shared: Shared, *, hoist: bool) -> Sequence[Sequence[onnx_ir.Value]]:
+    """The inputs' product and bias of each direction at each step, [1, batch, gates · hidden]."""
+    name, data, w = site_name(layer.node), layer.input(0), layer.input(1)
+    assert data is not None, "a recurrent layer has its input"
+    assert w is not None, "an obstacle otherwise"
+    weight = _turned(editor, w, (layer.gates * layer.directions,), shared)[0]
+    constant = None if bias is None else editor.constant(bias.reshape(-1), f"{name}.bias")
+    halves = editor.constant(np.array([layer.gates] * 2, np.int64), f"{name}.directions") if layer.directions == 2 else None
+
+    def projected(value: onnx_ir.Value, hint: str) -> Sequence[onnx_ir.Value]:
+        product = editor.op("MatMul", [value, weight], name=f"{hint}.product")
+        whole = product if constant is None else editor.op("Add", [product, constant], name=f"{hint}.inputs")
+        return [whole] if halves is None else editor.ops("Split", [whole, halves], {"axis": 2}, names=[f"{hint}.inputs"] * 2)
+
+    if hoist or layer.steps == 1:
+        whole = projected(data, name)
+        return [[one] if layer.steps == 1 else _split(editor, one, [1] * layer.steps, 0, f"{name}.input") for one in whole]
+    steps = _split(editor, data, [1] * layer.steps, 0, f"{name}.step")
+    return list(zip(*(projected(one, f"{name}.{at}") for at, one in enumerate(steps)), strict=True))
+
+
 def _steps(
-    editor: Editor, layer: Layer, direction: Direction, inputs: onnx_ir.Value, state: State, hint: str, backwards: bool
+    editor: Editor, layer: Layer, direction: Direction, parts: Sequence[onnx_ir.Value], state: State, hint: str, *, backwards: bool
 ) -> list[State]:
     """The states after all steps, in the order of time."""
-    parts = [inputs] if layer.steps == 1 else _split(editor, inputs, [1] * layer.steps, 0, f"{hint}.input")
     states: list[State] = []
     for at, part in reversed(list(enumerate(parts))) if backwards else enumerate(parts):
         state = Step(editor, direction, f"{hint}.{at}").make(layer.kind, part, state, before_reset=layer.before_reset)

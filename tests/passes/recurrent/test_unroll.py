@@ -109,10 +109,11 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("hoist", [True, False])
 @pytest.mark.parametrize(("kind", "inputs", "attributes", "directions"), CASES)
-def test_steps_written_out_compute_the_same(kind: str, inputs: str, attributes: str, directions: int):
+def test_steps_written_out_compute_the_same(kind: str, inputs: str, attributes: str, directions: int, hoist: bool):
     program = layer(kind, inputs, attributes, directions=directions, outputs="y, yh, yc" if kind == "LSTM" else "y, yh")
-    outcome = unrolled(program)
+    outcome = unrolled(program, hoist=hoist)
     assert not set(ops(outcome.program)) & set(GATES)
     assert_same(program, outcome.program)
 
@@ -139,8 +140,13 @@ def test_the_input_has_one_product_and_every_step_one_with_the_same_weight():
     products = list(result.nodes("MatMul"))
     readers = Counter(node.inputs[1].name for node in products if node.inputs[1] is not None)
     assert readers == {"w.turned": 1, "r.0.turned": STEPS - 1, "r.1.turned": STEPS - 1}
-    assert [node.name for node in products if not list(result.graph.initializers[node.inputs[1].name].uses())] == []  # type: ignore[union-attr, index]
     assert [name for name, value in result.graph.initializers.items() if not value.uses()] == []
+
+
+def test_each_step_can_have_its_own_input_product():
+    result = unrolled(layer("LSTM", attributes=BOTH, directions=2), hoist=False).program
+    readers = Counter(node.inputs[1].name for node in result.nodes("MatMul") if node.inputs[1] is not None)
+    assert readers == {"w.turned": STEPS, "r.0.turned": STEPS - 1, "r.1.turned": STEPS - 1}
 
 
 def test_a_state_of_zeros_costs_no_product():
