@@ -15,11 +15,11 @@ from netwright.backends.cim.mapping.boxes import whole
 from netwright.backends.cim.mapping.duplication import Layer, copies_of
 from netwright.backends.cim.mapping.emitting import instructions
 from netwright.backends.cim.mapping.facts import Facts, facts_of
-from netwright.backends.cim.mapping.fitting import fit
+from netwright.backends.cim.mapping.fitting import TooLarge, fit
 from netwright.backends.cim.mapping.floor import Floor
 from netwright.backends.cim.mapping.pieces import BATCH
 from netwright.backends.cim.mapping.placing import Placer
-from netwright.backends.cim.mapping.planning import Plan, Planner, bytes_of
+from netwright.backends.cim.mapping.planning import Memories, Plan, Planner, bytes_of
 from netwright.backends.cim.mapping.regions import Piece, cut
 from netwright.backends.cim.mapping.stages import Product, Stage, cut_axis, stages_of
 from netwright.backends.cim.mapping.tasks import Part
@@ -44,12 +44,20 @@ def build(program: Program, arch: Arch, options: Options = Options(), *, name: s
     Raises:
         UnsupportedModelError: the chip cannot hold it, with the sizes.
     """
-    plan, placer = _planned(program, arch, options)
-    tensors = plan.facts.tensors
-    inputs, outputs = (
-        [Part(value.name or "", whole(tensors[value.name or ""].shape)) for value in side] for side in (program.inputs, program.outputs)
-    )
-    laid = fit(plan.tasks, inputs, outputs, tensors, arch, pipeline=options.pipeline)
+    memory = Memories()
+    while True:
+        plan, placer = _planned(program, arch, options, memory)
+        tensors = plan.facts.tensors
+        inputs, outputs = (
+            [Part(value.name or "", whole(tensors[value.name or ""].shape)) for value in side] for side in (program.inputs, program.outputs)
+        )
+        try:
+            laid = fit(plan.tasks, inputs, outputs, tensors, arch, pipeline=options.pipeline)
+            break
+        except TooLarge as error:
+            if not error.piece or error.piece in memory.hosted:
+                raise
+            memory.learn(error.piece, error.tile, error.message.rstrip("."), arch.network.tiles)
     tiles, host = instructions(laid, placer.units)
     notes = [*plan.notes, *laid.notes, *_notes(plan, placer, arch)]
     return ChipProgram(
@@ -70,7 +78,7 @@ def build(program: Program, arch: Arch, options: Options = Options(), *, name: s
     )
 
 
-def _planned(program: Program, arch: Arch, options: Options) -> tuple[Plan, Placer]:
+def _planned(program: Program, arch: Arch, options: Options, memory: Memories) -> tuple[Plan, Placer]:
     """Everything placed: with as many copies as fit into one load of the arrays, or with none."""
     for share in (*FILL, 0.0) if options.duplicate else (0.0,):
         pieces = cut(program)
@@ -79,7 +87,7 @@ def _planned(program: Program, arch: Arch, options: Options) -> tuple[Plan, Plac
         copies, time_ns = _copies(stages, facts, arch, int(arch.arrays * share))
         floor = Floor(arch)
         placer = Placer(arch, floor, copies)
-        planner = Planner(arch, facts, placer, floor, time_ns)
+        planner = Planner(arch, facts, placer, floor, time_ns, memory)
         for stage in stages:
             planner.add(stage)
         if placer.phase == 0 or not any(count > 1 for count in copies.values()):

@@ -7,11 +7,25 @@ from dataclasses import dataclass, replace
 
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.mapping.layouts import layout_of
-from netwright.backends.cim.mapping.memory import addresses, uses_of
+from netwright.backends.cim.mapping.memory import Use, addresses, uses_of
 from netwright.backends.cim.mapping.tasks import Part, Task
-from netwright.backends.cim.mapping.weaving import Key, weave
+from netwright.backends.cim.mapping.weaving import Key, Woven, weave
 from netwright.backends.cim.program.model import Buffer, Tensor
 from netwright.ir.errors import UnsupportedModelError
+
+
+class TooLarge(UnsupportedModelError):
+    """A tile's memory is too small.
+
+    Attributes:
+        tile: which.
+        piece: a region that reads the largest buffer there, or fills it; empty for none.
+    """
+
+    def __init__(self, message: str, tile: int, piece: str, *, place: str, remedy: str) -> None:
+        super().__init__(message, place=place, remedy=remedy)
+        self.tile = tile
+        self.piece = piece
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,7 @@ def fit(
         pipeline: layers overlap.
 
     Raises:
-        UnsupportedModelError: a tile's memory is too small.
+        TooLarge: a tile's memory is too small.
     """
     woven = weave(tasks, inputs, outputs)
     room = arch.tile.memory.bytes
@@ -59,13 +73,10 @@ def fit(
         found, short = addresses(woven, uses, room)
         notes.append("Some layers overlap in spite of pipeline=False: a tile's memory does not hold their maps whole.")
     if short:
-        tile, wanted = max(short.items(), key=lambda entry: entry[1])
-        largest = max((key for key in uses if key[0] == tile), key=lambda key: uses[key].size)
-        raise UnsupportedModelError(
-            f"Tile {tile} needs {wanted:,} bytes of memory, {uses[largest].size:,} of them for %{largest[1]}; {arch.name} has {room:,}.",
-            place=largest[1],
-            remedy="Choose a chip with larger tile memories (tile.memory.bytes), or a smaller input.",
-        )
+        uses = uses_of(woven, tensors, across=True, strict=False)
+        found, short = addresses(woven, uses, room)
+    if short:
+        raise _too_large(woven, uses, short, arch)
     buffers: list[Buffer] = []
     numbers: dict[Key, int] = {}
     for key, box in woven.boxes.items():
@@ -76,3 +87,18 @@ def fit(
         first = buffers[numbers[places[0][0], name]]
         made[name] = replace(tensors[name], layout=layout_of(tensors[name], places, first.address, first.ring))
     return Laid(woven.tasks, tuple(buffers), numbers, made, tuple(notes))
+
+
+def _too_large(woven: Woven, uses: Mapping[Key, Use], short: Mapping[int, int], arch: Arch) -> TooLarge:
+    tile, wanted = max(short.items(), key=lambda entry: entry[1])
+    order = sorted((key for key in uses if key[0] == tile), key=lambda key: (-uses[key].size, key[1]))
+    touching = [woven.tasks[place] for key in order for place in (*uses[key].readers, *uses[key].writers)]
+    piece = next((task.piece for task in touching if task.piece and task.tile == tile), "")
+    return TooLarge(
+        f"Tile {tile} needs {wanted:,} bytes of memory, {uses[order[0]].size:,} of them for %{order[0][1]}; "
+        f"{arch.name} has {arch.tile.memory.bytes:,}.",
+        tile,
+        piece,
+        place=order[0][1],
+        remedy="Choose a chip with larger tile memories (tile.memory.bytes), or a smaller input.",
+    )

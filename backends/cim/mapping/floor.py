@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -64,13 +64,14 @@ class Floor:
         self._used[tile] += arrays
         return tile, first
 
-    def work(self, ns: float, amount: int, near: Sequence[int]) -> int:
+    def work(self, ns: float, amount: int, near: Sequence[int], avoid: Collection[int] = ()) -> int:
         """A tile for work of a vector unit: near some tiles, and where unit and memory have the most to spare.
 
         Args:
             ns: that the unit is busy with it.
             amount: bytes of memory that it takes.
             near: tiles that it exchanges data with.
+            avoid: tiles that have not the memory for it.
         """
         busiest = max(float(self._vector_ns.max()), ns, 1e-9)
         room = self._arch.tile.memory.bytes
@@ -78,6 +79,7 @@ class Floor:
         score += np.maximum(0, self._held + amount - room) / room * 8
         if near:
             score = score + self._distance[:, list(near)].mean(axis=1) * 0.1
+        score[list(avoid)] = np.inf
         tile = int(np.argmin(score))
         self.load(tile, ns, amount)
         return tile
@@ -89,5 +91,5 @@ class Floor:
 
     def _nearest(self, tiles: np.ndarray, near: Iterable[int], left: np.ndarray) -> int:
         known = list(near)
-        far = self._distance[np.ix_(tiles, known)].sum(axis=1) if known else self._distance[tiles, 0]
+        far = self._distance[tiles][:, known].sum(axis=1) if known else self._distance[tiles, 0]
         return int(tiles[np.lexsort((tiles, left, far))[0]])

@@ -40,13 +40,14 @@ class Use:
     readers: list[int] = field(default_factory=list[int])
 
 
-def uses_of(woven: Woven, tensors: Mapping[str, Tensor], *, across: bool) -> dict[Key, Use]:
+def uses_of(woven: Woven, tensors: Mapping[str, Tensor], *, across: bool, strict: bool = True) -> dict[Key, Use]:
     """Every buffer's use, ring and size.
 
     Args:
         woven: the tasks.
         tensors: by name.
         across: rings may join layers; else only what belongs to one layer.
+        strict: no rings for rows that come from several places, one after the other: these would wait for each other.
     """
     uses: dict[Key, Use] = {key: Use() for key in woven.boxes}
     keeps: dict[Key, list[int]] = defaultdict(list)
@@ -64,9 +65,7 @@ def uses_of(woven: Woven, tensors: Mapping[str, Tensor], *, across: bool) -> dic
         rows = box[axis][1] - box[axis][0] if axis >= 0 else 0
         wanted = max(keeps[key], default=0)
         together = len({task.phase for task in touching}) == 1 and (across or len({task.layer for task in touching}) == 1)
-        in_order = axis >= 0 and all(
-            part.box[axis] == box[axis] for place in use.writers for part in woven.tasks[place].writes if part.tensor == key[1]
-        )
+        in_order = axis >= 0 and (not strict or all(span == box[axis] for span in _rows_made(woven, use, key[1], axis)))
         if key[0] != HOST and together and in_order and use.writers and keeps[key] and min(keeps[key]) > 0 and wanted < rows:
             use.ring = wanted
         elements = prod(stop - start for start, stop in box)
@@ -74,6 +73,10 @@ def uses_of(woven: Woven, tensors: Mapping[str, Tensor], *, across: bool) -> dic
             elements = elements // rows * use.ring
         use.size = elements * np.dtype(tensor.dtype).itemsize
     return uses
+
+
+def _rows_made(woven: Woven, use: Use, tensor: str, axis: int) -> list[tuple[int, int]]:
+    return [part.box[axis] for place in use.writers for part in woven.tasks[place].writes if part.tensor == tensor]
 
 
 def addresses(woven: Woven, uses: Mapping[Key, Use], room: int) -> tuple[dict[Key, int], dict[int, int]]:

@@ -20,10 +20,12 @@ from netwright.backends.cim.mapping.stages import Product, Rescale, Stage, cut_a
 from netwright.backends.cim.mapping.tasks import Make, Part, Task
 from netwright.backends.cim.program.access import cut_alike, window_box
 from netwright.backends.cim.program.layout import Box
-from netwright.backends.cim.program.model import HOST, Accumulate, Mvm, Requantize, Scaling, Tensor, Unit, Vector, Window
+from netwright.backends.cim.program.model import HOST, Accumulate, Mvm, Requantize, Scaling, Tensor, Unit, Vector, Window, Work
 
 ROOM_SHARE = 4
 """A region takes at most this part of a tile's memory, where it can be cut."""
+ATTEMPTS = 4
+"""Tiles that a region is tried on before it goes to the host for want of memory."""
 
 
 @dataclass
@@ -45,6 +47,26 @@ class Plan:
     notes: list[str] = field(default_factory=list[str])
 
 
+@dataclass
+class Memories:
+    """What is known of regions that tiles had too little memory for.
+
+    Attributes:
+        avoided: tiles that are full without them, by region.
+        hosted: regions that no tile has the memory for, and what was wanted, in words.
+    """
+
+    avoided: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
+    hosted: dict[str, str] = field(default_factory=dict[str, str])
+
+    def learn(self, piece: str, tile: int, why: str, tiles: int) -> None:
+        """A region did not fit on a tile: it goes elsewhere next time, and to the host after `ATTEMPTS` (or when no tile is left)."""
+        tried = self.avoided.setdefault(piece, set())
+        tried.add(tile)
+        if len(tried) >= min(ATTEMPTS, tiles):
+            self.hosted[piece] = why
+
+
 class Planner:
     """Places stages in order.
 
@@ -54,15 +76,18 @@ class Planner:
         placer: gives matrices their arrays.
         floor: the chip while it fills.
         time_ns: that a region should take at most on one tile: more are cut, where they can be.
+        memory: what earlier attempts showed about regions and memories.
     """
 
-    def __init__(self, arch: Arch, facts: Facts, placer: Placer, floor: Floor, time_ns: float) -> None:
+    def __init__(self, arch: Arch, facts: Facts, placer: Placer, floor: Floor, time_ns: float, memory: Memories) -> None:
         self.plan = Plan(facts)
         self._arch = arch
         self._placer = placer
         self._floor = floor
         self._time_ns = time_ns
+        self._memory = memory
         self._homes: dict[str, list[int]] = {}
+        self._made: dict[str, list[tuple[int, Box]]] = {}
 
     def add(self, stage: Stage) -> None:
         """Place one stage, behind those that it reads."""
@@ -80,6 +105,7 @@ class Planner:
         rows = keeps if all(self._tensor(part.tensor).stream >= 0 for part in made) else ()
         self.plan.tasks.append(Task(tile, given, made, make, layer, rows, self._placer.phase))
         for part in made:
+            self._made.setdefault(part.tensor, []).append((tile, part.box))
             homes = self._homes.setdefault(part.tensor, [])
             if tile not in homes and tile != HOST:
                 homes.append(tile)
@@ -163,6 +189,8 @@ class Planner:
     # ---- regions ---------------------------------------------------------------------------------------------------
 
     def _piece(self, one: Piece) -> None:
+        if one.name in self._memory.hosted:
+            one = replace(one, work=Work(), why_host=self._memory.hosted[one.name])
         number = len(self.plan.pieces)
         self.plan.pieces.append(one)
         reaches = self.plan.facts.reaches[one.name]
@@ -171,32 +199,44 @@ class Planner:
         work = one.work
         ns = vector_ns(self._arch, elements=work.elements, macs=work.macs, special=work.special, moved=work.moved)
         amount = sum(bytes_of(self._tensor(name)) for name in (*one.inputs, *one.outputs))
-        boxes = [whole(shape)]
-        axis, count = self._shards(one, ns, 0 if streams else amount)
-        if count > 1:
-            boxes = [set_axis(whole(shape), axis, span) for span in spans(shape[axis], -(-shape[axis] // count))]
+        near = [tile for name in one.inputs for tile in self._homes.get(name, ())]
+        wanted = max(ns / self._time_ns, 0.0 if streams else ROOM_SHARE * amount / self._arch.tile.memory.bytes)
+        places, axis = self._shards(one, int(-(-wanted // 1)))
+        if len(places) > 1:
             symbolic(one, self.plan.facts.tensors, axis)
-        for box in boxes:
+        for home, box in places:
             given = tuple(Part(name, cut_alike(shape, box, self._tensor(name).shape)) for name in one.inputs)
             made = tuple(Part(name, cut_alike(shape, box, self._tensor(name).shape)) for name in one.outputs)
-            near = [tile for name in one.inputs for tile in self._homes.get(name, ())]
-            held = 0 if streams else amount // len(boxes)
-            tile = HOST if one.why_host else self._floor.work(ns / len(boxes), held, near)
+            held = 0 if streams else amount // len(places)
+            tile = (
+                HOST
+                if one.why_host
+                else self._floor.work(ns / len(places), held, near if home is None else [home], self._memory.avoided.get(one.name, ()))
+            )
             keeps = tuple(reach.last - reach.first + 1 + reach.stride if streams else 0 for reach in reaches)
             self._task(tile, given, made, lambda s, t, box=box: Vector(number, s, t, box, one.name), one.name, keeps)
+            self.plan.tasks[-1] = replace(self.plan.tasks[-1], piece=one.name)
 
-    def _shards(self, one: Piece, ns: float, amount: int) -> tuple[int, int]:
-        """Along which axis a region is cut, and into how many: enough for the time that there is, and for the memory."""
-        tiles = self._arch.network.tiles
-        wanted = max(ns / self._time_ns, ROOM_SHARE * amount / self._arch.tile.memory.bytes)
-        count = min(tiles, int(-(-wanted // 1)))
-        axes = cut_axes(one, self.plan.facts.tensors) if count > 1 else ()
-        if not axes:
-            return 0, 1
+    def _shards(self, one: Piece, count: int) -> tuple[list[tuple[int | None, Box]], int]:
+        """A region's parts, with the tile that makes most of what each reads, and the axis that they are cut along.
+
+        As its largest input was made, where that is fine enough; else into as many parts as are wanted, or can be.
+        """
         shape = self._tensor(one.outputs[0]).shape
+        axes = cut_axes(one, self.plan.facts.tensors)
+        count = min(count, self._arch.network.tiles)
+        largest = max(one.inputs, key=lambda name: bytes_of(self._tensor(name)), default="")
+        made = self._made.get(largest, [])
+        for axis in axes:
+            own = axis - len(shape) + len(self._tensor(largest).shape)
+            found = {box[own]: tile for tile, box in made} if own >= 0 and self._tensor(largest).shape[own] == shape[axis] else {}
+            if len(found) > 1 and len(found) >= count and sum(stop - start for start, stop in found) == shape[axis]:
+                return [(tile, set_axis(whole(shape), axis, span)) for span, tile in sorted(found.items())], axis
+        if not axes or count < 2:
+            return [(None, whole(shape))], 0
         axis = next((axis for axis in axes if shape[axis] >= count), max(axes, key=lambda axis: shape[axis]))
-        count = min(count, shape[axis])
-        return axis, -(-shape[axis] // -(-shape[axis] // count))
+        step = -(-shape[axis] // min(count, shape[axis]))
+        return [(None, set_axis(whole(shape), axis, span)) for span in spans(shape[axis], step)], axis
 
 
 def _shares(one: Product, axis: int, copies: int) -> list[tuple[int, int]]:

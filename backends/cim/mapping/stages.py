@@ -125,7 +125,7 @@ def _product(node: onnx_ir.Node) -> tuple[Product, onnx_ir.Node | None]:
     if maker is not None and maker.domain == DOMAIN and maker.op_type == "Im2Col":
         source = maker.inputs[0]
         window = _window(maker)
-    uses = sums.uses()
+    uses = tuple(sums.uses())
     alone = len(uses) == 1 and not sums.is_graph_output()
     scaler = uses[0][0] if alone and uses[0][0].domain == DOMAIN and uses[0][0].op_type == "Requantize" else None
     rescale = _rescale(scaler, layer) if scaler is not None else None

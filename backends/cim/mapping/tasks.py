@@ -42,6 +42,7 @@ class Task:
             for its results holds the task up, so that what makes the rows may wait for it.
         phase: counts the times that arrays are written anew; what belongs to different ones does not overlap.
         unit: whose arrays it needs; −1 for none.
+        piece: name of the region that it runs; empty for none.
     """
 
     tile: int
@@ -52,3 +53,4 @@ class Task:
     keeps: tuple[int, ...] = ()
     phase: int = 0
     unit: int = -1
+    piece: str = ""

@@ -35,11 +35,14 @@ def follow(node: onnx_ir.Node, axes: Axes) -> Axes | None:
 
 
 def window(node: onnx_ir.Node, axis: int) -> Reach | None:
-    """What a row of a pooling or convolution needs along a spatial axis of its first input; None for other operators."""
+    """What a row of a pooling, convolution or SpaceToDepth needs along a spatial axis of its first input; None for other operators."""
     kernel = ints_attr(node, "kernel_shape")
     if node.op_type in _CONVOLUTIONS and not kernel:
         weight = static_shape(node.inputs[1])
         kernel = weight[2:] if weight else ()
+    if node.op_type == "SpaceToDepth" and axis >= 2:
+        block = int_attr(node, "blocksize", 1)
+        return Reach(block, block - 1)
     spatial = axis - 2
     if node.op_type not in _CONVOLUTIONS | _POOLS or not 0 <= spatial < len(kernel):
         return None

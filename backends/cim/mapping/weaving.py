@@ -7,7 +7,7 @@ made. Tasks are emitted in one order for all tiles, every message before its rec
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from netwright.backends.cim.mapping.boxes import hull, meet
@@ -44,14 +44,12 @@ def weave(tasks: Sequence[Task], inputs: Iterable[Part], outputs: Iterable[Part]
     """
     made: dict[str, list[tuple[int, Box]]] = defaultdict(list)
     wanted: dict[str, dict[int, list[Box]]] = defaultdict(lambda: defaultdict(list))
-    last: dict[str, int] = {}
     given = tuple(inputs)
     for part in given:
         made[part.tensor].append((HOST, part.box))
-    for place, task in enumerate(tasks):
+    for task in tasks:
         for part in task.writes:
             made[part.tensor].append((task.tile, part.box))
-            last[part.tensor] = place
         for part in task.reads:
             wanted[part.tensor][task.tile].append(part.box)
     for part in outputs:
@@ -64,41 +62,37 @@ def weave(tasks: Sequence[Task], inputs: Iterable[Part], outputs: Iterable[Part]
         for tile, some in wanted[name].items():
             held[tile] += some
         boxes |= {(tile, name): hull(some) for tile, some in held.items()}
-    ends: dict[int, list[str]] = defaultdict(list)
-    for name, place in last.items():
-        ends[place].append(name)
     channels = iter(range(2**31))
     done: list[Task] = []
     for part in given:
-        done += _deliver(part.tensor, "", 0, made, wanted, boxes, channels)
-    for place, task in enumerate(tasks):
+        done += _deliver(part, HOST, "", 0, wanted, boxes, channels)
+    for task in tasks:
         done.append(task)
-        for name in ends.get(place, ()):
-            done += _deliver(name, task.layer, task.phase, made, wanted, boxes, channels)
+        for part in task.writes:
+            done += _deliver(part, task.tile, task.layer, task.phase, wanted, boxes, channels)
     return Woven(tuple(done), boxes, {name: tuple(places) for name, places in made.items()})
 
 
 def _deliver(
-    name: str,
+    made: Part,
+    source: int,
     layer: str,
     phase: int,
-    made: dict[str, list[tuple[int, Box]]],
-    wanted: dict[str, dict[int, list[Box]]],
-    boxes: dict[Key, Box],
+    wanted: Mapping[str, Mapping[int, list[Box]]],
+    boxes: Mapping[Key, Box],
     channels: Iterator[int],
 ) -> Iterator[Task]:
-    """A tensor's parts from where they are made to where they are needed."""
-    for tile in wanted[name]:
-        for source, box in made[name]:
-            common = None if source == tile else meet(box, boxes[tile, name])
-            if common is None:
-                continue
-            here, outside = (Part(name, common),), (Part(name, common, host=True),)
-            if source == HOST:
-                yield Task(tile, outside, here, lambda s, t, box=common: Load(s[0], t[0], box, layer), layer, (0,), phase)
-            elif tile == HOST:
-                yield Task(source, here, outside, lambda s, t, box=common: Store(s[0], t[0], box, layer), layer, (2,), phase)
-            else:
-                way = next(channels)
-                yield Task(source, here, (), lambda s, _, box=common, way=way, to=tile: Send(way, s[0], box, to, layer), layer, (2,), phase)
-                yield Task(tile, (), here, lambda _, t, box=common, way=way: Receive(way, t[0], box, layer), layer, (), phase)
+    """A part of a tensor from where it is made to where it is needed."""
+    for tile in wanted[made.tensor]:
+        common = None if source == tile else meet(made.box, boxes[tile, made.tensor])
+        if common is None:
+            continue
+        here, outside = (Part(made.tensor, common),), (Part(made.tensor, common, host=True),)
+        if source == HOST:
+            yield Task(tile, outside, here, lambda s, t, box=common: Load(s[0], t[0], box, layer), layer, (0,), phase)
+        elif tile == HOST:
+            yield Task(source, here, outside, lambda s, t, box=common: Store(s[0], t[0], box, layer), layer, (2,), phase)
+        else:
+            way = next(channels)
+            yield Task(source, here, (), lambda s, _, box=common, way=way, to=tile: Send(way, s[0], box, to, layer), layer, (2,), phase)
+            yield Task(tile, (), here, lambda _, t, box=common, way=way: Receive(way, t[0], box, layer), layer, (), phase)
