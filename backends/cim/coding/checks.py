@@ -87,10 +87,10 @@ def check_weights(w: np.ndarray, coding: Coding) -> None:
     """Refuse weights that do not fit their bits.
 
     Raises:
-        RunError: they are not integers [K, J], or one is out of range.
+        RunError: they are not integers [K, J], there are none, or one is out of range.
     """
-    if w.ndim != 2 or w.dtype.kind not in "iu":
-        raise RunError(f"Weights are {w.dtype} {list(w.shape)}.", place="w", remedy="Give integers [K, J].")
+    if w.ndim != 2 or w.dtype.kind not in "iu" or not w.size:
+        raise RunError(f"Weights are {w.dtype} {list(w.shape)}.", place="w", remedy="Give integers [K, J], at least one.")
     half = 1 << (coding.weight_bits - 1)
     if coding.encoding == "xnor":
         _check_signs(w, "w")

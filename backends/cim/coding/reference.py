@@ -29,15 +29,15 @@ def reference(
     checks.check(coding)
     checks.check_weights(w, coding)
     checks.check_inputs(x, w.shape[0], coding)
-    vectors = [int(number) for number in (range(x.shape[0]) if numbers is None else numbers)]
+    vectors = np.arange(x.shape[0], dtype=np.int64) if numbers is None else numbers
     counts = MvmCounts(vectors=x.shape[0], macs=x.shape[0] * w.size)
     numerators = np.zeros((x.shape[0], w.shape[1]), np.int64)
     whole = np.zeros((x.shape[0], w.shape[1]), np.int64)
     for block, start in enumerate(range(0, w.shape[0], coding.rows)):
         part = w[start : start + coding.rows]
-        for row, number in enumerate(vectors):
+        for row in range(x.shape[0]):
             piece = x[row, start : start + coding.rows]
-            place = _Place(number, first_block + block, first_column)
+            place = _Place(int(vectors[row]), first_block + block, first_column)
             numerators[row] += _block(piece, part, coding, place, counts)
             whole[row] += _corrections(piece, part, coding)
     over = adc.denominator(coding)
@@ -73,7 +73,7 @@ def _block(x: np.ndarray, w: np.ndarray, coding: Coding, place: _Place, counts: 
     """Numerators int64 [J] of one vector on one block."""
     digits, cells = slicing.digits_of(x, coding), slicing.cells_of(w, coding)
     holding, outputs = w.shape
-    kept = masks.enabled_rows(digits, coding) if masks.masked(coding) else np.ones(digits.shape, np.bool_)
+    kept: np.ndarray = masks.enabled_rows(digits, coding) if masks.masked(coding) else np.ones(digits.shape, np.bool_)
     by_value = masks.masked(coding) and coding.masking.granularity in masks.BY_VALUE
     used = masks.masked(coding) & (kept.sum(axis=1) <= masks.most_kept(coding.masking, holding))
     if masks.masked(coding):
@@ -83,7 +83,7 @@ def _block(x: np.ndarray, w: np.ndarray, coding: Coding, place: _Place, counts: 
     total = np.zeros(outputs, np.int64)
     for digit, digit_place in enumerate(slicing.input_places(coding)):
         mask = kept[digit] if used[digit] else np.ones(holding, np.bool_)
-        masks.check_mask(mask, digits[digit] if coding.encoding != "xnor" else np.ones(holding))
+        masks.check_mask(mask, digits[digit] if coding.encoding != "xnor" else np.ones(holding, np.int64))
         n_en = int(mask.sum()) if used[digit] else masks.unmasked_rows(coding, holding)
         if n_en == 0:
             counts.skipped += len(cells) * outputs
@@ -127,7 +127,7 @@ def _conversion(
     else:
         disturbed = p * noise.NOISE_STEPS
         if noisy.cell:
-            disturbed += sum(int(shares[row]) * place.of_cell(noisy, int(row), at[1], at[2]) for row in range(shares.size) if shares[row])
+            disturbed += sum(int(shares[row]) * place.of_cell(noisy, int(row), at[1], at[2]) for row in range(len(digit)) if shares[row])
         if noisy.conversion:
             disturbed += place.of_conversion(noisy, *at)
         converted = adc.convert(disturbed, n_en, coding, noise.NOISE_STEPS)

@@ -66,7 +66,7 @@ def describe(engine: Engine = "auto") -> Machine:
             else "numba is not installed: conversions are computed by float products, some 20 times slower; pip install 'netwright[cim]'."
         )
         return Machine("numpy", "float products", note)
-    features = cast("dict[str, bool]", importlib.import_module("llvmlite.binding").get_host_cpu_features())
+    features = _features()
     if features.get("avx512vpopcntdq") and features.get("avx512bitalg"):
         return Machine("numba", "AVX-512 popcount", "")
     return Machine(
@@ -82,3 +82,8 @@ def _kernels() -> Kernels | None:
         return None
     loops = importlib.import_module("netwright.backends.cim.engines.kernels")
     return Kernels(*(getattr(loops, name) for name in Kernels.__slots__))
+
+
+def _features() -> dict[str, bool]:
+    """The processor's instructions, by LLVM's names."""
+    return cast("dict[str, bool]", importlib.import_module("llvmlite.binding").get_host_cpu_features())
