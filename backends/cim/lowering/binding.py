@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import onnx_ir
 
 from netwright.ir.cost.bindings import default_bindings
@@ -16,7 +17,7 @@ from netwright.ir.program import Program
 from netwright.ir.shapes import infer
 from netwright.ir.signature import Port, input_ports, output_ports
 from netwright.passes.base import Proposals, RewritePass
-from netwright.passes.context import Context
+from netwright.passes.context import Context, Feeds
 from netwright.passes.driver import drive
 from netwright.passes.rewrite import Miss, Rewrite
 from netwright.passes.rules import RuleIndex
@@ -32,7 +33,7 @@ _FOLD = RuleIndex((fold_constants, known_contents, static_dimensions))
 
 @dataclass(frozen=True, kw_only=True)
 class Bind(RewritePass):
-    """Give every named dimension a number: the batch is 1, others as `dims` in the context says, or a usual size."""
+    """Give every named dimension a number: the batch is 1, others as `dims` says, as calibration data has it, or a usual size."""
 
     name: ClassVar[str] = "bind"
     provides: ClassVar[frozenset[str]] = frozenset({STATIC_SHAPES})
@@ -40,7 +41,7 @@ class Bind(RewritePass):
 
     def rewrites(self, program: Program, context: Context) -> Proposals:
         """One rewrite of the signature, then what is known by it: arithmetic on shapes is constant. What stays symbolic is a miss."""
-        sizes = bindings(program, context.dims)
+        sizes = bindings(program, {**_seen(program, context), **context.dims})
         if sizes:
             why = ", ".join(f"{name} = {size}" for name, size in sizes.items())
             yield Rewrite.edit(program.name, why, lambda editor: _bind(editor, sizes), anchor=next(iter(program.graph), None))
@@ -75,6 +76,21 @@ def bindings(program: Program, dims: Mapping[str, int]) -> dict[str, int]:
                     remedy="A chip's program is for one sample; the simulator repeats it for a batch." if name == batch else "Give a size.",
                 )
             found[name] = chosen
+    return found
+
+
+def _seen(program: Program, context: Context) -> dict[str, int]:
+    """Sizes of named dimensions in the first calibration batch, but for the batch's."""
+    batches = context.calibration
+    if batches is None or iter(batches) is batches:  # what can be read once is not read here
+        return {}
+    first: Feeds = next(iter(batches), dict[str, np.ndarray]())
+    batch, found = batch_name(program), dict[str, int]()
+    for value in program.inputs:
+        given = first.get(value.name or "")
+        for dim, size in zip(shape_of(value) or (), np.shape(given) if given is not None else (), strict=False):
+            if not isinstance(dim, int) and dim.value and dim.value != batch:
+                found.setdefault(dim.value, int(size))
     return found
 
 

@@ -16,16 +16,18 @@ from netwright.passes import Context
 ARCH = Arch(name="test")
 
 
-def parsed(text: str, weights: Mapping[str, np.ndarray]) -> Program:
+def parsed(text: str, weights: Mapping[str, np.ndarray | np.floating]) -> Program:
     """A Program from a graph's body in ONNX's textual syntax, whose undefined names are the given weights."""
     import onnx
 
     model = onnx.parser.parse_model(text)
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in weights.items())
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in weights.items())
     return load_onnx(model)
 
 
-def quantized(shape: Sequence[int | str], body: str, weights: Mapping[str, np.ndarray], *, signed: bool = False, out: str = "y") -> Program:
+def quantized(
+    shape: Sequence[int | str], body: str, weights: Mapping[str, np.ndarray | np.floating], *, signed: bool = False, out: str = "y"
+) -> Program:
     """A graph of x, quantized to `q` and back to `d` by scale 0.05 and a zero point, and of the body, which makes `out`."""
     rank = ", ".join(map(str, shape))
     zero = np.array(-7 if signed else 12, np.int8 if signed else np.uint8)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from netwright.backends.cim.arch.model import Array
-from netwright.backends.cim.lowering import lower_graph
+from netwright.backends.cim.lowering import lower_graph, ports
 from netwright.ir.errors import DataError
 from netwright.passes import Context
 from tests.backends.cim.lowering.graphs import ARCH, kernel, lowered, parsed, quantized
@@ -67,3 +67,12 @@ def test_a_size_that_depends_on_data_is_said() -> None:
     )
     (miss,) = [miss for miss in lowered(program).ledger.misses if miss.rule == "bind"]
     assert miss.reason.startswith("its size depends on the data")
+
+
+def test_sizes_come_from_calibration_data() -> None:
+    body = "t = Transpose <perm = [0, 1]> (d)\ny = Identity (t)"
+    program = quantized(("batch", "length"), body, {})
+    seen = [{"x": np.zeros((4, 7), np.float32)}]
+    onto = lower_graph(program, Context(calibration=seen), arch=ARCH).program
+    assert onto.ledger.actions[0].why == "batch = 1, length = 7"
+    assert str(ports(onto)[0][0]) == "float[batch, 7]"

@@ -9,7 +9,10 @@ import pytest
 
 import netwright as nw
 from benchmarks.zoo import zoo
+from netwright.backends.cim.arch.catalog import resolve
+from netwright.backends.cim.lowering import lower_graph
 from netwright.ir.program import Program
+from netwright.passes import Context
 from tests.backends.cim.lowering.graphs import count, lowered, outputs
 from tests.passes.programs import PROGRAMS, feeds_for
 
@@ -42,7 +45,7 @@ def test_a_real_model_is_bit_for_bit_the_same(name: str, products: int, toleranc
     feeds = list(islice(model.feeds(16), 16))
     program = nw.load(model.onnx())
     static = nw.compile(program, "simplify(opset=20), quantize(scheme='static'), fold", calibration=feeds, latency=False, threads=1).program
-    onto = lowered(static)
+    onto = lower_graph(static, Context(calibration=feeds), arch=resolve("generic-28nm")).program
     assert count(onto, "CrossbarMatMul") == products
     for one in feeds[:2]:
         _equal(static, onto, {key: array[:1] for key, array in one.items()}, tolerance)

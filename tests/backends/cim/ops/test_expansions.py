@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast, get_args
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ import onnxruntime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netwright.backends.cim.coding.model import Coding, Converter, Masking
+from netwright.backends.cim.coding.model import Coding, Converter, Masking, WeightCoding
 from netwright.backends.cim.coding.reference import reference
 from netwright.backends.cim.ops import DOMAIN, Im2Col, coding_attributes, coding_of
 from netwright.backends.onnxruntime import lower
@@ -38,7 +39,7 @@ def own(op_type: str, attributes: dict[str, object], shape: list[int | str], dty
 
 @st.composite
 def codings(draw: st.DrawFn) -> Coding:
-    encoding = draw(st.sampled_from(["offset", "differential", "twos_complement", "xnor"]))
+    encoding: WeightCoding = draw(st.sampled_from(get_args(WeightCoding)))
     digit, signed = draw(st.sampled_from([(1, False), (2, False), (1, True), (3, True)]))
     low = draw(st.integers(0, 2))
     converter = Converter(
@@ -145,7 +146,7 @@ def test_a_saved_file_runs_anywhere_and_loads_as_it_was(tmp_path: Path) -> None:
     onnx.checker.check_model(saved)
     assert sorted(function.name for function in saved.functions) == ["CrossbarMatMul", "Im2Col", "Requantize"]
     x = normal(3, 1, 3, 6, 6)
-    found = onnxruntime.InferenceSession(path).run(None, {"x": x})[0]
+    found = cast("np.ndarray", onnxruntime.InferenceSession(path).run(None, {"x": x})[0])
     np.testing.assert_array_equal(found, outputs(program, {"x": x})["q_y"])
     again = load_onnx(path)
     assert dump(again, actions=False) == dump(onto, actions=False)
