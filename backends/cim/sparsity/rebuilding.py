@@ -14,7 +14,7 @@ from netwright.backends.cim.simulator.kernels import requantize
 from netwright.backends.cim.sparsity.following import Course, follow
 from netwright.backends.cim.sparsity.sequencing import Group, Sequencing
 from netwright.ir.editor import AttributeValue, Editor
-from netwright.ir.opinfo import int_attr
+from netwright.ir.opinfo import int_attr, ints_attr
 from netwright.ir.program import array
 from netwright.ir.shapes import static_shape
 
@@ -42,6 +42,18 @@ class Target:
         node = uses[0][0] if len(uses) == 1 and not sums.is_graph_output() else None
         constant = node is not None and node.op_type == "Requantize" and all(array(value) is not None for value in node.inputs[1:])
         return cls(product, node if constant else None)
+
+    @property
+    def window(self) -> onnx_ir.Node | None:
+        """The `Im2Col` that it reads."""
+        x = self.product.inputs[0]
+        maker = x.producer() if x is not None else None
+        return maker if maker is not None and maker.op_type == "Im2Col" else None
+
+    @property
+    def places(self) -> int:
+        """Places of its window; 1 without."""
+        return 1 if self.window is None else int(np.prod(ints_attr(self.window, "kernel_shape")))
 
     @property
     def result(self) -> onnx_ir.Value:
@@ -95,7 +107,7 @@ def _part(editor: Editor, target: Target, weight: np.ndarray, group: Group, numb
     assert x is not None, "a product has two inputs"
     assert w is not None, "a product has two inputs"
     if len(group.rows) < weight.shape[0]:
-        x = editor.op("Gather", [x, editor.constant(group.rows.astype(np.int64), "rows")], {"axis": len(_lead(target))})
+        x = _taken(editor, target, x, group.rows)
     part = editor.constant(np.ascontiguousarray(weight[np.ix_(group.rows, group.columns)]), w.name or "weight")
     attributes = _attributes(node)
     if "noise_stream" in attributes:  # columns of another group are other cells, and have other noise
@@ -105,6 +117,16 @@ def _part(editor: Editor, target: Target, weight: np.ndarray, group: Group, numb
         return sums
     scale = [editor.constant(_row(target, index)[group.columns], "scaling") for index in (1, 2)]
     return editor.op(target.requantize.op_type, [sums, *scale], _attributes(target.requantize), domain=DOMAIN)
+
+
+def _taken(editor: Editor, target: Target, x: onnx_ir.Value, rows: np.ndarray) -> onnx_ir.Value:
+    """The inputs of some rows: taken from the map, before its windows are, where there are windows."""
+    window = target.window
+    if window is None:
+        return editor.op("Gather", [x, editor.constant(rows.astype(np.int64), "rows")], {"axis": len(_lead(target))})
+    channels = rows[: len(rows) // target.places].astype(np.int64)
+    some = editor.op("Gather", [window.inputs[0], editor.constant(channels, "channels")], {"axis": 3})
+    return editor.op(window.op_type, [some], _attributes(window), domain=DOMAIN)
 
 
 def _idle(editor: Editor, target: Target, columns: np.ndarray) -> onnx_ir.Value:

@@ -11,7 +11,8 @@ import onnx_ir
 from netwright.backends.cim import ops
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.coding.model import Coding
-from netwright.backends.cim.coding.slicing import columns_of
+from netwright.backends.cim.coding.slicing import columns_of, input_places
+from netwright.backends.cim.cost.adc import conversion
 from netwright.backends.cim.sparsity.rebuilding import Target, course_of, obstacle, rebuild
 from netwright.backends.cim.sparsity.samples import products
 from netwright.backends.cim.sparsity.sequencing import Sequencing, sequence
@@ -31,8 +32,8 @@ class Resequence(PlannedPass):
     """Reorder rows and columns of sparse weights on crossbars, so that their zeros fill whole rows, columns and arrays, which rest.
 
     Columns of zeros go; columns whose weights stand in the same rows share arrays; rows that an array's columns do not need are taken out
-    of it, and its inputs are gathered in the order that is left. The order of columns goes on into scalings and into the rows of the
-    products that read them, where the operators between let it. Integer products stay what they are; where conversions lose something,
+    of it (of a convolution, whole channels), and its inputs are gathered in the order that is left. The order of columns goes on into
+    scalings and into the rows of the products that read them, where the operators between let it. Integer products stay what they are; where conversions lose something,
     other rows share a conversion, so that they lose something else. Source: US 12,288,142 B2 (weight path).
 
     Attributes:
@@ -84,7 +85,8 @@ class Resequence(PlannedPass):
             block, width = decision.get("rows"), decision.get("columns")
             if not isinstance(block, int) or not isinstance(width, int) or block < 1 or width < 1:
                 raise PlanError(f"Not a decision of resequence: {dict(decision)}.", place=site, remedy="rows and columns are an array's.")
-            target, found = Target.of(node), sequence(weight, block, width, reorder=decision.get("reorder") is not False)
+            target = Target.of(node)
+            found = sequence(weight, block, width, places=target.places, reorder=decision.get("reorder") is not False)
             yield Rewrite.edit(site, _why(weight, found, target), rebuild(target, weight, found), anchor=node)
 
     def _decide(self, node: onnx_ir.Node, arch: Arch) -> Decision | str:
@@ -99,18 +101,19 @@ class Resequence(PlannedPass):
             return f"{zeros:.1%} of its weights are 0, which does not exceed the threshold of {self.threshold:.1%}"
         block, width = array_size(coding, arch)
         target = Target.of(node)
-        found, reorder = sequence(weight, block, width), True
+        found, reorder = sequence(weight, block, width, places=target.places), True
         reason = obstacle(target, found)
         if reason:
             return reason
         course = course_of(target, found)
-        if isinstance(course, str) and found.arrays == found.arrays_before:  # putting columns back in order costs more than idle ones do
-            found, reorder = sequence(weight, block, width, reorder=False), False
+        if found.arrays == found.arrays_before and not _pays(found, coding, arch, back=isinstance(course, str)):
+            found, reorder = sequence(weight, block, width, places=target.places, reorder=False), False
         if not len(found.idle) and found.rows_freed == 0.0:
-            back = f", and the order of columns cannot change, as {course}" if isinstance(course, str) else ""
+            idle = int((weight == 0).all(axis=0).sum())
+            some = f" ({idle} columns do, and moving the others' bytes costs more: prune removes them)" if idle else ""
             return (
                 f"{zeros:.1%} of its weights are 0, but in no order of columns does a row or column of its {found.arrays} arrays of "
-                f"{block} × {width} weights rest{back}{_conducting(coding)}"
+                f"{block} × {width} weights rest{some}{_conducting(coding)}"
             )
         return {
             "rows": block,
@@ -128,6 +131,17 @@ def array_size(coding: Coding, arch: Arch) -> tuple[int, int]:
     """Rows of an array that are read at once, and weights that stand side by side in it."""
     pair = 2 if coding.encoding == "differential" else 1
     return coding.rows, max(1, pair * arch.array.columns // columns_of(coding))
+
+
+def _pays(found: Sequencing, coding: Coding, arch: Arch, *, back: bool) -> bool:
+    """True where fewer conversions save more than moving an output's bytes together (and `back` in order) costs, for each vector."""
+    rows, outputs = found.shape
+    before = -(-rows // coding.rows) * outputs
+    after = sum(-(-len(group.rows) // coding.rows) * len(group.columns) for group in found.groups)
+    saved = (before - after) * columns_of(coding) * len(input_places(coding)) * conversion(arch).energy_pj
+    memory = arch.tile.memory
+    moved = outputs * (memory.read_pj_per_byte + memory.write_pj_per_byte) * (2 if back else 1)
+    return saved > moved
 
 
 def _why(weight: np.ndarray, found: Sequencing, target: Target) -> str:

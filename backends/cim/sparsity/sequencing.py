@@ -66,7 +66,7 @@ class Sequencing:
         return not np.array_equal(self.order, np.arange(self.shape[1]))
 
 
-def sequence(weight: np.ndarray, block: int, width: int, *, reorder: bool = True) -> Sequencing:
+def sequence(weight: np.ndarray, block: int, width: int, *, places: int = 1, reorder: bool = True) -> Sequencing:
     """The order that takes the fewest arrays, and of those the plainest.
 
     O(K · J) for each group of columns.
@@ -75,9 +75,12 @@ def sequence(weight: np.ndarray, block: int, width: int, *, reorder: bool = True
         weight: [K, J].
         block: rows of an array.
         width: weights that stand side by side in an array.
+        places: of a kernel: row p·C + c is channel c at place p, and a channel stays or goes at all of them, so that its map can.
         reorder: False to leave all columns where they are and take out rows of zeros only.
     """
     live = weight != 0
+    if places > 1:
+        live = np.tile(live.reshape(places, -1, live.shape[1]).any(axis=0), (places, 1))
     busy = live.any(axis=0)
     columns, idle = np.flatnonzero(busy), np.flatnonzero(~busy)
     before = -(-live.shape[0] // block) * -(-live.shape[1] // width)
