@@ -49,7 +49,7 @@ def show_(
 ) -> None:
     """Tell all about one chip: every figure, what it means, where it comes from."""
     from netwright.backends.cim.arch import dump_arch, resolve
-    from netwright.backends.cim.arch.figures import figures
+    from netwright.backends.cim.arch.figures import figures, resolution
     from netwright.cli.output import emit, show
 
     if json and yaml:
@@ -70,7 +70,11 @@ def show_(
     for one in figures(arch):
         if one.path not in ("name", "about", "sources"):
             table.add_row(Text(one.path), Text(_written(one.value)), Text(one.help))
-    show(Text(f"{arch.name}: {arch.about}\n"), table, Text("\n".join(("Sources:", *(f"- {source}" for source in arch.sources)))))
+    show(
+        Text(f"{arch.name}: {arch.about}\n{resolution(arch)}\n"),
+        table,
+        Text("\n".join(("Sources:", *(f"- {source}" for source in arch.sources)))),
+    )
 
 
 def _facts(arch: Arch) -> dict[str, object]:

@@ -31,6 +31,27 @@ def figures(arch: Arch) -> tuple[Figure, ...]:
     return tuple(_figures(arch, ""))
 
 
+def resolution(arch: Arch) -> str:
+    """Whether the chip's sums are exact, and what a code stands for where they are not, in a sentence."""
+    array, adc = arch.array, arch.array.adc
+    share = (2**array.cell_bits - 1) * (2**array.digit_bits - 1)
+    largest = array.active_rows * share
+    if adc is None:
+        return f"Exact: sums up to {largest:,} are added digitally."
+    signed = adc.subtract == "before"
+    codes, sums = 2 ** (adc.bits - signed) - 1, f"sums up to {largest:,}" + (" to either side" if signed else "")
+    if adc.mode == "charge":
+        return f"Charge: {sums} share {codes:,} steps, exactly where at most {codes // share:,} rows are enabled."
+    if adc.mode == "range":
+        return f"Range: {codes:,} steps for sums from {adc.low:,} to {adc.high if adc.high != adc.low else largest:,}; others saturate."
+    step = adc.step or 1
+    while adc.mode == "step" and not adc.step and codes * step < largest:
+        step *= 2
+    if step == 1 and codes >= largest:
+        return f"Exact: {sums} have a code each, of {codes:,}."
+    return f"A code stands for {step:,} of {sums}; what exceeds {codes * step:,} saturates."
+
+
 def _figures(part: object, prefix: str) -> Iterator[Figure]:
     helps = _helps(type(part))
     for one in fields(part):  # pyright: ignore[reportArgumentType]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from netwright.backends.cim.arch import DEFAULT, Arch, ChipError, dump_arch, parse_arch, preset, preset_names, presets, problems, resolve
-from netwright.backends.cim.arch.figures import figures
+from netwright.backends.cim.arch.figures import figures, resolution
 
 NAMES = (
     "generic-28nm",
@@ -60,6 +60,20 @@ def test_the_default_loses_nothing_and_holds_a_resnet18():
     assert largest <= 2**array.adc.bits - 1
     cells = arch.arrays * array.rows * array.columns
     assert cells >= 8 // array.cell_bits * RESNET18_WEIGHTS * 1.3
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("generic-28nm", "Exact: sums up to 128 have a code each, of 255."),
+        ("dimc3-isscc23", "Exact: sums up to 384 are added digitally."),
+        ("isaac", "A code stands for 1 of sums up to 384; what exceeds 255 saturates."),
+        ("neurram", "A code stands for 4 of sums up to 3,840 to either side; what exceeds 2,044 saturates."),
+        ("generic-charge-1152x256", "Charge: sums up to 1,152 share 255 steps, exactly where at most 255 rows are enabled."),
+    ],
+)
+def test_what_a_code_stands_for_is_told(name: str, told: str):
+    assert resolution(preset(name)) == told
 
 
 def test_the_charge_chip_has_every_granularity():
