@@ -27,5 +27,23 @@ def requantize(
 
     The sum wraps in 32 bits, the product is of float32, and rounding is half to even, as in ONNX Runtime's kernels.
     """
-    scaled = (acc + bias).astype(np.float32) * multiplier
-    return np.clip(np.rint(scaled) + np.float32(zero_point), low, high).astype(dtype)
+    columns = bias.shape[-1]
+    sums = acc.reshape(-1, columns)
+    made = np.empty(sums.shape, dtype)
+    rows = max(1, _CACHED // max(1, columns))
+    shifted, scaled = np.empty((min(rows, len(sums)), columns), acc.dtype), np.empty((min(rows, len(sums)), columns), np.float32)
+    for start in range(0, len(sums), rows):
+        some = sums[start : start + rows]
+        total, result = shifted[: len(some)], scaled[: len(some)]
+        np.add(some, bias, out=total, casting="same_kind")
+        result[...] = total
+        np.multiply(result, multiplier, out=result)
+        np.rint(result, out=result)
+        np.add(result, np.float32(zero_point), out=result)
+        np.minimum(np.maximum(result, np.float32(low), out=result), np.float32(high), out=result)
+        made[start : start + rows] = result
+    return made.reshape(acc.shape)
+
+
+_CACHED = 2**15
+"""Sums that are scaled at once: they stay in the cache from step to step."""

@@ -62,12 +62,15 @@ class Products:
         engine = ""
         found: np.ndarray | None = None
         samples = 1
+        noisy = prepared.coding.noise is not None
         for samples, some, rows in self._vectors(one, unit, source, box, values):
-            vectors = some.stop - some.start
-            numbers = _numbers(positions, vectors, samples, first, per_sample, some.start)
+            numbers = _numbers(positions, some, samples, first, per_sample) if noisy else None
             outcome = prepared.multiply(rows, numbers=numbers)
             counts.add(outcome.counts)
             engine = outcome.engine
+            if some == slice(0, samples * positions.size):
+                found = outcome.values
+                break
             if found is None:
                 found = np.empty((samples * positions.size, outcome.values.shape[1]), outcome.values.dtype)
             found[some] = outcome.values
@@ -162,12 +165,10 @@ def _positions(shape: tuple[int, ...], box: Box) -> np.ndarray:
     return found.reshape(-1)
 
 
-def _numbers(positions: np.ndarray, vectors: int, samples: int, first: int, per_sample: int, start: int) -> np.ndarray:
+def _numbers(positions: np.ndarray, some: slice, samples: int, first: int, per_sample: int) -> np.ndarray:
     """Numbers of some vectors within the whole run; what all samples share counts as the first one's."""
-    begin = start // positions.size if positions.size else 0
-    count = vectors // positions.size if positions.size else 0
-    own = (np.arange(begin, begin + count, dtype=np.int64) + (first if samples > 1 else 0)) * per_sample
-    return (own[:, None] + positions).reshape(-1)
+    own = np.arange(some.start // positions.size, some.stop // positions.size, dtype=np.int64) + (first if samples > 1 else 0)
+    return (own[:, None] * per_sample + positions).reshape(-1)
 
 
 def share_out(counts: MvmCounts, parts: Sequence[int], *, of: int) -> list[MvmCounts]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -235,3 +236,21 @@ def reload() -> tuple[ChipProgram, np.ndarray, np.ndarray]:
 def random_feeds(chip: ChipProgram, samples: int, seed: int = 5) -> Mapping[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     return {port.name: rng.integers(0, 256, (samples, *chip.tensors[port.name].shape[1:])).astype(np.uint8) for port in chip.inputs}
+
+
+def without(chip: ChipProgram, *, tile: int, index: int) -> ChipProgram:
+    """The program with an instruction less."""
+    own = chip.tiles[tile]
+    return replace(chip, tiles={**chip.tiles, tile: own[:index] + own[index + 1 :]})
+
+
+def with_instruction(chip: ChipProgram, tile: int, index: int, **changes: object) -> ChipProgram:
+    """The program with an instruction changed."""
+    own = list(chip.tiles[tile])
+    own[index] = replace(own[index], **changes)
+    return replace(chip, tiles={**chip.tiles, tile: tuple(own)})
+
+
+def replaced_matrix(chip: ChipProgram, values: np.ndarray) -> ChipProgram:
+    """The program with other weights in its first matrix."""
+    return replace(chip, matrices=(replace(chip.matrices[0], values=values), *chip.matrices[1:]))
