@@ -33,8 +33,9 @@ class Resequence(PlannedPass):
 
     Columns of zeros go; columns whose weights stand in the same rows share arrays; rows that an array's columns do not need are taken out
     of it (of a convolution, whole channels), and its inputs are gathered in the order that is left. The order of columns goes on into
-    scalings and into the rows of the products that read them, where the operators between let it. Integer products stay what they are; where conversions lose something,
-    other rows share a conversion, so that they lose something else. Source: US 12,288,142 B2 (weight path).
+    scalings and into the rows of the products that read them, where the operators between let it. Integer products stay what they are;
+    where conversions lose something, other rows share a conversion, so that they lose something else.
+    Source: US 12,288,142 B2 (weight path).
 
     Attributes:
         threshold: share of zeros among a product's weights that must be exceeded; apart from that of `disable_cells`.
