@@ -140,6 +140,7 @@ MACS: Mapping[tuple[str, str], Rule] = {
     ("", "RNN"): _recurrent,
     ("", "Attention"): _attention,
     ("", "Einsum"): _einsum,
+    ("netwright.cim", "CrossbarMatMul"): _matmul,
     (CONTRIB_DOMAIN, "MatMulNBits"): _matmul_n_bits,
     (CONTRIB_DOMAIN, "DynamicQuantizeMatMul"): _matmul,
     (CONTRIB_DOMAIN, "MatMulIntegerToFloat"): _matmul,

@@ -13,6 +13,7 @@ from netwright.backends.cim.lowering.binary import is_binary, lower_binary
 from netwright.backends.cim.lowering.convolutions import lower_convolution
 from netwright.backends.cim.lowering.emitting import Place, Workshop
 from netwright.backends.cim.lowering.matmuls import lower_matmul
+from netwright.backends.cim.lowering.operators import QLINEAR, lower_integer_matmul, open_qlinear
 from netwright.backends.cim.lowering.reading import NoProduct
 from netwright.backends.cim.target import arch_of
 from netwright.ir.errors import PipelineError
@@ -27,6 +28,7 @@ _LOWER: Mapping[str, Callable[[onnx_ir.Node, Workshop], Rewrite]] = {
     "MatMul": lower_matmul,
     "Gemm": lower_matmul,
     "Conv": lower_convolution,
+    "MatMulInteger": lower_integer_matmul,
 }
 
 
@@ -61,6 +63,9 @@ class Crossbars(RewritePass):
 
     def rewrites(self, program: Program, context: Context) -> Proposals:
         """One rewrite for each product, in graph order; a miss for each that stays."""
+        for node in [node for node in program.graph if is_standard(node, *QLINEAR)]:
+            opened = open_qlinear(node)
+            yield opened if opened is not None else Miss(f"the scales of {node.op_type} are computed", site(node))
         workshop = Workshop(chosen_arch(self.chip, context), self.grouped)
         for node in list(program.graph):
             lower = _LOWER.get(node.op_type) if is_standard(node) else None
