@@ -8,6 +8,9 @@ import numpy as np
 
 from netwright.backends.cim.arch.model import Arch
 
+RING_SHARE = 0.6
+"""What products' rows may take of a tile's memory, as long as other tiles have room; regions and messages need some, too."""
+
 
 class Floor:
     """Room on every tile. Asking is linear in tiles.
@@ -33,23 +36,25 @@ class Floor:
         """Arrays that are free on the whole chip."""
         return self._arch.arrays - int(self._used.sum())
 
-    def snapshot(self) -> np.ndarray:
-        """Which arrays are taken, for `restore`."""
-        return self._used.copy()
+    def snapshot(self) -> tuple[np.ndarray, np.ndarray]:
+        """What is taken, for `restore`."""
+        return self._used.copy(), self._held.copy()
 
-    def restore(self, before: np.ndarray) -> None:
+    def restore(self, before: tuple[np.ndarray, np.ndarray]) -> None:
         """Give back what was taken since."""
-        self._used[:] = before
+        self._used[:], self._held[:] = before
 
     def clear(self) -> None:
-        """All arrays are free again: they are written anew."""
+        """All arrays are free again, since they are written anew, and the memories that went with them."""
         self._used[:] = 0
+        self._held[:] = 0
 
-    def take(self, arrays: int, near: Iterable[int]) -> tuple[int, int] | None:
-        """Arrays on one tile, as near to some tiles as can be; among equals on the fullest tile.
+    def take(self, arrays: int, amount: int, near: Iterable[int]) -> tuple[int, int] | None:
+        """Arrays on one tile with memory to spare, as near to some tiles as can be; among equals on the fullest tile.
 
         Args:
             arrays: how many.
+            amount: bytes of memory that go with them.
             near: tiles that they exchange data with.
 
         Returns:
@@ -59,9 +64,13 @@ class Floor:
         fits = np.flatnonzero(room >= arrays)
         if not fits.size:
             return None
+        full = self._held[fits] + amount
+        roomy = full <= self._arch.tile.memory.bytes * RING_SHARE
+        fits = fits[roomy] if roomy.any() else fits[full == full.min()]
         tile = self._nearest(fits, near, room[fits] - arrays)
         first = int(self._used[tile])
         self._used[tile] += arrays
+        self._held[tile] += amount
         return tile, first
 
     def work(self, ns: float, amount: int, near: Sequence[int], avoid: Collection[int] = ()) -> int:

@@ -81,7 +81,7 @@ class Placer:
             pattern = pattern_of(self._arch, one.coding, size, room=room)
             before = self._floor.snapshot()
             kept = len(self.units)
-            found = [self._copy(number, pattern, copy, near, fresh=False) for copy in range(copies)]
+            found = [self._copy(number, pattern, copy, near, _row_bytes(one, copies), fresh=False) for copy in range(copies)]
             if all(copy is not None for copy in found):
                 return Placed(pattern, tuple(copy for copy in found if copy is not None))
             self._floor.restore(before)
@@ -89,10 +89,12 @@ class Placer:
             room //= 2
         self._next_phase()
         pattern = pattern_of(self._arch, one.coding, size)
-        made = [self._copy(number, pattern, copy, near, fresh=True) for copy in range(copies)]
+        made = [self._copy(number, pattern, copy, near, _row_bytes(one, copies), fresh=True) for copy in range(copies)]
         return Placed(pattern, tuple(copy for copy in made if copy is not None))
 
-    def _copy(self, number: int, pattern: Pattern, copy: int, near: Sequence[int], *, fresh: bool) -> tuple[tuple[int, ...], ...] | None:
+    def _copy(
+        self, number: int, pattern: Pattern, copy: int, near: Sequence[int], row: tuple[int, int], *, fresh: bool
+    ) -> tuple[tuple[int, ...], ...] | None:
         """The units of one copy; None where they do not fit and arrays may not be written anew."""
         groups: list[tuple[int, ...]] = []
         for columns in pattern.columns:
@@ -100,10 +102,11 @@ class Placer:
             units: list[int] = []
             for rows in pattern.rows:
                 arrays = pattern.arrays_of(rows, columns)
-                place = self._floor.take(arrays, close)
+                amount = row[0] + row[1] * (columns[1] - columns[0])
+                place = self._floor.take(arrays, amount, close)
                 if place is None and fresh:
                     self._next_phase()
-                    place = self._floor.take(arrays, close)
+                    place = self._floor.take(arrays, amount, close)
                 if place is None:
                     if not fresh:
                         return None
@@ -122,3 +125,15 @@ class Placer:
     def _next_phase(self) -> None:
         self.phase += 1
         self._floor.clear()
+
+
+def _row_bytes(one: Product, copies: int) -> tuple[int, int]:
+    """Memory that goes with one copy's rows: of inputs, and for each output: two rows of sums (4 bytes) and of results (1)."""
+    rows = next((extent for extent in one.shape[:-1] if extent > 1), 1)
+    width = -(-one.positions // (rows * copies))
+    if one.window is None:
+        return 2 * width * one.values.shape[0], 2 * width * 5
+    window = one.window
+    channels = one.values.shape[0] // (window.kernel[0] * window.kernel[1])
+    kept = (window.kernel[0] - 1) * window.dilations[0] + 1 + window.strides[0]
+    return kept * width * window.strides[1] * channels, 2 * width * 5

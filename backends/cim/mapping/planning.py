@@ -202,17 +202,19 @@ class Planner:
         near = [tile for name in one.inputs for tile in self._homes.get(name, ())]
         wanted = max(ns / self._time_ns, 0.0 if streams else ROOM_SHARE * amount / self._arch.tile.memory.bytes)
         places, axis = self._shards(one, int(-(-wanted // 1)))
+        room = self._arch.tile.memory.bytes
+        if not streams and not one.why_host and amount // len(places) > room:
+            why = f"its inputs and outputs take {amount // len(places):,} bytes and a tile of {self._arch.name} has {room:,}"
+            one = self.plan.pieces[number] = replace(one, work=Work(), why_host=why)
         if len(places) > 1:
             symbolic(one, self.plan.facts.tensors, axis)
+        avoid = set(self._memory.avoided.get(one.name, ()))
         for home, box in places:
             given = tuple(Part(name, cut_alike(shape, box, self._tensor(name).shape)) for name in one.inputs)
             made = tuple(Part(name, cut_alike(shape, box, self._tensor(name).shape)) for name in one.outputs)
             held = 0 if streams else amount // len(places)
-            tile = (
-                HOST
-                if one.why_host
-                else self._floor.work(ns / len(places), held, near if home is None else [home], self._memory.avoided.get(one.name, ()))
-            )
+            tile = HOST if one.why_host else self._floor.work(ns / len(places), held, near if home is None else [home], avoid)
+            avoid |= {tile} if tile != HOST and len(avoid) + 1 < self._arch.network.tiles else set()
             keeps = tuple(reach.last - reach.first + 1 + reach.stride if streams else 0 for reach in reaches)
             self._task(tile, given, made, lambda s, t, box=box: Vector(number, s, t, box, one.name), one.name, keeps)
             self.plan.tasks[-1] = replace(self.plan.tasks[-1], piece=one.name)
