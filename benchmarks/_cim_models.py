@@ -15,7 +15,7 @@ from netwright.backends.cim.arch import Arch
 from netwright.backends.cim.cost.mvm import Product, mvm_energy
 from netwright.backends.cim.engines.base import MvmCounts
 from netwright.backends.cim.lowering import lower_graph
-from netwright.backends.cim.simulator.graph import GraphExecutor
+from netwright.backends.cim.simulator.graph import Execution, GraphExecutor
 from netwright.backends.cim.target import CimTarget
 from netwright.backends.onnxruntime import OrtExecutor
 from netwright.ir.program import Program, array
@@ -83,6 +83,14 @@ class OnChip:
             with program.edit(at=node) as editor:
                 editor.set_attribute(node, "mask_granularity", granularity)
         return replace(self, program=program)
+
+    def execute(self, feeds: Mapping[str, np.ndarray]) -> Execution:
+        """One run as a graph, with what the arrays did."""
+        return GraphExecutor(region_runner, OrtExecutor()).execute(self.program, feeds)
+
+    def outputs(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One run's outputs."""
+        return self.execute(feeds).values
 
     def score(self, *, quick: bool) -> Measured:
         """The model's own metric, and the energy of the arrays for one sample."""

@@ -1,0 +1,257 @@
+"""The weight path: what resequencing frees on a chip, for a CNN pruned in several ways; two thresholds swept apart; a binary layer.
+
+    python -m benchmarks.cim_weight_path [--chip generic-28nm] [--model train_small_cnn] [--quick] [--json FOLDER]
+
+1. Arrays, rows and columns before and after `resequence`, on a lossless chip: outputs must be the same to the bit. Weights are pruned by
+   magnitude to 80 and 95 % (elements anywhere), 2:4, by channel inputs within groups of outputs (block), and by whole channels left in
+   place; then quantized. The network is not trained again: it is the arrays that are looked at, so no accuracy is claimed, but printed.
+2. Accuracy, arrays' energy and what was done as the two thresholds change: that of `disable_cells` (inputs) and that of `resequence`.
+3. A binary layer: ±1 inputs and weights on XNOR cells, one plane each, against the same layer as bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+import netwright as nw
+from benchmarks._cim_models import PIPELINE, OnChip
+from benchmarks.cim_sparsity import charge_arch
+from benchmarks.table import Row, report
+from benchmarks.zoo import zoo
+from netwright.backends.cim.arch import Arch, preset
+from netwright.backends.cim.ops import coding_of
+from netwright.backends.cim.sparsity import DisableCells, Resequence
+from netwright.backends.cim.sparsity.resequence import array_size
+from netwright.ir.opinfo import int_attr
+from netwright.ir.program import Program, array
+
+Pruner = Callable[[np.ndarray], np.ndarray]
+"""What is kept of a weight [outputs, inputs, …]."""
+
+
+def main() -> None:
+    """Prune, quantize, lower, resequence, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--chip", default="generic-28nm")
+    parser.add_argument("--model", default="train_small_cnn")
+    parser.add_argument("--quick", action="store_true", help="score on a part of the evaluation data")
+    parser.add_argument("--json", type=Path, help="folder for the tables as JSON")
+    options = parser.parse_args()
+    folder: Path | None = options.json
+
+    def where(name: str) -> Path | None:
+        return None if folder is None else folder / f"cim_weight_path.{name}.json"
+
+    arch = preset(options.chip)
+    pruned = {name: pruned_and_quantized(options.model, keep) for name, keep in PRUNERS.items()}
+    rows = [row for name, program in pruned.items() for row in freed(options.model, name, program, arch, quick=options.quick)]
+    report(f"{options.model} on {arch.name}: resequenced, values compared", rows, path=where("arrays"))
+    swept = thresholds(options.model, pruned["block 75 %"], quick=options.quick)
+    report(f"{options.model}, block 75 %, on 1152×256 charge-domain arrays, 5 bits: two thresholds", swept, path=where("thresholds"))
+    report(f"A layer of 512 × 64 signs on {arch.name}", binary(arch), path=where("xnor"))
+
+
+def magnitude(share: float) -> Pruner:
+    """The largest elements anywhere."""
+
+    def keep(weight: np.ndarray) -> np.ndarray:
+        return np.abs(weight) > np.quantile(np.abs(weight), share)
+
+    return keep
+
+
+def two_of_four(weight: np.ndarray) -> np.ndarray:
+    """Of four consecutive inputs the two largest."""
+    flat = np.moveaxis(weight, 1, -1).reshape(-1, weight.shape[1])
+    if weight.shape[1] % 4:
+        return np.ones(weight.shape, bool)
+    fours = np.abs(flat).reshape(-1, 4)
+    kept = np.argsort(np.argsort(-fours, axis=1), axis=1) < 2
+    shape = np.moveaxis(weight, 1, -1).shape
+    return np.moveaxis(kept.reshape(shape), -1, 1)
+
+
+def blocks(share: float, outputs: int = 16) -> Pruner:
+    """For each `outputs` outputs, taken as they are alike, the inputs of largest norm: what block pruning for crossbars leaves."""
+
+    def keep(weight: np.ndarray) -> np.ndarray:
+        norms = np.sqrt((weight.reshape(*weight.shape[:2], -1) ** 2).sum(axis=2))
+        kept = np.zeros(norms.shape, bool)
+        order = np.argsort(norms.argmax(axis=1), kind="stable")
+        count = max(1, round(weight.shape[1] * (1.0 - share)))
+        for first in range(0, len(order), outputs):
+            some = order[first : first + outputs]
+            kept[np.ix_(some, np.argsort(-norms[some].sum(axis=0))[:count])] = True
+        return np.broadcast_to(kept.reshape(*kept.shape, *[1] * (weight.ndim - 2)), weight.shape)
+
+    return keep
+
+
+def channels(share: float) -> Pruner:
+    """Outputs of largest norm; the others are 0 and stay where they are."""
+
+    def keep(weight: np.ndarray) -> np.ndarray:
+        norms = np.abs(weight.reshape(len(weight), -1)).sum(axis=1)
+        kept = norms > np.quantile(norms, share)
+        return np.broadcast_to(kept.reshape(-1, *[1] * (weight.ndim - 1)), weight.shape)
+
+    return keep
+
+
+PRUNERS: dict[str, Pruner] = {
+    "dense": lambda weight: np.ones(weight.shape, bool),
+    "80 % anywhere": magnitude(0.8),
+    "95 % anywhere": magnitude(0.95),
+    "2:4": two_of_four,
+    "block 75 %": blocks(0.75),
+    "channels 50 %": channels(0.5),
+}
+
+
+def pruned_and_quantized(name: str, keep: Pruner) -> Program:
+    """A zoo model with zeros in its convolutions and products (first and last left whole), as integers."""
+    program = nw.load(zoo[name].onnx()).clone()
+    sites = [node for node in program.nodes("Conv", "Gemm", "MatMul") if (w := array(node.inputs[1])) is not None and w.ndim >= 2]
+    for node in sites[1:-1]:
+        value, weight = node.inputs[1], array(node.inputs[1])
+        assert value is not None, "sites have weights"
+        assert weight is not None, "sites have weights"
+        turned = node.op_type != "Conv" and not int_attr(node, "transB", 0)
+        mask = keep(weight.T).T if turned else keep(weight)
+        with program.edit(at=node) as editor:
+            editor.set_constant(value, (weight * mask).astype(weight.dtype))
+    return nw.compile(program, PIPELINE, calibration=zoo[name].feeds(16), latency=False, threads=1).program
+
+
+def freed(name: str, how: str, program: Program, arch: Arch, *, quick: bool) -> list[Row]:
+    """A pruned model before and after."""
+    before = OnChip.of(name, arch, program)
+    after, outcome = before.with_pass(Resequence(threshold=0.3))
+    feeds = {key: value for key, value in zoo[name].feeds(1, batch=8, seed=1)[0].items() if key in {v.name for v in program.inputs}}
+    old, new = (one.outputs(feeds) for one in (before, after))
+    same = all(np.array_equal(old[key], new[key]) for key in old)
+    scores = [one.score(quick=quick) for one in (before, after)]
+    sites = len(outcome.program.ledger.actions) - len(before.program.ledger.actions)
+    rows: list[Row] = []
+    for label, one, score in (("before", before, scores[0]), ("after", after, scores[1])):
+        places, zeros = matrix_facts(one.program)
+        rows.append(
+            {
+                "pruned": how,
+                "": label,
+                "zeros": zeros,
+                "arrays": arrays(one.program, arch),
+                "weights in arrays": places,
+                "sites": sites if label == "after" else None,
+                "same bits": same if label == "after" else None,
+                "metric": round(score.metric, 4),
+                "arrays µJ": score.total_pj / 1e6,
+                "conversions": sum(counts.conversions for counts in score.counts.values()) // score.samples,
+            }
+        )
+    return rows
+
+
+def arrays(program: Program, arch: Arch) -> int:
+    """Arrays that one copy of all weights takes."""
+    total = 0
+    for node in program.nodes("CrossbarMatMul"):
+        weight, coding = array(node.inputs[1]), coding_of(node)
+        assert weight is not None, "weights of products on crossbars are constant"
+        block, width = array_size(coding, arch)
+        pair = 2 if coding.encoding == "differential" else 1
+        total += -(-weight.shape[0] // block) * -(-weight.shape[1] // width) * pair
+    return total
+
+
+def matrix_facts(program: Program) -> tuple[int, float]:
+    """Elements of all weights on crossbars, and the share of zeros among them."""
+    weights = [array(node.inputs[1]) for node in program.nodes("CrossbarMatMul")]
+    sizes = sum(weight.size for weight in weights if weight is not None)
+    return sizes, sum(int((weight == 0).sum()) for weight in weights if weight is not None) / sizes
+
+
+def thresholds(name: str, program: Program, *, quick: bool) -> list[Row]:
+    """Both thresholds, each on its own."""
+    arch = charge_arch(5)
+    small = replace(arch, array=replace(arch.array, rows=288, active_rows=288))
+    plain = OnChip.of(name, small, program)
+    rows: list[Row] = []
+    for weights in (0.3, 0.6, 0.9):
+        for inputs in (0.0, 0.5, 0.8, 1.0):
+            one, first = plain.with_pass(Resequence(threshold=weights))
+            one, second = one.with_pass(DisableCells(threshold=inputs))
+            score = one.score(quick=quick)
+            done = [sum(action.rule == rule for action in second.program.ledger.actions) for rule in ("resequence", "disable_cells")]
+            del first
+            rows.append(
+                {
+                    "θ weights": weights,
+                    "θ inputs": inputs,
+                    "resequenced": done[0],
+                    "masked": done[1],
+                    "arrays": arrays(one.program, small),
+                    "metric": round(score.metric, 4),
+                    "arrays µJ": score.total_pj / 1e6,
+                }
+            )
+    return rows
+
+
+def binary(arch: Arch) -> list[Row]:
+    """One layer of signs as XNOR, and as bytes."""
+    rng = np.random.default_rng(0)
+    signs = rng.choice(np.array([-1, 1], np.float32), (512, 64))
+    x = rng.standard_normal((64, 512)).astype(np.float32)
+    program = nw.load(_signs(signs))
+    rows: list[Row] = []
+    for label, one in (("XNOR", program), ("bytes", _as_bytes(program, x))):
+        chip = OnChip.of("", arch, one)
+        executed = chip.execute({"x": x})
+        energy = sum(chip.energy(executed.counts, executed.samples).values())
+        exact = np.where(x >= 0, 1.0, -1.0) @ signs
+        (node,) = chip.program.nodes("CrossbarMatMul")
+        found = next(iter(executed.values.values())).reshape(exact.shape)
+        rows.append(
+            {
+                "as": label,
+                "encoding": coding_of(node).encoding,
+                "arrays": arrays(chip.program, arch),
+                "conversions a vector": sum(counts.conversions for counts in executed.counts.values()) // len(x),
+                "nJ a vector": energy / 1e3,
+                "largest error": float(np.abs(found - exact).max()),
+            }
+        )
+    return rows
+
+
+def _signs(weight: np.ndarray) -> onnx.ModelProto:
+    """Sign of x by Where, times ±1."""
+    import onnx.numpy_helper
+    import onnx.parser
+
+    rows, columns = weight.shape
+    model = onnx.parser.parse_model(f"""<ir_version: 10, opset_import: ["" : 20]>
+    signs (float[batch, {rows}] x) => (float[batch, {columns}] y) {{
+        c = GreaterOrEqual (x, zero)
+        s = Where (c, plus, minus)
+        y = MatMul (s, w)
+    }}""")
+    facts = {"zero": np.float32(0), "plus": np.float32(1), "minus": np.float32(-1), "w": weight}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in facts.items())
+    return model
+
+
+def _as_bytes(program: Program, x: np.ndarray) -> Program:
+    """The same layer after static quantization."""
+    return nw.compile(program, PIPELINE, calibration=[{"x": x}], latency=False, threads=1).program
+
+
+if __name__ == "__main__":
+    main()
