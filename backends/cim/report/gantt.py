@@ -26,8 +26,8 @@ LANES = {
 """Which of a tile's four lanes a kind of instruction is drawn in; what is not here (`sync`) takes no time of its own."""
 
 LANE_NAMES = ("arrays", "vector unit", "network", "outer memory")
-MOST_BARS = 6000
-"""Beyond so many, the bars of one layer in one lane are drawn as one."""
+MOST_BARS = 400
+"""Beyond so many, the bars of one layer in one lane (its copies, say) are drawn as one."""
 
 _LEFT, _WIDTH, _LANE, _THINNEST, _GAP, _TOP = 64, 1040, 6.0, 1.6, 5, 24
 

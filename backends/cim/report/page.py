@@ -82,8 +82,8 @@ def _layers(layers: Sequence[Layer]) -> str:
             percent(layer.skipped) if layer.macs else "",
             percent(layer.inexact) if layer.macs else "",
             energy(layer.total_pj),
-            time(layer.start_ns),
-            time(layer.end_ns),
+            time(layer.start_ns) if layer.end_ns else "",
+            time(layer.end_ns) if layer.end_ns else "",
             ", ".join(map(str, layer.tiles)),
             ", ".join(layer.engines),
         )

@@ -95,8 +95,8 @@ def _layers(layers: Sequence[Layer], cost: Cost) -> Table:
             percent(layer.inexact) if product else "",
             energy(layer.total_pj),
             percent(layer.total_pj / cost.energy_pj) if cost.energy_pj else "",
-            time(layer.start_ns),
-            time(layer.end_ns),
+            time(layer.start_ns) if layer.end_ns else "",
+            time(layer.end_ns) if layer.end_ns else "",
             escape(", ".join(layer.engines)),
         )
     if len(layers) > MOST_LAYERS:

@@ -96,12 +96,12 @@ def simulate(jobs: Sequence[Job], plan: Plan, *, keep_rows: bool = False) -> Run
                 sleepers[other].setdefault(total[other], []).append(job)
                 return
             before.pop()
-        waits = plan.waits[job]
+        waits = plan.waits[job][row]
         for place in range(checked[job], len(waits)):
-            other, counts = waits[place]
-            if done[other] < counts[row]:
+            other, wanted = waits[place]
+            if done[other] < wanted:
                 checked[job] = place
-                sleepers[other].setdefault(counts[row], []).append(job)
+                sleepers[other].setdefault(wanted, []).append(job)
                 return
         checked[job] = len(waits)
         caller = callers[job]
@@ -122,7 +122,8 @@ def simulate(jobs: Sequence[Job], plan: Plan, *, keep_rows: bool = False) -> Run
     def start(job: int, now: float) -> None:
         """A row has its unit: reserve ports, or send it on its way."""
         nonlocal waited, rows
-        rows += 1
+        if jobs[job].one is not None:
+            rows += 1
         if keep_rows:
             row_starts[job].append(now)
         if begun[job] < 0.0:
@@ -228,12 +229,13 @@ def _deadlock(jobs: Sequence[Job], plan: Plan, done: Sequence[int], next_row: Se
         circle.append(here)
         row = min(next_row[here], plan.rows[here] - 1)
         late = [other for other in plan.after[here] if done[other] < plan.rows[other]] if row == 0 else []
-        late += [other for other, counts in plan.waits[here] if done[other] < counts[row]]
+        late += [other for other, wanted in plan.waits[here][row] if done[other] < wanted]
         late += [sender for sender, receiver in plan.receivers.items() if receiver == here and done[sender] < plan.rows[sender]]
         if not late:
             break
         here = late[0]
-    named = [jobs[number].place for number in circle[circle.index(here) if here in circle else 0 :]]
+    round_ = circle[circle.index(here) if here in circle else 0 :]
+    named = [jobs[number].place for number in round_ if jobs[number].one is not None] or [jobs[round_[0]].place]
     shown = "; ".join(named[:_SHOWN]) + ("; …" if len(named) > _SHOWN else "")
     return RunError(
         f"{len(stuck)} instructions wait for each other: {shown}.",

@@ -9,15 +9,8 @@ import numpy as np
 
 from netwright.backends.cim.cost.delays import hops_ns
 from netwright.backends.cim.program.model import HOST, ChipProgram, Mvm, Reload, Sync
-from netwright.backends.cim.schedule.jobs import Job, Takes
+from netwright.backends.cim.schedule.jobs import Job, gate
 from netwright.backends.cim.schedule.mesh import hops
-from netwright.backends.cim.schedule.streams import Stream
-
-
-def gate(jobs: list[Job], after: list[int], time_ns: float = 0.0) -> int:
-    """Add a job that is over as soon as some others are, or a little later; its number."""
-    jobs.append(Job(HOST, -1, None, Stream(1, (), ()), Takes(work_ns=time_ns), after=after))
-    return len(jobs) - 1
 
 
 def barriers(chip: ChipProgram, jobs: list[Job], lists: dict[int, list[int]]) -> None:
@@ -106,14 +99,13 @@ def addresses(chip: ChipProgram, jobs: list[Job], lists: dict[int, list[int]]) -
                         jobs[number].after.append(freed[other])
 
 
-def one_layer_at_a_time(chip: ChipProgram, jobs: list[Job], receivers: dict[int, int]) -> None:
-    """Without pipelining a layer begins when the one before is over; layers that need each other in turn count as one."""
+def one_layer_at_a_time(jobs: list[Job], receivers: dict[int, int]) -> None:
+    """Without pipelining a layer begins when the one before is over; layers that need each other in turn (through rings, say) are one."""
     names = [(job.one.layer if job.one is not None else "") or f"#{number}" for number, job in enumerate(jobs)]
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(names)
     for name, job in zip(names, jobs, strict=True):
         graph.add_edges_from((names[other], name) for other in [*job.after, *(other for other, _ in job.waits)] if names[other] != name)
-        graph.add_edges_from((name, names[other]) for other, _ in job.waits if _through_ring(chip, job, jobs[other]))
     graph.add_edges_from((names[sender], names[receiver]) for sender, receiver in receivers.items() if names[sender] != names[receiver])
     members: dict[str, list[int]] = defaultdict(list)
     for number, name in enumerate(names):
@@ -131,8 +123,3 @@ def one_layer_at_a_time(chip: ChipProgram, jobs: list[Job], receivers: dict[int,
             for job in numbers:
                 jobs[job].after.append(last)
         last = gate(jobs, numbers)
-
-
-def _through_ring(chip: ChipProgram, job: Job, other: Job) -> bool:
-    touched = {part.buffer for part in (*job.stream.needed, *job.stream.written)}
-    return any(part.buffer in touched and chip.buffers[part.buffer].ring > 0 for part in (*other.stream.needed, *other.stream.written))

@@ -11,6 +11,7 @@ from netwright.backends.cim.cost.delays import dram_ns, link_ns, memory_ns, mvm_
 from netwright.backends.cim.program.access import volume
 from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import (
+    HOST,
     Accumulate,
     ChipProgram,
     Instruction,
@@ -25,8 +26,8 @@ from netwright.backends.cim.program.model import (
 )
 from netwright.backends.cim.schedule.streams import Stream
 
-Wait = tuple[int, list[int]]
-"""A job, and how many of its rows must be there before each row of the one that waits."""
+Wait = tuple[int, np.ndarray]
+"""A job, and how many of its rows must be there before each row of the one that waits, int64 [rows]."""
 
 
 @dataclass(slots=True)
@@ -79,6 +80,18 @@ class Job:
             return "a gate between parts of the program"
         layer = f" of {self.one.layer}" if self.one.layer else ""
         return f"tile {self.tile}, instruction {self.index} ({type(self.one).__name__}{layer})"
+
+
+def gate(jobs: list[Job], after: list[int], time_ns: float = 0.0) -> int:
+    """Add a job that is over as soon as some others are, or a little later; its number."""
+    jobs.append(Job(HOST, -1, None, Stream(1, (), ()), Takes(work_ns=time_ns), after=after))
+    return len(jobs) - 1
+
+
+def collector(jobs: list[Job], rows: int, waits: list[Wait]) -> int:
+    """Add a job whose rows are there as soon as rows of some others are; its number. Many that wait for many wait for it instead."""
+    jobs.append(Job(HOST, -1, None, Stream(rows, (), ()), Takes(), waits=waits))
+    return len(jobs) - 1
 
 
 def takes(chip: ChipProgram, one: Instruction, stream: Stream, *, on_host: bool = False) -> Takes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from netwright.backends.cim.cost.delays import dram_latency_ns
 from netwright.backends.cim.program.model import HOST, Accumulate, ChipProgram, Load, Mvm, Reload, Requantize, Send, Store, Vector
 from netwright.backends.cim.schedule.jobs import Job
@@ -12,6 +14,7 @@ from netwright.backends.cim.schedule.model import ResourceKind
 
 NONE = -1
 Key = tuple[ResourceKind, int, int]
+Waits = list[tuple[int, int]] | tuple[()]
 Way = tuple[tuple[int, float], ...]
 """Resources that a message's head comes to, and the time from each to the next."""
 
@@ -22,7 +25,7 @@ class Plan:
 
     Attributes:
         rows: of each job.
-        waits: jobs, and rows of them wanted before each row.
+        waits: before each row, jobs and how many of their rows must be there, where that is more than for the row before.
         after: jobs wanted whole.
         receivers: of each sender.
         resources: number by kind, tile and detail (a unit, the link's end).
@@ -48,7 +51,7 @@ class Plan:
     setup: float
     resources: dict[Key, int]
     rows: list[int] = field(default_factory=list[int])
-    waits: list[list[tuple[int, list[int]]]] = field(default_factory=list[list[tuple[int, list[int]]]])
+    waits: list[list[Waits]] = field(default_factory=list["list[Waits]"])
     after: list[list[int]] = field(default_factory=list[list[int]])
     receivers: dict[int, int] = field(default_factory=dict[int, int])
     unit: list[int] = field(default_factory=list[int])
@@ -77,7 +80,7 @@ def plan_of(chip: ChipProgram, jobs: list[Job], receivers: dict[int, int]) -> Pl
     for job in jobs:
         one, takes = job.one, job.takes
         plan.rows.append(job.stream.rows)
-        plan.waits.append(job.waits)
+        plan.waits.append(_by_row(job))
         plan.after.append(list(dict.fromkeys(job.after)))
         plan.unit.append(_unit(plan, job))
         plan.work.append(0.0 if isinstance(one, Reload) else takes.work_ns)
@@ -92,6 +95,17 @@ def plan_of(chip: ChipProgram, jobs: list[Job], receivers: dict[int, int]) -> Pl
         plan.from_dram.append(isinstance(one, Load | Reload))
         plan.to_dram.append(isinstance(one, Store))
     return plan
+
+
+def _by_row(job: Job) -> list[Waits]:
+    """What is new to wait for at each row: what a row before has waited for is there."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for other, counts in job.waits:
+        most = np.maximum.accumulate(counts)
+        risen = np.flatnonzero(np.diff(most, prepend=0) > 0)
+        for row, count in zip(risen.tolist(), most[risen].tolist(), strict=True):
+            found.setdefault(row, []).append((other, count))
+    return [found.get(row, ()) for row in range(job.stream.rows)]
 
 
 def _unit(plan: Plan, job: Job) -> int:

@@ -52,7 +52,7 @@ def prepare(chip: ChipProgram) -> tuple[list[Job], Plan]:
     hazards.reloads(chip, jobs, lists)
     hazards.addresses(chip, jobs, lists)
     if not chip.options.pipeline:
-        hazards.one_layer_at_a_time(chip, jobs, receivers)
+        hazards.one_layer_at_a_time(jobs, receivers)
     return jobs, plan_of(chip, jobs, receivers)
 
 

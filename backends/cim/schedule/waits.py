@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import HOST, ChipProgram, Receive, Send
-from netwright.backends.cim.schedule.jobs import Job
+from netwright.backends.cim.schedule.jobs import Job, Wait, collector
 from netwright.backends.cim.schedule.streams import WHOLE, Needed, Written
 from netwright.ir.errors import RunError
+
+MANY = 3
+"""From so many writers and so many readers of the same rows on, readers wait for a collector of the writers."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """Jobs that write the same rows of a buffer: parts of rows, or the only one.
+
+    Attributes:
+        members: jobs, and what each writes.
+        axis: of the rows.
+        span: of the rows.
+        collector: job that has a row when all members have.
+    """
+
+    axis: int
+    span: tuple[int, int]
+    members: list[tuple[int, Written]] = field(default_factory=list[tuple[int, Written]])
+    collector: int | None = None
 
 
 def values(chip: ChipProgram, jobs: list[Job]) -> None:
@@ -19,29 +40,45 @@ def values(chip: ChipProgram, jobs: list[Job]) -> None:
     Raises:
         RunError: a buffer on a tile is read that nothing writes.
     """
-    writers: dict[int, list[tuple[int, Written]]] = defaultdict(list)
+    writers: dict[int, dict[tuple[int, tuple[int, int]], _Group]] = defaultdict(dict)
+    readers: Counter[int] = Counter()
     for number, job in enumerate(jobs):
+        readers.update(needed.buffer for needed in job.stream.needed)
         for written in job.stream.written:
-            writers[written.buffer].append((number, written))
-    for number, job in enumerate(jobs):
+            span = written.box[written.axis] if written.axis != WHOLE else (0, 1)
+            group = writers[written.buffer].setdefault((written.axis, span), _Group(written.axis, span))
+            group.members.append((number, written))
+    for job in list(jobs):
         for needed in job.stream.needed:
-            found = [(other, written) for other, written in writers[needed.buffer] if _meet(needed.box, written.box)]
-            if not found and chip.buffers[needed.buffer].tile != HOST and all(high > low for low, high in needed.box):
+            met = 0
+            for group in writers[needed.buffer].values():
+                found = [number for number, written in group.members if _meet(needed.box, written.box)]
+                met += len(found)
+                if needed.axis == WHOLE or needed.axis != group.axis:
+                    job.after += found
+                elif found:
+                    all_of_many = len(found) == len(group.members) >= MANY and readers[needed.buffer] >= MANY
+                    counts = _rows_of(needed, group.span)
+                    job.waits += [(other, counts) for other in ((_collect(jobs, group),) if all_of_many else found)]
+            if not met and chip.buffers[needed.buffer].tile != HOST and all(high > low for low, high in needed.box):
                 raise RunError(
                     f"Buffer {needed.buffer} ({chip.buffers[needed.buffer].tensor}) is read, but nothing writes it.",
                     place=job.place,
                     remedy="Check the program with `verify`.",
                 )
-            for other, written in found:
-                rows = jobs[other].stream.rows
-                if other == number:
-                    continue
-                if needed.axis != WHOLE and needed.axis == written.axis:
-                    first, last = written.box[written.axis]
-                    counts = np.where(needed.low >= last, 0, np.clip(needed.high - first, 0, rows))
-                    job.waits.append((other, counts.tolist()))
-                else:
-                    job.after.append(other)
+
+
+def _rows_of(needed: Needed, span: tuple[int, int]) -> np.ndarray:
+    """How many of these rows of a source each row needs."""
+    first, last = span
+    return np.where(needed.low >= last, 0, np.clip(needed.high - first, 0, last - first))
+
+
+def _collect(jobs: list[Job], group: _Group) -> int:
+    if group.collector is None:
+        rows = group.span[1] - group.span[0]
+        group.collector = collector(jobs, rows, [(number, np.arange(1, rows + 1)) for number, _ in group.members])
+    return group.collector
 
 
 def channels(jobs: list[Job]) -> dict[int, int]:
@@ -76,25 +113,35 @@ def rings(chip: ChipProgram, jobs: list[Job], sent: dict[int, int]) -> None:
             if chip.buffers[needed.buffer].ring > 0:
                 readers[needed.buffer].append((number, needed))
     senders = {receiver: sender for sender, receiver in sent.items()}
+    writers = Counter(written.buffer for job in jobs for written in job.stream.written)
+    collectors: dict[int, int] = {}
     for number, job in enumerate(list(jobs)):
         for written in job.stream.written:
-            ring = chip.buffers[written.buffer].ring
-            if ring <= 0 or written.axis == WHOLE:
+            buffer = chip.buffers[written.buffer]
+            if buffer.ring <= 0 or written.axis == WHOLE:
                 continue
+            start, stop = buffer.box[written.axis]
             first, last = written.box[written.axis]
-            gone = np.arange(first, last, dtype=np.int64) - ring
-            for reader, needed in readers[written.buffer]:
-                counts = _passed(needed, gone, needed.axis == written.axis, chip.buffers[written.buffer].box[written.axis][0])
-                job.waits.append((reader, counts))
-                if number in senders:
-                    jobs[senders[number]].waits.append((reader, counts))
+            gone = np.arange(first, last, dtype=np.int64) - buffer.ring
+            known = readers[written.buffer]
+            if writers[written.buffer] >= MANY and len(known) >= MANY:
+                if written.buffer not in collectors:
+                    every = np.arange(start, stop, dtype=np.int64)
+                    passed: list[Wait] = [(reader, _passed(needed, every, needed.axis == written.axis, start)) for reader, needed in known]
+                    collectors[written.buffer] = collector(jobs, stop - start, passed)
+                room: list[Wait] = [(collectors[written.buffer], np.clip(gone - start + 1, 0, stop - start))]
+            else:
+                room = [(reader, _passed(needed, gone, needed.axis == written.axis, start)) for reader, needed in known]
+            job.waits += room
+            if number in senders:
+                jobs[senders[number]].waits += room
 
 
-def _passed(needed: Needed, gone: np.ndarray, along: bool, start: int) -> list[int]:
+def _passed(needed: Needed, gone: np.ndarray, along: bool, start: int) -> np.ndarray:
     """How many rows of a reader must be done before each of these rows of its source may go; a reader across the rows must be over."""
     if not along:
-        return np.where(gone >= start, len(needed.low), 0).tolist()
-    return np.searchsorted(needed.low, gone, side="right").tolist()
+        return np.where(gone >= start, len(needed.low), 0)
+    return np.searchsorted(needed.low, gone, side="right")
 
 
 def _meet(one: Box, other: Box) -> bool:
