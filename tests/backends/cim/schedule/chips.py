@@ -121,17 +121,20 @@ class Builder:
         self.channels += 1
         return target
 
-    def conv(self, tile: int, source: int, name: str, j: int, *, kernel: int = 3, stride: int = 1, ring: int = 0) -> int:
-        """Product and requantization of a map on one tile; the buffer of bytes."""
+    def conv(self, tile: int, source: int, name: str, j: int, *, kernel: int = 3, stride: int = 1, ring: int = 0, copies: int = 1) -> int:
+        """Product and requantization of a map on one tile, by copies that share the columns of the map; the buffer of bytes."""
         _, height, width, channels = self.tensors[self.buffers[source].tensor].shape
         pad = kernel // 2
         size = (height + 2 * pad - kernel) // stride + 1, (width + 2 * pad - kernel) // stride + 1
-        unit = self.unit(tile, kernel * kernel * channels, j, name)
         sums = self.buffer(tile, self.tensor(f"{name}#k0", (1, *size, j), dtype="int32"), ring=ring)
         made = self.buffer(tile, self.tensor(name, (1, *size, j)))
         window = Window((kernel, kernel), (stride, stride), (1, 1), (pad, pad, pad, pad), 0, (height, width))
-        self.add(tile, Mvm(unit, source, sums, whole((1, *size, j)), window, name))
-        self.add(tile, Requantize(self.scaling(j), sums, made, whole((1, *size, j)), name))
+        for copy in range(min(copies, size[1])):
+            unit = self.unit(tile, kernel * kernel * channels, j, name)
+            share = (size[1] * copy // min(copies, size[1]), size[1] * (copy + 1) // min(copies, size[1]))
+            box = ((0, 1), (0, size[0]), share, (0, j))
+            self.add(tile, Mvm(unit, source, sums, box, window, name))
+            self.add(tile, Requantize(self.scaling(j), sums, made, box, name))
         return made
 
     def add_up(self, tile: int, sources: tuple[int, ...], name: str) -> int:

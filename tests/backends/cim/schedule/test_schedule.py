@@ -225,9 +225,9 @@ def programs(draw: st.DrawFn) -> ChipProgram:
         if kind == "conv":
             kernel = draw(st.sampled_from((1, 3)))
             shape = build.tensors[build.buffers[source].tensor].shape
-            made = build.conv(
-                tile, source, f"c{step}", channels, kernel=kernel, stride=draw(st.sampled_from((1, 2))) if min(shape[1:3]) > 2 else 1
-            )
+            stride = draw(st.sampled_from((1, 2))) if min(shape[1:3]) > 2 else 1
+            copies, kept = draw(st.sampled_from((1, 1, 4))), draw(st.sampled_from((0, 2)))
+            made = build.conv(tile, source, f"c{step}", channels, kernel=kernel, stride=stride, copies=copies, ring=kept)
         elif kind == "add":
             made = build.add_up(tile, (source,), f"a{step}")
         elif kind == "pool":
