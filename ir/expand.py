@@ -25,15 +25,15 @@ def add_expansions(model: onnx_ir.Model) -> None:
     """Give every node of an own operator its function, so that it can be inlined, or run by other tools.
 
     Args:
-        model: changed: functions are added, and nodes name theirs as their `overload`.
+        model: changed: functions are added, and nodes name theirs as their `overload`. Operators that netwright does not know stay.
 
     Raises:
-        UnsupportedModelError: an operator that netwright does not have, or one whose expansion needs a size that is not known.
+        UnsupportedModelError: an expansion needs a size that is not known.
     """
     if not any(domain in DOMAINS for domain in model.opset_imports):
         return
     for node in model.graph.all_nodes():
-        if node.domain not in DOMAINS or node.op_identifier() in model.functions:
+        if not is_own(node) or node.op_identifier() in model.functions:
             continue
         node.overload = signature(node)
         if node.op_identifier() not in model.functions:

@@ -34,19 +34,16 @@ _LOWER: Mapping[str, Callable[[onnx_ir.Node, Workshop], Rewrite]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Crossbars(RewritePass):
-    """Put the products of quantized layers on crossbar arrays, as the chip computes them; everything else stays for vector units.
-
-    Attributes:
-        chip: name of a preset or path of a description; the target's chip where it is empty, else the default one.
-        grouped: where grouped convolutions go: `auto` weighs energy × delay of both, `vector` and `crossbars` force one.
-    """
+    """Put the products of quantized layers on crossbar arrays, as the chip computes them; everything else stays for vector units."""
 
     name: ClassVar[str] = "crossbars"
     numerics: ClassVar[Numerics] = Lossy()
     fixpoint: ClassVar[bool] = True
 
     chip: str = ""
+    """Name of a preset or path of a description; the target's chip where it is empty, else the default one."""
     grouped: Place = "auto"
+    """Where grouped convolutions go: `auto` weighs energy × delay of both, `vector` and `crossbars` force one."""
 
     def check(self) -> None:
         """Refuse a place that there is not.
