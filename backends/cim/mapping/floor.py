@@ -87,8 +87,9 @@ class Floor:
         score = (self._vector_ns + ns) / busiest + (self._held + amount) / room
         score += np.maximum(0, self._held + amount - room) / room * 8
         if near:
-            score = score + self._distance[:, list(near)].mean(axis=1) * 0.1
-        score[list(avoid)] = np.inf
+            score = score + self._distance[:, [tile for tile in near if tile >= 0] or [0]].mean(axis=1) * 0.1
+        if len(set(avoid)) < len(score):
+            score[list(avoid)] = np.inf
         tile = int(np.argmin(score))
         self.load(tile, ns, amount)
         return tile

@@ -10,7 +10,7 @@ import numpy as np
 
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.cost.delays import vector_ns
-from netwright.backends.cim.mapping.boxes import set_axis, spans, whole
+from netwright.backends.cim.mapping.boxes import meet, set_axis, spans, whole
 from netwright.backends.cim.mapping.cutting import cut_axes, symbolic
 from netwright.backends.cim.mapping.facts import Facts
 from netwright.backends.cim.mapping.floor import Floor
@@ -199,7 +199,6 @@ class Planner:
         work = one.work
         ns = vector_ns(self._arch, elements=work.elements, macs=work.macs, special=work.special, moved=work.moved)
         amount = sum(bytes_of(self._tensor(name)) for name in (*one.inputs, *one.outputs))
-        near = [tile for name in one.inputs for tile in self._homes.get(name, ())]
         wanted = max(ns / self._time_ns, 0.0 if streams else ROOM_SHARE * amount / self._arch.tile.memory.bytes)
         places, axis = self._shards(one, int(-(-wanted // 1)))
         room = self._arch.tile.memory.bytes
@@ -213,11 +212,30 @@ class Planner:
             given = tuple(Part(name, cut_alike(shape, box, self._tensor(name).shape)) for name in one.inputs)
             made = tuple(Part(name, cut_alike(shape, box, self._tensor(name).shape)) for name in one.outputs)
             held = 0 if streams else amount // len(places)
-            tile = HOST if one.why_host else self._floor.work(ns / len(places), held, near if home is None else [home], avoid)
+            near, apart = self._around(given)
+            tile = (
+                HOST if one.why_host else self._floor.work(ns / len(places), held, near if home is None else [home, *near], avoid | apart)
+            )
             avoid |= {tile} if tile != HOST and len(avoid) + 1 < self._arch.network.tiles else set()
             keeps = tuple(reach.last - reach.first + 1 + reach.stride if streams else 0 for reach in reaches)
             self._task(tile, given, made, lambda s, t, box=box: Vector(number, s, t, box, one.name), one.name, keeps)
             self.plan.tasks[-1] = replace(self.plan.tasks[-1], piece=one.name)
+
+    def _around(self, given: tuple[Part, ...]) -> tuple[list[int], set[int]]:
+        """The tiles that make what some parts hold, and those that make only other parts of the same tensors.
+
+        A tile keeps one buffer for a tensor: on the latter it would have to hold everything in between.
+        """
+        near: list[int] = []
+        others: set[int] = set()
+        for part in given:
+            for tile, box in self._made.get(part.tensor, ()):
+                if meet(box, part.box) is not None:
+                    near.append(tile)
+                else:
+                    others.add(tile)
+        apart = others.difference(near)
+        return near, apart if len(apart) < self._arch.network.tiles // 2 else set()
 
     def _shards(self, one: Piece, count: int) -> tuple[list[tuple[int | None, Box]], int]:
         """A region's parts, with the tile that makes most of what each reads, and the axis that they are cut along.
