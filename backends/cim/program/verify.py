@@ -13,6 +13,7 @@ from typing import cast
 
 import numpy as np
 
+from netwright.backends.cim.arch.checks import check as check_arch
 from netwright.backends.cim.program.access import contains, extents, reads, shape_of, whole, writes
 from netwright.backends.cim.program.layout import Layout
 from netwright.backends.cim.program.model import HOST, ChipProgram, Instruction, Unit, Vector
@@ -40,7 +41,9 @@ def verify(chip: ChipProgram, *, regions: bool = True) -> tuple[Place, ...]:
 
     Raises:
         VerifyError: a rule is broken; the place names it.
+        ChipError: the chip itself is not sound.
     """
+    check_arch(chip.arch)
     _tensors(chip)
     _buffers(chip)
     _matrices(chip)

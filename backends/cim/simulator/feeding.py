@@ -22,7 +22,7 @@ def samples_of(chip: ChipProgram, feeds: Mapping[str, object]) -> tuple[dict[str
     counts: dict[str, int] = {}
     for port in chip.inputs:
         tensor, array = chip.tensors[port.name], fitted[port.name]
-        if _batched(port, tensor):
+        if is_batched(port, tensor):
             axis = tensor.batch_axis
             counts[port.name] = array.shape[axis]
             array = np.moveaxis(np.expand_dims(array, axis + 1), axis, 0)
@@ -44,9 +44,9 @@ def samples_of(chip: ChipProgram, feeds: Mapping[str, object]) -> tuple[dict[str
 def joined(port: Port, tensor: Tensor, pieces: Sequence[np.ndarray], samples: int) -> np.ndarray:
     """What a caller gets of an output's samples, [n or 1, …] for each chunk."""
     shared = all(len(piece) == 1 and np.array_equal(pieces[0], piece) for piece in pieces) or samples == 1
-    if shared and not _batched(port, tensor):
+    if shared and not is_batched(port, tensor):
         return np.ascontiguousarray(pieces[0][0])
-    if _batched(port, tensor):
+    if is_batched(port, tensor):
         axis = tensor.batch_axis
         whole = np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
         whole = np.broadcast_to(whole, (samples, *whole.shape[1:])) if len(whole) != samples else whole
@@ -60,5 +60,6 @@ def joined(port: Port, tensor: Tensor, pieces: Sequence[np.ndarray], samples: in
     )
 
 
-def _batched(port: Port, tensor: Tensor) -> bool:
+def is_batched(port: Port, tensor: Tensor) -> bool:
+    """True where an input or output has an axis of samples."""
     return tensor.batch_axis >= 0 and port.shape is not None and not isinstance(port.shape[tensor.batch_axis], int)

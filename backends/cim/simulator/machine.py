@@ -16,10 +16,10 @@ from netwright.backends.cim.program.model import ChipProgram
 from netwright.backends.cim.program.verify import verify
 from netwright.backends.cim.simulator.activity import RegionLoader, Trace
 from netwright.backends.cim.simulator.counting import count, scaled
-from netwright.backends.cim.simulator.feeding import joined, samples_of
+from netwright.backends.cim.simulator.feeding import is_batched, joined, samples_of
 from netwright.backends.cim.simulator.products import Products
 from netwright.backends.cim.simulator.regions import Regions, dtype_of
-from netwright.backends.cim.simulator.running import Progress, Run, peak
+from netwright.backends.cim.simulator.running import Progress, Run, peak, varying
 from netwright.backends.cim.simulator.steps import instruction, literal, together
 from netwright.ir.errors import RunError
 
@@ -64,6 +64,8 @@ class Machine:
         self._products = Products(chip, threads, engine, counts, {})
         self._regions = Regions(chip, loader, {}, {})
         self._dtypes = {slot: dtype_of(chip.tensors[name]) for slot, name in self.plan.tensors.items()}
+        batched = {port.name for port in chip.inputs if is_batched(port, chip.tensors[port.name])}
+        self._varying = varying(self.plan, batched)
         self._peak = peak(self.plan, self._dtypes)
         self._activities = {place: count(chip, place[0], instruction(chip, place)) for place in order}
         if self._peak > LIMIT:
@@ -86,7 +88,8 @@ class Machine:
         """
         given, samples = samples_of(self.chip, feeds)
         chunk = max(1, self._chunk or MEMORY // max(1, self._peak))
-        run = Run(self.chip, self.plan, self._products, self._regions, self._dtypes, progress, -(-samples // chunk) * len(self.plan.steps))
+        total = -(-samples // chunk) * len(self.plan.steps)
+        run = Run(self.chip, self.plan, self._products, self._regions, self._dtypes, self._varying, progress, total)
         pieces: dict[str, list[np.ndarray]] = {port.name: [] for port in self.chip.outputs}
         for first in range(0, samples, chunk):
             some = {name: array if len(array) == 1 else array[first : first + chunk] for name, array in given.items()}

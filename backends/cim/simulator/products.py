@@ -48,7 +48,7 @@ class Products:
             source: slot of its source.
             box: of the target.
             values: of slots.
-            first: number of the first sample within the run.
+            first: number of the first sample within the run; 0 for what all samples share.
 
         Returns:
             The sums [samples or 1, …], what arrays did for them, by which engine, and the number of samples computed.
@@ -64,7 +64,7 @@ class Products:
         samples = 1
         noisy = prepared.coding.noise is not None
         for samples, some, rows in self._vectors(one, unit, source, box, values):
-            numbers = _numbers(positions, some, samples, first, per_sample) if noisy else None
+            numbers = _numbers(positions, some, first, per_sample) if noisy else None
             outcome = prepared.multiply(rows, numbers=numbers)
             counts.add(outcome.counts)
             engine = outcome.engine
@@ -165,9 +165,9 @@ def _positions(shape: tuple[int, ...], box: Box) -> np.ndarray:
     return found.reshape(-1)
 
 
-def _numbers(positions: np.ndarray, some: slice, samples: int, first: int, per_sample: int) -> np.ndarray:
-    """Numbers of some vectors within the whole run; what all samples share counts as the first one's."""
-    own = np.arange(some.start // positions.size, some.stop // positions.size, dtype=np.int64) + (first if samples > 1 else 0)
+def _numbers(positions: np.ndarray, some: slice, first: int, per_sample: int) -> np.ndarray:
+    """Numbers of some vectors within the whole run."""
+    own = np.arange(some.start // positions.size, some.stop // positions.size, dtype=np.int64) + first
     return (own[:, None] * per_sample + positions).reshape(-1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -33,6 +34,7 @@ class Run:
         products: on arrays.
         regions: on vector units.
         dtypes: by slot.
+        varying: slots whose values differ from sample to sample.
         progress: told how far it is.
         total: steps in all.
         counts: what arrays did, by instruction.
@@ -45,6 +47,7 @@ class Run:
     products: Products
     regions: Regions
     dtypes: Mapping[Slot, np.dtype]
+    varying: frozenset[Slot]
     progress: Progress | None
     total: int
     counts: dict[Place, MvmCounts] = field(default_factory=dict[Place, MvmCounts])
@@ -101,7 +104,8 @@ class Run:
             values.write(step.targets[0], box, values.read(step.sources[0], box))
 
     def _multiply(self, step: Step, one: Mvm, box: Box, values: Values, first: int, samples: int) -> None:
-        found, counts, engine, computed = self.products.multiply(one, step.sources[0], box, values, first)
+        number = first if step.sources[0] in self.varying else 0
+        found, counts, engine, computed = self.products.multiply(one, step.sources[0], box, values, number)
         values.write(step.targets[0], box, found)
         inside = [(place, own) for place, own in step.places if len(step.boxes) == 1 or own == box]
         distinct = list(dict.fromkeys(own for _, own in inside))
@@ -111,6 +115,15 @@ class Run:
             self.engines[place] = engine
             for _ in range(samples // computed):  # what does not depend on the sample is still done for each
                 kept.add(shares[own])
+
+
+def varying(plan: Plan, batched: AbstractSet[str]) -> frozenset[Slot]:
+    """Slots whose values depend on inputs that have a batch."""
+    found = {slot for slot, name in plan.tensors.items() if name in batched}
+    for step in plan.steps:
+        if any(slot in found for slot in step.sources):
+            found.update(step.targets)
+    return frozenset(found)
 
 
 def peak(plan: Plan, dtypes: Mapping[Slot, np.dtype]) -> int:

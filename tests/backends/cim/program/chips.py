@@ -182,8 +182,8 @@ def conv(coding: Coding = LOSSLESS) -> tuple[ChipProgram, np.ndarray]:
     return m.program(["x"], ["y"], [Matrix("w", w, coding, "conv")], units, [scaling(4)]), w
 
 
-def residual() -> ChipProgram:
-    """y = x + Requantize(x · w) by QuantizeLinear, its rows on two tiles; and the host's Argmax-like CumSum of y."""
+def residual(rows: tuple[tuple[int, int], tuple[int, int]] = ((0, 2), (2, 4))) -> ChipProgram:
+    """y = x + Requantize(x · w) by QuantizeLinear, rows on two tiles that may compute more than they store; on the host, sums of y."""
     m = Maker()
     for name in ("x", "t", "y"):
         m.tensor(name, "uint8", (1, 4, 6))
@@ -192,10 +192,11 @@ def residual() -> ChipProgram:
     hosted = {name: m.buffer(HOST, name) for name in ("x", "y", "z")}
     units = tuple(Unit(0, (0, 6), (0, 6), tile, 0, 1, copy=tile) for tile in (0, 1))
     for tile in (0, 1):
-        box: Box = ((0, 1), (2 * tile, 2 * tile + 2), (0, 6))
+        box: Box = ((0, 1), rows[tile], (0, 6))
+        kept: Box = ((0, 1), (2 * tile, 2 * tile + 2), (0, 6))
         x, s, t, y = (m.buffer(tile, name, box) for name in ("x", "s", "t", "y"))
         m.add(tile, Load(hosted["x"], x, box), Mvm(tile, x, s, box, None, "fc"), Requantize(0, s, t, box))
-        m.add(tile, Vector(0, (x, t), (y,), box, "add"), Store(y, hosted["y"], box))
+        m.add(tile, Vector(0, (x, t), (y,), box, "add"), Store(y, hosted["y"], kept))
     add = region(
         """add (uint8[N, 4, 6] x, uint8[N, 4, 6] t) => (uint8[N, 4, 6] y) {
             scale = Constant<value = float {0.5}>()

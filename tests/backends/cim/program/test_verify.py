@@ -1,0 +1,132 @@
+"""What a sound program is: each rule broken once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import onnx
+import pytest
+
+from netwright.backends.cim.program import verify
+from netwright.backends.cim.program.model import HOST, Buffer, ChipProgram, Region, Send, Sync, Tensor, Work
+from netwright.ir.errors import NetwrightError, VerifyError
+from tests.backends.cim.program import chips
+from tests.backends.cim.program.chips import with_instruction, without
+
+FULL = ((0, 1), (0, 3), (0, 6))
+LINEAR, CONV, RESIDUAL, RELOAD = chips.linear()[0], chips.conv()[0], chips.residual(), chips.reload()[0]
+SWAPPED = "uint8[N, 4, 6] t, uint8[N, 4, 6] x) => (uint8[N, 4, 6] y"
+
+
+def with_buffer(chip: ChipProgram, number: int, **changes: object) -> ChipProgram:
+    buffers = list(chip.buffers)
+    buffers[number] = replace(buffers[number], **changes)
+    return replace(chip, buffers=tuple(buffers))
+
+
+def with_unit(chip: ChipProgram, number: int, **changes: object) -> ChipProgram:
+    units = list(chip.units)
+    units[number] = replace(units[number], **changes)
+    return replace(chip, units=tuple(units))
+
+
+def with_tensor(chip: ChipProgram, name: str, **changes: object) -> ChipProgram:
+    return replace(chip, tensors={**chip.tensors, name: replace(chip.tensors[name], **changes)})
+
+
+def with_region(body: str, head: str = "uint8[N, 4, 6] x, uint8[N, 4, 6] t) => (uint8[N, 4, 6] y") -> ChipProgram:
+    made = chips.region(f"add ({head}) {{ {body} }}")
+    return replace(RESIDUAL, regions=(replace(made, inputs=("x", "t"), outputs=("y",)), *RESIDUAL.regions[1:]))
+
+
+def outside() -> Region:
+    model = onnx.load_from_string(with_region("y = Max(x, t)").regions[0].model)
+    weight = onnx.TensorProto(name="w", data_type=1, dims=[10**6], data_location=onnx.TensorProto.EXTERNAL)
+    weight.external_data.add(key="location", value="/etc/passwd")
+    model.graph.initializer.append(weight)
+    return Region("add", model.SerializeToString(), ("x", "t"), ("y",), True, Work())
+
+
+@pytest.mark.parametrize("chip", [LINEAR, CONV, RESIDUAL, RELOAD])
+def test_sound_programs_have_an_order(chip: ChipProgram):
+    order = verify(chip)
+
+    assert len(order) == sum(map(len, chip.tiles.values())) + len(chip.host)
+    assert all([index for tile, index in order if tile == own] == list(range(len(chip.tiles[own]))) for own in chip.tiles)
+
+
+BROKEN: dict[str, tuple[Callable[[], ChipProgram], str]] = {
+    "read before written": (lambda: without(LINEAR, tile=0, index=0), "before that is written"),
+    "written twice": (lambda: with_instruction(LINEAR, 0, 2, target=3), "Its box|It is not what|over"),
+    "nobody receives": (
+        lambda: replace(LINEAR, tiles={**LINEAR.tiles, 1: (*LINEAR.tiles[1], Send(9, 8, FULL, 0))}),
+        "Nobody",
+    ),
+    "sent twice": (lambda: replace(LINEAR, tiles={**LINEAR.tiles, 1: (*LINEAR.tiles[1], LINEAR.tiles[1][2])}), "sent on already"),
+    "not what was sent": (lambda: with_instruction(LINEAR, 1, 2, box=((0, 1), (0, 2), (0, 6))), "not what tile 1, instruction 2"),
+    "deadlock": (lambda: without(LINEAR, tile=1, index=2), "Deadlock.*tile 0, instruction 2 .receive of fc"),
+    "output missing": (lambda: without(LINEAR, tile=0, index=5), "No buffer of the host"),
+    "weights gone": (lambda: without(RELOAD, tile=0, index=5), "not in its arrays"),
+    "arrays shared": (lambda: with_unit(with_unit(LINEAR, 1, tile=0), 1, first_array=1), "shares arrays|another tile"),
+    "arrays beyond": (lambda: with_unit(LINEAR, 0, first_array=31), "not the tile's"),
+    "rows within a block": (lambda: with_unit(LINEAR, 1, rows=(33, 40)), "within a block"),
+    "another tile's unit": (lambda: with_instruction(LINEAR, 0, 1, unit=1), "another tile's"),
+    "another tile's buffer": (lambda: with_instruction(LINEAR, 0, 1, source=7), "is on tile 1"),
+    "no such buffer": (lambda: with_instruction(LINEAR, 0, 1, source=-1), "no source -1"),
+    "no such sources": (lambda: with_instruction(LINEAR, 0, 3, sources=(3, 99)), "no buffers"),
+    "box beyond its buffer": (lambda: with_buffer(LINEAR, 2, box=((0, 1), (0, 2), (0, 32))), "not within buffer 2"),
+    "box of another rank": (lambda: with_instruction(LINEAR, 0, 4, box=((0, 3), (0, 6))), "2 axes"),
+    "memory too small": (lambda: with_buffer(LINEAR, 2, address=262_100), "beyond the tile's"),
+    "tensor too large": (lambda: with_tensor(LINEAR, "x", shape=(1, 2**20, 2**20)), "larger than"),
+    "negative extent": (lambda: with_tensor(LINEAR, "x", shape=(1, -3, 40)), "no shape"),
+    "odd type": (lambda: with_tensor(LINEAR, "x", dtype="object"), "no element type"),
+    "sums as bytes": (lambda: with_tensor(LINEAR, "s", dtype="uint8"), "not sums"),
+    "scaling of another type": (lambda: with_tensor(LINEAR, "y", dtype="int8"), "Its type|uint8"),
+    "window of another map": (lambda: with_instruction(CONV, 0, 1, window=replace(chips.WINDOW, size=(7, 5))), "no map"),
+    "window of another kernel": (lambda: with_instruction(CONV, 0, 1, window=replace(chips.WINDOW, kernel=(3, 2))), "rows of K"),
+    "absurd window": (lambda: with_instruction(CONV, 0, 1, window=replace(chips.WINDOW, strides=(0, 1))), "absurd"),
+    "a chip that cannot be": (lambda: replace(LINEAR, arch=replace(LINEAR.arch, clock_mhz=-1.0)), "clock_mhz"),
+    "tile off the chip": (lambda: replace(LINEAR, tiles={**LINEAR.tiles, 9: ()}), "4 tiles"),
+    "host multiplies": (lambda: replace(LINEAR, host=LINEAR.tiles[0][1:2]), "Vector instructions only"),  # pyright: ignore[reportArgumentType]
+    "no such tensor": (lambda: with_buffer(LINEAR, 0, tensor="z"), "no tensor"),
+    "region is no model": (lambda: replace(RESIDUAL, regions=(replace(RESIDUAL.regions[0], model=b"x" * 99),)), "cannot be read|region"),
+    "region of files": (lambda: replace(RESIDUAL, regions=(outside(), RESIDUAL.regions[1])), "cannot be read"),
+    "region of own operators": (lambda: with_region("y = netwright.cim.Evil(x, t)"), "may have"),
+    "region that grows": (
+        lambda: with_region(
+            "n = Constant<value_ints = [100000, 100000]>() e = Expand(s, n) f = ReduceMax(e) y = Max(x, t) ".replace("(s,", "(c,").replace(
+                "n =", "c = Constant<value_float = 1.0>() n ="
+            )
+        ),
+        "elements",
+    ),
+    "region for the host": (lambda: with_region("a = NonZero(x) y = Max(x, t)"), "cannot run its model"),
+    "region of other shapes": (lambda: with_region("y = Concat<axis = 1>(x, t)"), "cannot be known|makes y"),
+    "region of other names": (
+        lambda: with_region("y = Max(x, t)", SWAPPED),
+        "Its model reads",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_rule_is_an_error(name: str):
+    make, message = BROKEN[name]
+    with pytest.raises(NetwrightError, match=message):
+        verify(make())
+
+
+def test_a_barrier_that_one_tile_never_reaches_is_a_deadlock():
+    tiles = {0: (Sync(0), Sync(1)), 1: (Sync(1), Sync(0))}
+    with pytest.raises(VerifyError, match=r"Deadlock: 2 lists wait.*tile 0, instruction 0.*tile 1, instruction 0"):
+        verify(replace(RELOAD, tiles=tiles))
+
+
+def test_a_buffer_of_the_host_may_be_filled_in_parts():
+    assert len(verify(CONV)) == 18
+    assert [b for b in CONV.buffers if b.tile == HOST] == [
+        Buffer(HOST, "x", ((0, 1), (0, 6), (0, 5), (0, 8)), 0, 240),
+        Buffer(HOST, "y", ((0, 1), (0, 3), (0, 5), (0, 4)), 0, 60),
+    ]
+    assert CONV.tensors["y"] == Tensor("y", "uint8", (1, 3, 5, 4), None, 1, 0)
