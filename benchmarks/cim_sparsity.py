@@ -73,6 +73,7 @@ def main() -> None:
     folder: Path | None = options.json
     where = None if folder is None else folder / "cim_sparsity.random.json"
     report("Random products: printed → measured", random_products(options.vectors, options.outputs), path=where)
+    print(agreement(options.vectors, options.outputs))
     where = None if folder is None else folder / "cim_sparsity.groups.json"
     report("Bits gained by granularity, 1152 rows, 8 bits: printed → measured", granularities(options.vectors, options.outputs), path=where)
     for name in options.models:
@@ -98,6 +99,22 @@ def random_products(vectors: int, outputs: int) -> list[Row]:
                 row[f"E {model}"] = _both(printed[model], found["plane"].energy[model]) if name == "plane" else ""
             rows.append(row)
     return rows
+
+
+def agreement(vectors: int, outputs: int) -> str:
+    """How many of the printed figures are met, and the farthest: decibels within 0.7, all else within 0.05."""
+    met, total, farthest, where = 0, 0, 0.0, ""
+    for (height, bits, sparsity), printed in PRINTED.items():
+        drawn = draw(np.random.default_rng(0), height, sparsity, vectors=vectors, outputs=outputs)
+        found = measure(drawn, bits, (("none", 1), ("row", 1), ("plane", 1)))
+        ours = _figures(found) | found["plane"].energy
+        for name, figure in printed.items():
+            decibels = name in ("none", "row", "plane") or name.endswith("int")
+            gap = 0.0 if math.isinf(figure) and math.isinf(ours[name]) else abs(figure - ours[name])
+            met, total = met + (gap <= (0.7 if decibels else 0.05)), total + 1
+            if gap > farthest:
+                farthest, where = gap, f"R = {height}, b = {bits}, s = {sparsity}, {name}"
+    return f"{met} of {total} figures met (decibels within 0.7, all else within 0.05); the farthest by {farthest:.2f}: {where}\n"
 
 
 def granularities(vectors: int, outputs: int) -> list[Row]:

@@ -52,8 +52,8 @@ def main() -> None:
     pruned = {name: pruned_and_quantized(options.model, keep) for name, keep in PRUNERS.items()}
     rows = [row for name, program in pruned.items() for row in freed(options.model, name, program, arch, quick=options.quick)]
     report(f"{options.model} on {arch.name}: resequenced, values compared", rows, path=where("arrays"))
-    swept = thresholds(options.model, pruned["block 75 %"], quick=options.quick)
-    report(f"{options.model}, block 75 %, on 1152×256 charge-domain arrays, 5 bits: two thresholds", swept, path=where("thresholds"))
+    swept = thresholds(options.model, pruned["block 50 %"], quick=options.quick)
+    report(f"{options.model}, block 50 %, on 288×256 charge-domain arrays, 5 bits: two thresholds", swept, path=where("thresholds"))
     report(f"A layer of 512 × 64 signs on {arch.name}", binary(arch), path=where("xnor"))
 
 
@@ -109,6 +109,7 @@ PRUNERS: dict[str, Pruner] = {
     "80 % anywhere": magnitude(0.8),
     "95 % anywhere": magnitude(0.95),
     "2:4": two_of_four,
+    "block 50 %": blocks(0.5),
     "block 75 %": blocks(0.75),
     "channels 50 %": channels(0.5),
 }
@@ -183,7 +184,7 @@ def thresholds(name: str, program: Program, *, quick: bool) -> list[Row]:
     small = replace(arch, array=replace(arch.array, rows=288, active_rows=288))
     plain = OnChip.of(name, small, program)
     rows: list[Row] = []
-    for weights in (0.3, 0.6, 0.9):
+    for weights in (0.3, 0.6):
         for inputs in (0.0, 0.5, 0.8, 1.0):
             one, first = plain.with_pass(Resequence(threshold=weights))
             one, second = one.with_pass(DisableCells(threshold=inputs))

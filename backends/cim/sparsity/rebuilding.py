@@ -65,7 +65,7 @@ def obstacle(target: Target, sequencing: Sequencing) -> str:
     """Why a product cannot take this order; empty where it can."""
     x = target.product.inputs[0]
     if static_shape(x) is None:
-        return f"the shape of %{x.name if x is not None else ''} is not known"
+        return f"the shape of %{x.name if x is not None else ''} is not a fixed one: run bind before crossbars"
     if not sequencing.groups:
         return "all its weights are 0: run fold"
     return ""
