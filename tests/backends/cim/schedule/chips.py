@@ -121,13 +121,15 @@ class Builder:
         self.channels += 1
         return target
 
-    def conv(self, tile: int, source: int, name: str, j: int, *, kernel: int = 3, stride: int = 1, ring: int = 0, copies: int = 1) -> int:
+    def conv(
+        self, tile: int, source: int, name: str, j: int, *, kernel: int = 3, stride: int = 1, ring: int = 0, copies: int = 1, keep: int = 0
+    ) -> int:
         """Product and requantization of a map on one tile, by copies that share the columns of the map; the buffer of bytes."""
         _, height, width, channels = self.tensors[self.buffers[source].tensor].shape
         pad = kernel // 2
         size = (height + 2 * pad - kernel) // stride + 1, (width + 2 * pad - kernel) // stride + 1
         sums = self.buffer(tile, self.tensor(f"{name}#k0", (1, *size, j), dtype="int32"), ring=ring)
-        made = self.buffer(tile, self.tensor(name, (1, *size, j)))
+        made = self.buffer(tile, self.tensor(name, (1, *size, j)), ring=keep)
         window = Window((kernel, kernel), (stride, stride), (1, 1), (pad, pad, pad, pad), 0, (height, width))
         for copy in range(min(copies, size[1])):
             unit = self.unit(tile, kernel * kernel * channels, j, name)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from netwright.backends.cim.arch.model import Network
+from netwright.backends.cim.arch.model import Memory, Network
+from netwright.backends.cim.arch.model import Vector as VectorUnit
 from netwright.backends.cim.program.access import reads, writes
 from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import (
@@ -266,6 +267,10 @@ def _meet(one: Box, other: Box) -> bool:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(programs())
 def test_rows_start_when_everything_that_they_read_is_there(chip: ChipProgram) -> None:
+    _check_values(chip)
+
+
+def _check_values(chip: ChipProgram) -> None:
     """Against boxes of single rows, worked out from instructions one row tall: nothing of the thresholds that the schedule uses."""
     jobs, plan = prepare(chip)
     run = simulate(jobs, plan, keep_rows=True)
@@ -362,6 +367,12 @@ def test_units_and_rings_hold_one_thing_at_a_time(chip: ChipProgram) -> None:
     for spans in taken.values():
         spans.sort()
         assert all(later[0] >= earlier[1] for earlier, later in pairwise(spans))
+    _check_rings(chip)
+
+
+def _check_rings(chip: ChipProgram) -> None:
+    jobs, plan = prepare(chip)
+    run = simulate(jobs, plan, keep_rows=True)
     for number, job in enumerate(jobs):
         for part in job.stream.written:
             ring = chip.buffers[part.buffer].ring
@@ -375,6 +386,22 @@ def test_units_and_rings_hold_one_thing_at_a_time(chip: ChipProgram) -> None:
                         for buffer, box in reads(chip, _row(chip, reader.one, mine, reader.stream.rows)):
                             if buffer == part.buffer and box[1][0] <= row - ring < box[1][1]:
                                 assert end <= run.row_starts[number][row], "the row that was there is read no more"
+
+
+@pytest.mark.parametrize("keep", [0, 7])
+def test_copies_that_all_read_what_all_write_wait_as_for_each_other(keep: int) -> None:
+    """Four copies make the columns of a narrow map; three others, with a kernel of 7, read all of them, and one of these is slower."""
+    wide = replace(ARCH.tile, memory=Memory(bytes=1 << 20, bytes_per_cycle=4096), vector=VectorUnit(lanes=1024))
+    build = Builder(replace(ARCH, tile=wide))
+    x = build.load(0, build.tensor("x", (1, 24, 4, 8)))
+    first = build.conv(0, x, "a", 8, kernel=1, copies=4, keep=keep)
+    build.store(0, build.conv(0, first, "b", 8, kernel=7, copies=3))
+    chip = build.build()
+    assert any(job.one is None for job in prepare(chip)[0]), "through a collector"
+    _check_values(chip)
+    _check_rings(chip)
+    ends = {span.layer: span.end_ns for span in schedule(chip).spans}
+    assert (ends["a"] > 0.75 * ends["b"]) == bool(keep)
 
 
 def test_the_same_program_has_the_same_timeline() -> None:
