@@ -8,9 +8,6 @@ import onnx_ir
 
 from netwright.backends.cim.arch.model import Arch
 
-PRODUCTS = frozenset({"Conv", "Gemm", "MatMul", "MatMulInteger", "QLinearConv", "QLinearMatMul", "ConvInteger"})
-"""Operators that may become products on crossbars, where their weights are constant integers."""
-
 
 @dataclass(frozen=True)
 class CimTarget:
@@ -27,8 +24,13 @@ class CimTarget:
         """Such as `cim:isaac`."""
         return f"cim:{self.arch.name}"
 
+    @property
+    def in_arrays(self) -> bool:
+        """True: crossbars take static integers, of any size."""
+        return True
+
     def supports(self, op_type: str, domain: str = "", dtype: onnx_ir.DataType | None = None) -> bool:
-        """True of products, and of the standard operators that vector units run."""
+        """True of standard operators and the chip's own; which of them run on the host, mapping tells."""
         return domain in ("", "ai.onnx", "netwright.cim")
 
 

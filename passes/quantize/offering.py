@@ -14,6 +14,7 @@ from netwright.passes.quantize.planning import (
     dynamic_choice,
     excluded,
     find_outliers,
+    in_arrays,
     not_finite,
     probe_feeds,
     slow_gru,
@@ -54,7 +55,7 @@ def offer(options: Quantize, program: Program, context: Context, draft: Draft) -
     draft.misses.extend(found.misses)
     units: list[Unit] = []
     for unit in found.units:
-        reason = excluded(unit, options.exclude) or _too_small(options, unit) or not_finite(unit)
+        reason = excluded(unit, options.exclude) or _too_small(options, unit, context) or not_finite(unit)
         reason = reason or (None if smaller else slow_gru(unit)) or (None if options.tune is not None else spectral(unit))
         if reason is None:
             units.append(unit)
@@ -72,17 +73,19 @@ def offer(options: Quantize, program: Program, context: Context, draft: Draft) -
         return
     _offer_integers(options, program, context, draft, units)
     if options.scheme == "auto":
-        draft.notes.append(_auto_note(units, data=data))
+        draft.notes.append(_auto_note(units, data=data, arrays=in_arrays(context)))
 
 
-def _too_small(options: Quantize, unit: Unit) -> str | None:
-    """The reason, where integers would gain nothing; where timings decide, of tables alone, which are not there for speed."""
-    return None if options.tune is not None and not unit.tables else too_small(unit)
+def _too_small(options: Quantize, unit: Unit, context: Context) -> str | None:
+    """The reason, where integers would gain nothing; where timings decide, or arrays take what is static, of tables alone."""
+    return None if (options.tune is not None or in_arrays(context)) and not unit.tables else too_small(unit)
 
 
-def _auto_note(units: Sequence[Unit], *, data: bool) -> str:
+def _auto_note(units: Sequence[Unit], *, data: bool, arrays: bool) -> str:
     if not data:
-        return "scheme 'auto' chose dynamic: no calibration data was given"
+        return "scheme 'auto' chose dynamic: no calibration data was given" + (", and arrays take only static integers" if arrays else "")
+    if arrays:
+        return "scheme 'auto' chose static: the target's arrays take nothing else"
     kinds = {site.kind for unit in units for site in unit.sites}
     return "scheme 'auto' chose static for convolutions and dynamic for the rest" if "conv" in kinds else "scheme 'auto' chose dynamic"
 
@@ -96,8 +99,11 @@ def _offer_integers(options: Quantize, program: Program, context: Context, draft
     for unit in units:
         site = unit.sites[0]
         if site.kind == "conv":
-            folds = len(unit.sites) == 1 and not options.trainable and not isinstance(stride_of(site), str)
+            folds = len(unit.sites) == 1 and not (options.trainable or in_arrays(context)) and not isinstance(stride_of(site), str)
             draft.options[unit] = (replace(static, fold_stride=True), static) if folds else (static,)
+            continue
+        if site.kind in ("lstm", "gru") and in_arrays(context):
+            draft.miss(unit, "left float: arrays multiply, they do not recur; `unroll` before quantize makes products of its steps")
             continue
         trial = trials.get(unit)
         reason = _poor(trial) if trial is not None else too_steep(unit)
@@ -112,7 +118,7 @@ def _offer_integers(options: Quantize, program: Program, context: Context, draft
             draft.options[unit] = (dynamic, replace(dynamic, states="tensor"), replace(dynamic, axis="tensor", states="tensor"))
         elif site.kind != "linear" or unit.tables:
             draft.options[unit] = (dynamic,)
-        elif options.scheme == "static":
+        elif options.scheme == "static" or (options.scheme == "auto" and data and in_arrays(context)):
             draft.options[unit] = (static,)
         elif options.tune is not None and options.scheme == "auto":
             blocks = block_choice(unit, 8, options.block_size or 128, options.symmetric, options.rounding)

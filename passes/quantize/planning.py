@@ -44,6 +44,16 @@ class Int8Target(Protocol):
         ...
 
 
+@runtime_checkable
+class ArrayTarget(Protocol):
+    """A target that keeps the weights of static integers in arrays, which multiply them where they are."""
+
+    @property
+    def in_arrays(self) -> bool:
+        """True where only static integers with constant weights get there, of any size."""
+        ...
+
+
 @dataclass(slots=True)
 class Survey:
     """What the planner found.
@@ -151,6 +161,11 @@ def weight_bits(context: Context) -> int:
     """8, or 7 on x86 without VNNI, whose 16-bit sums two full 8-bit products would saturate."""
     target = context.target
     return 7 if isinstance(target, Int8Target) and target.is_x86 and not target.has_int8_dot else 8
+
+
+def in_arrays(context: Context) -> bool:
+    """True where the target's arrays take static integers, and nothing else is worth making: small products too, strides as they are."""
+    return isinstance(context.target, ArrayTarget) and context.target.in_arrays
 
 
 def probe_feeds(program: Program, context: Context) -> list[Feeds]:
