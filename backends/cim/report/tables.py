@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from netwright.backends.cim.cost.account import Cost
 from netwright.backends.cim.program.model import ChipProgram
 from netwright.backends.cim.report.layers import HostPart, Layer
-from netwright.backends.cim.report.quantities import count, energy, percent, time
+from netwright.backends.cim.report.quantities import count, energy, percent, quantity, time
 from netwright.backends.cim.schedule.model import Timeline
 from netwright.backends.cim.simulator.activity import Trace
 
@@ -45,9 +45,9 @@ def summary(chip: ChipProgram, timeline: Timeline, cost: Cost) -> list[tuple[str
         ("interval", f"{time(cost.interval_ns)}, {count(per_second)} samples/s; busiest: {timeline.busiest}"),
         ("waiting for ports and links", time(timeline.waited_ns)),
         ("energy", f"{energy(cost.energy_pj)} per sample, mean of {cost.samples}; first load of the weights {energy(cost.loading_pj)}"),
-        ("power", f"{cost.power_mw:.3g} mW"),
+        ("power", quantity(cost.power_mw * 1e-3, "W")),
         ("operations", f"{count(cost.macs)} MACs, {percent(cost.crossbar_macs / cost.macs if cost.macs else 0.0)} on crossbars"),
-        ("efficiency", f"{cost.tops:.3g} TOPS, {cost.tops_per_watt:.3g} TOPS/W, {cost.fj_per_mac:.3g} fJ/MAC"),
+        ("efficiency", f"{cost.tops:.3g} TOPS, {cost.tops_per_watt:.3g} TOPS/W, {energy(cost.fj_per_mac * 1e-3)} a MAC"),
         ("area", f"{cost.total_mm2:.3g} mm²"),
         ("utilisation", used),
     ]
