@@ -82,8 +82,9 @@ def _block(x: np.ndarray, w: np.ndarray, coding: Coding, place: _Place, counts: 
         counts.mask_rows += formed * holding
     total = np.zeros(outputs, np.int64)
     for digit, digit_place in enumerate(slicing.input_places(coding)):
-        mask: np.ndarray = kept[digit] if used[digit] else np.ones(holding, np.bool_)
-        masks.check_mask(mask, digits[digit] if coding.encoding != "xnor" else np.ones(holding, np.int64))
+        mask = np.logical_or(kept[digit], not used[digit])
+        if coding.encoding != "xnor":
+            masks.check_mask(mask, digits[digit])
         n_en = int(mask.sum()) if used[digit] else masks.unmasked_rows(coding, holding)
         if n_en == 0:
             counts.skipped += len(cells) * outputs
