@@ -13,6 +13,7 @@ from netwright.backends.cim.coding.model import Coding
 from netwright.backends.cim.cost.delays import dram_ns, mvm_ns
 from netwright.backends.cim.mapping.boxes import whole
 from netwright.backends.cim.mapping.duplication import Layer, copies_of
+from netwright.backends.cim.mapping.dynamic import dynamic_note
 from netwright.backends.cim.mapping.emitting import instructions
 from netwright.backends.cim.mapping.facts import Facts, facts_of
 from netwright.backends.cim.mapping.fitting import TooLarge, fit
@@ -134,8 +135,7 @@ def _notes(plan: Plan, placer: Placer, arch: Arch) -> list[str]:
         found.append(
             f"The weights take {arrays} arrays and {arch.name} has {arch.arrays}: arrays are written anew {placer.phase} times a sample."
         )
-    products = [(piece.name, piece.work.macs) for piece in plan.pieces if piece.work.macs]
-    found += [f"{name}: {macs} multiply-accumulates without constant weights, on vector units." for name, macs in products]
+    found += [note for piece in plan.pieces if (note := dynamic_note(piece, arch))]
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx_ir
 import pytest
@@ -14,7 +16,7 @@ from netwright.ir.program import Program
 from tests.backends.cim.mapping.graphs import loader
 
 ONES = {"shape": np.array([2, 12]), "axes1": np.array([1]), "axes0": np.array([0]), "b": np.ones((4, 6), np.float32)}
-CASES = [
+CASES: list[tuple[str, list[str], Mapping[str, object], tuple[int, ...], int, int | None]] = [
     ("Relu", ["x"], {}, (2, 3, 4), 1, 1),
     ("Add", ["x", "row"], {}, (2, 3, 4), 1, 1),
     ("Add", ["x", "row"], {}, (2, 3, 4), 2, None),
@@ -40,12 +42,12 @@ CASES = [
 ]
 
 
-def program_of(op: str, names: list[str], attributes: dict[str, object], shape: tuple[int, ...]) -> Program:
+def program_of(op: str, names: list[str], attributes: Mapping[str, object], shape: tuple[int, ...]) -> Program:
     """One node on x of a shape."""
     held = {**ONES, "row": np.arange(4, dtype=np.float32)}
     weights = [numpy_helper.from_array(held[name], name) for name in dict.fromkeys(names) if name != "x"]
     x, y = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape), helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    graph = helper.make_graph([helper.make_node(op, names, ["y"], **attributes)], "one", [x], [y], weights)
+    graph = helper.make_graph([helper.make_node(op, names, ["y"], **dict(attributes))], "one", [x], [y], weights)
     found = Program(onnx_ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)))
     shapes.infer(found)
     return found
@@ -53,7 +55,7 @@ def program_of(op: str, names: list[str], attributes: dict[str, object], shape: 
 
 @pytest.mark.parametrize(("op", "names", "attributes", "shape", "axis", "made"), CASES)
 def test_an_axis_is_followed_where_places_stay_apart(
-    op: str, names: list[str], attributes: dict[str, object], shape: tuple[int, ...], axis: int, made: int | None
+    op: str, names: list[str], attributes: Mapping[str, object], shape: tuple[int, ...], axis: int, made: int | None
 ) -> None:
     program = program_of(op, names, attributes, shape)
     node = next(iter(program.graph))
