@@ -37,7 +37,7 @@ def dynamic_note(piece: Piece, arch: Arch) -> str:
         return ""
     cheaper = "" if total <= writing or unit_ns <= array_ns else " Arrays might be cheaper, but they hold constants only."
     return (
-        f"{piece.name}: products of two values that depend on the input stay on vector units: {total / 1e3:,.1f} nJ and {unit_ns / 1e3:,.1f} µs "
+        f"{piece.name}: products of two values of the input stay on vector units: {total / 1e3:,.1f} nJ and {unit_ns / 1e3:,.1f} µs "
         f"on one; written to arrays first, at least {writing / 1e3:,.1f} nJ and {array_ns / 1e3:,.1f} µs.{cheaper}"
     )
 
