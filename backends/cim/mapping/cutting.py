@@ -13,6 +13,8 @@ from netwright.ir.shapes import static_shape
 
 _FIXED = frozenset({"Expand", "Flatten", "Pad", "Range", "Reshape", "Resize", "Slice", "Split", "Tile", "ConstantOfShape", "Shape", "Size"})
 """Operators whose sizes stand in the graph: a region with one of them is not cut."""
+_SUMMING = frozenset({"LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization", "Softmax", "LogSoftmax", "MatMul", "Gemm"})
+"""Operators that sum floats, in an order that a kernel may choose by the number of rows: cut, they might give other bits."""
 CUT = "cut"
 """The symbol of an axis that is cut."""
 
@@ -23,7 +25,11 @@ def cut_axes(piece: Piece, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
     All outputs must have one shape, and every input that has more than one place along the axis the same extent, counted from the end.
     """
     shapes = {tensors[name].shape for name in piece.outputs}
-    if piece.why_host or len(shapes) != 1 or any(node.op_type in _FIXED for node in piece.nodes):
+    if (
+        piece.why_host
+        or len(shapes) != 1
+        or any(node.op_type in _FIXED | _SUMMING or node.op_type.startswith("Reduce") for node in piece.nodes)
+    ):
         return ()
     (shape,) = shapes
     stream = tensors[piece.outputs[0]].stream
