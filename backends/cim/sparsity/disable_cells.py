@@ -34,21 +34,19 @@ class DisableCells(PlannedPass):
     A column of a charge-domain array settles at (sum / enabled rows) of the supply: with fewer rows enabled the same converter resolves
     smaller steps, and the digital side multiplies by the number of enabled rows. Where masks change no value they must save energy.
     Zeros are measured on calibration data; masks are formed when the chip runs, of each input. Source: US 12,288,142 B2 (input path).
-
-    Attributes:
-        threshold: share of zeros to exceed: by a product's inputs, to get masks at all; by a block's rows, each time, to use one.
-        granularity: what a mask tells apart; `auto` for the best that the chip offers and whose zeros exceed the threshold.
-        group: rows of a group; 0 for the chip's.
-        fewer_bits: keep the converter's step and resolve fewer bits instead: values as they were, at less energy.
     """
 
     name: ClassVar[str] = "disable_cells"
     numerics: ClassVar[Numerics] = Lossy("metric")
 
     threshold: float = 0.5
+    """Share of zeros to exceed: by a product's inputs, to get masks at all; by a block's rows, each time, to use one."""
     granularity: Choice = "auto"
+    """What a mask tells apart; `auto` for the best that the chip offers and whose zeros exceed the threshold."""
     group: int = 0
+    """Rows of a group; 0 for the chip's."""
     fewer_bits: bool = False
+    """Keep the converter's step and resolve fewer bits instead: values as they were, at less energy."""
 
     def check(self) -> None:
         """Refuse options that mean nothing."""

@@ -36,15 +36,13 @@ class Resequence(PlannedPass):
     scalings and into the rows of the products that read them, where the operators between let it. Integer products stay what they are;
     where conversions lose something, other rows share a conversion, so that they lose something else.
     Source: US 12,288,142 B2 (weight path).
-
-    Attributes:
-        threshold: share of zeros among a product's weights that must be exceeded; apart from that of `disable_cells`.
     """
 
     name: ClassVar[str] = "resequence"
     numerics: ClassVar[Numerics] = Lossy("metric")
 
     threshold: float = 0.5
+    """Share of zeros among a product's weights that must be exceeded; apart from that of `disable_cells`."""
 
     def check(self) -> None:
         """Refuse options that mean nothing."""
