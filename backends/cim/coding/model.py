@@ -30,9 +30,10 @@ digit_bits must divide input_bits − 1, or be 1, and the top digit is a plane o
   column settles at p/F' of the supply, so fewer enabled rows make a finer step. Where F' ≤ D, p̂ is rounded to the integer that it then
   is within a half of, which is p itself; elsewhere code · F' is kept.
 N_en = 0, in every mode: no conversion, p̂ = 0. q and D are of the array: a last digit or cell of fewer bits does not change them.
-`range` and `charge` give fractions: the sum over all conversions of an output is kept over one denominator in 64 bits and divided once,
-at the end, rounding half to even. Noise is added to p before the code is taken: in whole 256ths of a count, drawn as `noise` says, so
-that it too is the same whoever computes it; with `exact`, p̂ is then the nearest integer.
+`range` and `charge` give fractions: the sum over all conversions of an output, in all blocks of the matrix, is kept over one denominator
+in 64 bits, what is added digitally joins it, and it is divided once, at the end, rounding half to even. Noise is added to p before the
+code is taken: in whole 256ths of a count, drawn as `noise` says, so that it too is the same whoever computes it; with `exact`, p̂ is then
+the nearest integer.
 
 **Masks** (`Masking`): which rows of a block are enabled. Only a row whose input digit is 0 may be disabled, so p never changes; N_en does.
 `none`: all `rows` of the array; `pad`: the rows that hold weights; `row`: rows whose whole input is not 0; `row_group`: groups of

@@ -41,9 +41,8 @@ def reference(
             numerators[row] += _block(piece, part, coding, place, counts)
             whole[row] += _corrections(piece, part, coding)
     over = adc.denominator(coding)
-    if coding.encoding == "xnor":
-        numerators *= 2
-    values = np.array([[adc.rhe(int(one), over) for one in row] for row in numerators], np.int64).reshape(numerators.shape) + whole
+    numerators = numerators * (2 if coding.encoding == "xnor" else 1) + whole * over
+    values = np.array([[adc.rhe(int(one), over) for one in row] for row in numerators], np.int64).reshape(numerators.shape)
     return values.astype(checks.result_type(w.shape[0], coding)), counts
 
 

@@ -2,6 +2,7 @@
 
 from netwright.backends.cim.engines.base import MvmCounts, Outcome, Prepared
 from netwright.backends.cim.engines.compiled import Machine, describe
+from netwright.backends.cim.engines.conversions import divide
 from netwright.backends.cim.engines.prepare import prepare
 
-__all__ = ["Machine", "MvmCounts", "Outcome", "Prepared", "describe", "prepare"]
+__all__ = ["Machine", "MvmCounts", "Outcome", "Prepared", "describe", "divide", "prepare"]

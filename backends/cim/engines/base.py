@@ -61,7 +61,7 @@ class Outcome:
     """A product.
 
     Attributes:
-        values: int32 [N, J], or int64 where the width check demands it.
+        values: int32 [N, J], or int64 where the width check demands it; int64 of fractions.
         counts: what it took.
         engine: which way it was computed: `collapsed`, `popcount`, `planes`, …, with `estimated` counts told apart.
         sampled: share of the vectors on which `counts`, `charge`, `saturated` and `inexact` were measured, the rest being scaled; 1: all.
@@ -86,12 +86,19 @@ class Prepared(Protocol):
         """(K, J)."""
         ...
 
-    def multiply(self, x: np.ndarray, *, numbers: np.ndarray | None = None) -> Outcome:
+    @property
+    def denominator(self) -> int:
+        """What `fractions` are over: 1 where sums are whole. It depends on the coding only: all pieces of a matrix have one."""
+        ...
+
+    def multiply(self, x: np.ndarray, *, numbers: np.ndarray | None = None, fractions: bool = False) -> Outcome:
         """The product of integers [N, K] with the weights.
 
         Args:
             x: uint8 or int8 (wider where input_bits demand it), C-contiguous or not.
             numbers: int64 [N], each vector's number within the whole run (0 … N−1 where left out): noise depends on it, so that pieces
                 give what the whole gives.
+            fractions: values are int64 numerators over `denominator`, not divided: those of a matrix's pieces along K add up to the
+                whole's, which `divide` then rounds once.
         """
         ...

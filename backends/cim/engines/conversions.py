@@ -14,6 +14,8 @@ import numpy as np
 from netwright.backends.cim.coding import adc, noise
 from netwright.backends.cim.coding.model import Coding
 
+INT64 = np.dtype(np.int64)
+
 NO_BOUND = 1 << 40
 """Beyond any sum: a block has fewer than 2^24 rows of cells of 8 bits and digits of 8 bits."""
 
@@ -72,6 +74,17 @@ def rhe(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
         return numerators
     quotients, rests = np.divmod(numerators, denominators)
     return quotients + ((2 * rests > denominators) | ((2 * rests == denominators) & (quotients & 1 == 1)))
+
+
+def divide(numerators: np.ndarray, denominator: int, dtype: np.dtype[np.signedinteger] = INT64) -> np.ndarray:
+    """Results of numerators int64 over one denominator: to the nearest integer, half-way cases to even.
+
+    Args:
+        numerators: int64; sums of what `Prepared.multiply(x, fractions=True)` gives of a matrix's pieces along K.
+        denominator: `Prepared.denominator`.
+        dtype: of the result: `checks.result_type` of the whole matrix.
+    """
+    return (numerators if denominator == 1 else rhe(numerators, np.array(denominator))).astype(dtype, copy=False)
 
 
 def conversion_of(coding: Coding, n_en: int) -> Conversion:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -13,7 +13,7 @@ from netwright.backends.cim.coding.model import Coding
 from netwright.backends.cim.engines import inputs
 from netwright.backends.cim.engines.base import MvmCounts, Outcome
 from netwright.backends.cim.engines.collapse import Collapsed
-from netwright.backends.cim.engines.conversions import Conversions, rhe
+from netwright.backends.cim.engines.conversions import Conversions, divide
 from netwright.backends.cim.engines.measured import Measured
 from netwright.backends.cim.engines.planes import Planes
 from netwright.backends.cim.engines.popcount import Popcount
@@ -61,24 +61,29 @@ class Product:
         """(K, J)."""
         return self._w.shape[0], self._w.shape[1]
 
-    def multiply(self, x: np.ndarray, *, numbers: np.ndarray | None = None) -> Outcome:
+    @property
+    def denominator(self) -> int:
+        """What fractions are over."""
+        return adc.denominator(self._coding)
+
+    def multiply(self, x: np.ndarray, *, numbers: np.ndarray | None = None, fractions: bool = False) -> Outcome:
         """See `engines.base.Prepared.multiply`."""
         checks.check_inputs(x, self._w.shape[0], self._coding)
         places = np.arange(x.shape[0], dtype=np.int64) if numbers is None else numbers
         pieces = min(self._threads, max(1, x.shape[0] // LEAST_VECTORS))
         if pieces < 2:
-            return self._multiply(x, places)
+            return self._multiply(x, places, fractions)
         cuts = [x.shape[0] * piece // pieces for piece in range(pieces + 1)]
         ranges = [slice(start, stop) for start, stop in pairwise(cuts)]
         with ThreadPoolExecutor(pieces) as pool:
-            outcomes = list(pool.map(self._multiply, (x[rows] for rows in ranges), (places[rows] for rows in ranges)))
+            outcomes = list(pool.map(self._multiply, (x[rows] for rows in ranges), (places[rows] for rows in ranges), repeat(fractions)))
         counts = MvmCounts()
         for outcome in outcomes:
             counts.add(outcome.counts)
         sampled = sum(outcome.sampled * outcome.values.shape[0] for outcome in outcomes) / x.shape[0]
         return Outcome(np.concatenate([outcome.values for outcome in outcomes]), counts, outcomes[0].engine, sampled)
 
-    def _multiply(self, x: np.ndarray, numbers: np.ndarray) -> Outcome:
+    def _multiply(self, x: np.ndarray, numbers: np.ndarray, fractions: bool) -> Outcome:
         counts = MvmCounts(vectors=x.shape[0], macs=x.shape[0] * self._w.size)
         measured = Measured()
         if self._popcount is not None:
@@ -88,9 +93,12 @@ class Product:
         sampled = len(self._sample(x.shape[0])) / x.shape[0] if x.shape[0] else 1.0
         _scale(counts, measured, sampled)
         if self._collapsed is not None:
-            return Outcome(self._collapsed.multiply(x, self._dtype), counts, "collapsed", sampled)
-        name = "planes" if self._popcount is None else "popcount"
-        return Outcome(self._corrected(numerators, x).astype(self._dtype, copy=False), counts, name, sampled)
+            values = self._collapsed.multiply(x, self._dtype)
+            values = values.astype(np.int64) * self.denominator if fractions else values
+            return Outcome(values, counts, "collapsed", sampled)
+        values = self._corrected(numerators, x)
+        values = values if fractions else divide(values, self.denominator, self._dtype)
+        return Outcome(values, counts, "planes" if self._popcount is None else "popcount", sampled)
 
     def _counted(self, popcount: Popcount, words: list[np.ndarray], x: np.ndarray, counts: MvmCounts, measured: Measured) -> np.ndarray:
         """Numerators by popcounts, unless results collapse; counts and what conversions did on a sample."""
@@ -133,12 +141,11 @@ class Product:
         return total
 
     def _corrected(self, numerators: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Results of numerators int64 [N, J]: divided once, the offset's share or the enabled rows taken off."""
+        """Numerators int64 [N, J] of results: the offset's share or the enabled rows taken off, of signs doubled before."""
         coding = self._coding
-        values = rhe(numerators * (2 if coding.encoding == "xnor" else 1), np.array(adc.denominator(coding)))
         if coding.encoding == "offset":
-            return values - (1 << (coding.weight_bits - 1)) * x.sum(axis=1, dtype=np.int64)[:, None]
-        return values - self._w.shape[0] if coding.encoding == "xnor" else values
+            return numerators - (self.denominator << (coding.weight_bits - 1)) * x.sum(axis=1, dtype=np.int64)[:, None]
+        return 2 * numerators - self._w.shape[0] * self.denominator if coding.encoding == "xnor" else numerators
 
     def _sample(self, vectors: int) -> np.ndarray:
         """Vectors to measure on: all, or the middles of as many pieces as there are samples."""

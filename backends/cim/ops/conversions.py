@@ -36,13 +36,11 @@ def lossy_product(body: Body, coding: Coding, rows: int, outputs: int) -> onnx_i
     places = np.multiply.outer(slicing.input_places(coding), slicing.weight_places(coding))
     total = at.sum(at.two("Mul", converted, places[:, :, None, None, None]), [0, 1, 2])
     if coding.encoding == "xnor":
-        total = at.two("Mul", total, 2)
+        total = at.two("Sub", at.two("Mul", total, 2), rows * adc.denominator(coding))
     values = at.rhe(total, adc.denominator(coding))
     if coding.encoding == "offset":
         share = at.two("Mul", at.sum(vectors, [1], keep=True), 1 << (coding.weight_bits - 1))
         values = at.two("Sub", values, share)
-    if coding.encoding == "xnor":
-        values = at.two("Sub", values, rows)
     leading = body.op("Slice", [body.op("Shape", [x]), at.known([0]), at.known([-1]), at.known([0])])
     shape = body.op("Concat", [leading, at.known([outputs])], {"axis": 0})
     return body.op("Reshape", [at.cast(values, "int32"), shape])
