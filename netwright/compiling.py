@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from netwright import api, metrics
@@ -123,7 +124,7 @@ def compile_program(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Result:
     """`netwright.compile`, with instruments and input shapes besides; see there."""
-    backend = backend_for(target)
+    backend = backend_for(target, model=Path(program_or_source).stem if isinstance(program_or_source, str | PathLike) else "")
     parsed = pipeline if isinstance(pipeline, Pipeline) else Pipeline.parse(pipeline)
     limits = check_budget(budget)
     program = program_or_source if isinstance(program_or_source, Program) else api.load(program_or_source)

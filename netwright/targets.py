@@ -165,11 +165,13 @@ class CimBackend:
         arch: the chip.
         options: of the mapping.
         dims: values for symbolic dimensions: a chip's program has fixed shapes.
+        name: of the model, for reports; the graph's own where it is empty.
     """
 
     arch: Arch
     options: Options
     dims: Mapping[str, int] = field(default_factory=dict[str, int])
+    name: str = ""
 
     def target(self) -> Target:
         """What passes may know of the target."""
@@ -199,7 +201,7 @@ class CimBackend:
         from netwright.backends.cim.executable import CimExecutable
         from netwright.backends.cim.mapping import build
 
-        return CimExecutable(build(program, self.arch, self.options, name=program.name), region_runner, threads=threads)
+        return CimExecutable(build(program, self.arch, self.options, name=self.name or program.name), region_runner, threads=threads)
 
     def save(self, program: Program, executable: Callable[[], Executable], path: str | PathLike[str], *, sparse: bool) -> None:
         """Write the chip's program; the lowered graph where the file's name ends in `.onnx`."""
@@ -249,8 +251,12 @@ def region_runner(program: Program) -> Runner:
     return lambda feeds: executable.run(feeds)
 
 
-def backend_for(target: str) -> Backend:
+def backend_for(target: str, *, model: str = "") -> Backend:
     """The backend of a target's text: `onnxruntime`, `cim:NAME` or `cim:FILE.yaml`, with `,duplicate=off` or `,pipeline=off` behind it.
+
+    Args:
+        target: the text.
+        model: the model's name, for reports.
 
     Raises:
         NetwrightError: there is none.
@@ -259,12 +265,12 @@ def backend_for(target: str) -> Backend:
     if target == "onnxruntime":
         return OnnxRuntimeBackend()
     if kind == "cim":
-        return _chip(rest)
+        return _chip(rest, model)
     remedy = "Targets: onnxruntime, cim, cim:NAME (`netwright cim archs` lists the chips)."
     raise NetwrightError(f"There is no target named {target}.", place="target", remedy=remedy)
 
 
-def _chip(text: str) -> CimBackend:
+def _chip(text: str, model: str) -> CimBackend:
     from netwright.backends.cim.arch import resolve
     from netwright.backends.cim.program.model import Options
 
@@ -277,7 +283,7 @@ def _chip(text: str) -> CimBackend:
                 f"{setting!r} is no setting of a chip's mapping.", place="target", remedy="Settings: duplicate=on|off, pipeline=on|off."
             )
         chosen[key] = _SWITCHES[value]
-    return CimBackend(resolve(name or DEFAULT_CHIP), Options(**chosen))
+    return CimBackend(resolve(name or DEFAULT_CHIP), Options(**chosen), name=model)
 
 
 DEFAULT_CHIP = "generic-28nm"

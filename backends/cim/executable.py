@@ -63,6 +63,22 @@ class CimExecutable:
         """When everything happens, for one sample."""
         return schedule(self.chip)
 
+    def summary(self) -> dict[str, object]:
+        """What is known before a run, as JSON: times, room taken, what is not on crossbars and why."""
+        chip = self.chip
+        return {
+            "name": chip.arch.name,
+            "latency_ns": self.timeline.latency_ns,
+            "interval_ns": self.timeline.interval_ns,
+            "matrices": len(chip.matrices),
+            "units": len(chip.units),
+            "copies": max((unit.copy for unit in chip.units), default=0) + 1,
+            "phases": max((unit.phase for unit in chip.units), default=0) + 1,
+            "tiles": len(chip.tiles),
+            "host_regions": len(chip.host),
+            "notes": list(chip.notes),
+        }
+
     def run(self, feeds: Mapping[str, object]) -> dict[str, np.ndarray]:
         """Run a batch on the simulator; `trace` then tells what that took.
 

@@ -73,13 +73,29 @@ def compile_(
     saved = _save_plans(result, save_plans) if save_plans is not None else []
     if report is not None:
         write_text(report, result.report.html())
+    chip = _chip(result)
     if json:
-        emit({**result.report.to_dict(), **({"transport": sent.to_dict()} if sent else {})})
+        emit({**result.report.to_dict(), **({"transport": sent.to_dict()} if sent else {}), **({"chip": chip} if chip else {})})
         return
     show(result.report)
+    for line in cast("list[str]", chip["notes"]) if chip else ():
+        note(line)
     note(f"wrote {output}{f': {sent}' if sent else ''}")
     for path in (*saved, *([report] if report is not None else [])):
         note(f"wrote {path}")
+
+
+def _chip(result: Result) -> dict[str, object] | None:
+    """What mapping made of the result, where the target is a chip."""
+    from netwright.targets import CimBackend
+
+    if not isinstance(result.backend, CimBackend):
+        return None
+    from netwright.backends.cim.executable import CimExecutable
+
+    made = result.executable
+    assert isinstance(made, CimExecutable), "the backend is a chip's"
+    return made.summary()
 
 
 def _save_plans(result: Result, folder: Path) -> list[Path]:
