@@ -22,6 +22,7 @@ from netwright.passes.simplify.facts import perm_of, producer
 from netwright.passes.simplify.transposes import merge_transposes
 
 _SCALED = ("QuantizeLinear", "DequantizeLinear")
+_ENDS = ("QuantizeLinear", "Transpose")
 _SINKS = tuple(sorted(ELEMENTWISE - {"Identity", "CastLike"})) + _SCALED
 
 
@@ -48,12 +49,21 @@ def sink_transpose(node: onnx_ir.Node, program: Program) -> Rewrite | None:
 
 
 def _goes_on(value: onnx_ir.Value) -> bool:
-    """True where everything that reads a value lets Transposes through: bytes are cheaper to move than the floats made of them.
+    """True where floats become integers, or meet the inverse Transpose, before anything else reads them.
 
-    And a Conv that ONNX Runtime should run on integers must find its DequantizeLinear right before it.
+    Bytes are cheaper to move than the floats made of them; a sum of floats (a mean over the map) must find them in the order that they
+    had, or its last bits change; and a Conv that ONNX Runtime should run on integers must find its DequantizeLinear right before it.
     """
-    readers = [user for user, _ in value.uses()]
-    return bool(readers) and not value.is_graph_output() and all(is_standard(user, *_SINKS, "Transpose") for user in readers)
+    pending, seen = [value], {value}
+    while pending:
+        one = pending.pop()
+        readers = [user for user, _ in one.uses()]
+        if not readers or one.is_graph_output() or not all(is_standard(user, *_SINKS, "Transpose") for user in readers):
+            return False
+        made = [out for user in readers if user.op_type not in _ENDS for out in user.outputs if out not in seen]
+        seen.update(made)
+        pending += made
+    return True
 
 
 def _before(value: onnx_ir.Value | None, perm: Sequence[int], *, scalar_only: bool) -> onnx_ir.Value | np.ndarray | None:
