@@ -27,6 +27,7 @@ from netwright.backends.cim.simulator import Machine
 from netwright.backends.onnxruntime import lower
 from netwright.ir.program import Program
 from netwright.passes.context import Context
+from netwright.targets import region_runner
 
 IMAGES = 8
 WIDTHS = (16, 32, 64)
@@ -93,7 +94,7 @@ def mapped(program: Program, arch: Arch, *, duplicate: bool) -> ChipProgram:
 
 def measure(chip: ChipProgram, images: np.ndarray, rounds: int) -> tuple[float, np.ndarray, str]:
     """Seconds of thread time a batch, best of several; the logits; the engines."""
-    machine = Machine(chip, lambda program: lower(program, threads=1).run)
+    machine = Machine(chip, region_runner)
     logits, best, engines = np.empty(0), float("inf"), ""
     for _ in range(rounds + 1):
         start = time.thread_time()

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from netwright.backends.cim.simulator.activity import Runner
     from netwright.ir.program import Program
     from netwright.ir.signature import Port
-    from netwright.passes.context import Context, Executor, Feeds, Target
+    from netwright.passes.base import Pass
+    from netwright.passes.context import Executor, Feeds, Target
     from netwright.passes.kernels import Kernels
-    from netwright.passes.manager import Outcome
 
 
 class Executable(Protocol):
@@ -62,8 +62,8 @@ class Backend(Protocol):
         """Tells which kernels programs become; None where there are none to tell."""
         ...
 
-    def finish(self, program: Program, context: Context) -> Outcome | None:
-        """What the target's own passes make of a program that the pipeline is through with; None where it has none."""
+    def complete(self, passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
+        """A pipeline's passes with the target's own where they belong."""
         ...
 
     def lower(self, program: Program, *, threads: int | None) -> Executable:
@@ -112,9 +112,9 @@ class OnnxRuntimeBackend:
 
         return OrtKernels()
 
-    def finish(self, program: Program, context: Context) -> Outcome | None:
-        """None: sessions take programs as they are."""
-        return None
+    def complete(self, passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
+        """Unchanged: sessions take programs as they are."""
+        return passes
 
     def lower(self, program: Program, *, threads: int | None) -> Executable:
         """Make a session."""
@@ -190,11 +190,11 @@ class CimBackend:
         """None: a chip has no kernels to choose from."""
         return None
 
-    def finish(self, program: Program, context: Context) -> Outcome | None:
-        """Products put on crossbars."""
-        from netwright.backends.cim.lowering import lower_graph
+    def complete(self, passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
+        """Sizes fixed, products put on crossbars: behind the pipeline, or before the first of its passes that asks for crossbars."""
+        from netwright.backends.cim.lowering import complete
 
-        return lower_graph(program, context, dims=context.dims)
+        return complete(passes)
 
     def lower(self, program: Program, *, threads: int | None) -> CimExecutable:
         """Map a lowered program to the chip's tiles."""
@@ -236,10 +236,10 @@ class CimBackend:
         return [[self._latency(program)] * rounds for program in programs]
 
     def _latency(self, program: Program) -> float:
+        from netwright.backends.cim.lowering import lower_graph
         from netwright.passes.context import Context
 
-        lowered = self.finish(program, Context(target=self.target(), dims=self.dims))
-        assert lowered is not None, "chips have passes of their own"
+        lowered = lower_graph(program, Context(target=self.target()), dims=self.dims)
         return self.lower(lowered.program, threads=1).timeline.latency_ns / 1e6
 
 
@@ -247,8 +247,7 @@ def region_runner(program: Program) -> Runner:
     """What runs a chip's regions: ONNX Runtime on one thread, bit for bit whatever else runs."""
     from netwright.backends.onnxruntime import SessionOptions, lower
 
-    executable = lower(program, options=SessionOptions(threads=1))
-    return lambda feeds: executable.run(feeds)
+    return lower(program, options=SessionOptions(threads=1)).run_fitted
 
 
 def backend_for(target: str, *, model: str = "") -> Backend:

@@ -32,6 +32,7 @@ class Executable:
         self.inputs = inputs
         self.outputs = outputs
         self._session = session
+        self._names = [port.name for port in outputs]
 
     def run(self, feeds: Mapping[str, object]) -> dict[str, np.ndarray]:
         """Run once.
@@ -56,8 +57,18 @@ class Executable:
             DataError: the feeds do not fit the inputs.
         """
         fitted = fit_feeds(feeds, self.inputs)
-        names = [port.name for port in self.outputs]
-        return lambda: self._session.run(fitted, names)
+        return lambda: self.run_fitted(fitted)
+
+    def run_fitted(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run on arrays that are known to fit: for small programs run very often, where looking at feeds takes longer than running.
+
+        Args:
+            feeds: an array of the input's own type and shape for every input.
+
+        Raises:
+            RunError: an operator failed, or ONNX Runtime found a feed that does not fit.
+        """
+        return self._session.run(feeds, self._names)
 
     def save(self, path: str | Path, *, external: bool | str | None = None) -> tuple[Path, ...]:
         """Write the lowered program as `.onnx`, beside its place and then renamed.

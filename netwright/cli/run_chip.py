@@ -13,15 +13,7 @@ if TYPE_CHECKING:
 
     from netwright.backends.cim.program.model import ChipProgram
     from netwright.backends.cim.report import ChipReport
-    from netwright.backends.cim.simulator.activity import Runner, Trace
-    from netwright.ir.program import Program
-
-
-def load_region(program: Program) -> Runner:
-    """Makes something that runs of a region: ONNX Runtime, one thread."""
-    from netwright.backends.onnxruntime import lower
-
-    return lower(program, threads=1).run
+    from netwright.backends.cim.simulator.activity import Trace
 
 
 def run_chip(path: str, inputs: Path, threads: int | None) -> tuple[ChipProgram, dict[str, np.ndarray], Trace]:
@@ -33,11 +25,12 @@ def run_chip(path: str, inputs: Path, threads: int | None) -> tuple[ChipProgram,
     from netwright.backends.cim.program import load
     from netwright.backends.cim.simulator import Machine
     from netwright.data.files import arrays_in, data_files
+    from netwright.targets import region_runner
 
     chip = load(path)
     given = arrays_in(data_files(inputs)[0], chip.inputs)
     names = {port.name for port in chip.inputs}
-    machine = Machine(chip, load_region, threads=threads or 1)
+    machine = Machine(chip, region_runner, threads=threads or 1)
     with _progress() as advance:
         outputs, trace = machine.run({name: array for name, array in given.items() if name in names}, progress=advance)
     return chip, outputs, trace

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -53,16 +53,34 @@ class Activity:
     engine: str = ""
 
 
-@dataclass(slots=True)
 class Trace:
     """What a run did.
 
-    Attributes:
+    Args:
         samples: how many.
         activities: by (tile, index of the instruction in its list).
         fell_back: why a slower way was taken somewhere, as sentences: told to the user.
+        later: makes the activities when they are first asked for, where they are not given.
     """
 
-    samples: int = 0
-    activities: dict[tuple[int, int], Activity] = field(default_factory=dict[tuple[int, int], Activity])
-    fell_back: list[str] = field(default_factory=list[str])
+    __slots__ = ("_activities", "_later", "fell_back", "samples")
+
+    def __init__(
+        self,
+        samples: int = 0,
+        activities: dict[tuple[int, int], Activity] | None = None,
+        fell_back: list[str] | None = None,
+        *,
+        later: Callable[[], dict[tuple[int, int], Activity]] = dict,
+    ) -> None:
+        self.samples = samples
+        self.fell_back = fell_back or []
+        self._activities = activities
+        self._later = later
+
+    @property
+    def activities(self) -> dict[tuple[int, int], Activity]:
+        """By (tile, index of the instruction in its list)."""
+        if self._activities is None:
+            self._activities = self._later()
+        return self._activities

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from math import prod
+from operator import attrgetter
 
 import numpy as np
 
@@ -142,10 +143,10 @@ def _within(results: tuple[int, int], kernel: int, window: Window, axis: int) ->
 
 def scaled(one: Activity, samples: int) -> Activity:
     """The activity of so many samples, from one sample's."""
-    return Activity(None, *[getattr(one, name) * samples for name in _FIGURES])
+    return Activity(None, *[figure * samples for figure in _figures(one)])
 
 
-_FIGURES = (
+_figures = attrgetter(
     *("elements", "macs", "special", "read_bytes", "written_bytes", "dram_read", "dram_written"),
     *("messages", "sent_bytes", "byte_hops", "cells_written", "rows_written"),
 )

@@ -8,6 +8,7 @@ values of its own: slower, the same bits.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
@@ -15,8 +16,9 @@ from netwright.backends.cim.engines.prepare import Counting, Engine
 from netwright.backends.cim.program.model import ChipProgram
 from netwright.backends.cim.program.verify import verify
 from netwright.backends.cim.simulator.activity import RegionLoader, Trace
-from netwright.backends.cim.simulator.counting import count, scaled
+from netwright.backends.cim.simulator.counting import count
 from netwright.backends.cim.simulator.feeding import is_batched, joined, samples_of
+from netwright.backends.cim.simulator.ledger import Ledger, shares_of
 from netwright.backends.cim.simulator.products import Products
 from netwright.backends.cim.simulator.regions import Regions, dtype_of
 from netwright.backends.cim.simulator.running import Progress, Run, peak, varying
@@ -67,7 +69,8 @@ class Machine:
         batched = {port.name for port in chip.inputs if is_batched(port, chip.tensors[port.name])}
         self._varying = varying(self.plan, batched)
         self._peak = peak(self.plan, self._dtypes)
-        self._activities = {place: count(chip, place[0], instruction(chip, place)) for place in order}
+        self._moved = {place: count(chip, place[0], instruction(chip, place)) for place in order}
+        self._shares = shares_of(self.plan)
         if self._peak > LIMIT:
             message = f"One sample would take {self._peak:,} bytes of values, more than {LIMIT:,}."
             raise RunError(message, place=chip.name, remedy="Compile the model for smaller inputs.")
@@ -89,7 +92,8 @@ class Machine:
         given, samples = samples_of(self.chip, feeds)
         chunk = max(1, self._chunk or MEMORY // max(1, self._peak))
         total = -(-samples // chunk) * len(self.plan.steps)
-        run = Run(self.chip, self.plan, self._products, self._regions, self._dtypes, self._varying, progress, total)
+        ledger = Ledger(self._moved, self._shares)
+        run = Run(self.chip, self.plan, self._products, self._regions, self._dtypes, self._varying, progress, total, ledger)
         pieces: dict[str, list[np.ndarray]] = {port.name: [] for port in self.chip.outputs}
         for first in range(0, samples, chunk):
             some = {name: array if len(array) == 1 else array[first : first + chunk] for name, array in given.items()}
@@ -97,14 +101,10 @@ class Machine:
             for name, own in pieces.items():
                 own.append(found[name])
         outputs = {port.name: joined(port, self.chip.tensors[port.name], pieces[port.name], samples) for port in self.chip.outputs}
-        return outputs, self._trace(run, samples)
+        return outputs, self._trace(ledger, samples)
 
-    def _trace(self, run: Run, samples: int) -> Trace:
-        trace = Trace(samples)
-        for place, one in self._activities.items():
-            found = trace.activities[place] = scaled(one, samples)
-            if place in run.counts:
-                found.mvm, found.engine = run.counts[place], run.engines[place]
+    def _trace(self, ledger: Ledger, samples: int) -> Trace:
+        trace = Trace(samples, later=partial(ledger.activities, samples))
         if self.plan.reason and not self._asked:
             trace.fell_back.append(f"Instructions were followed one by one, which is slower: {self.plan.reason}.")
         return trace

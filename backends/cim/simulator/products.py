@@ -1,9 +1,9 @@
-"""Products on units' arrays: patches gathered from maps, engines prepared once for each part of a matrix, counts handed to instructions."""
+"""Products on units' arrays: patches gathered from maps, engines prepared once for each part of a matrix."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -56,27 +56,28 @@ class Products:
         chip, unit = self.chip, self.chip.units[one.unit]
         prepared = self._ready(unit)
         columns = slice(box[-1][0] - unit.columns[0], box[-1][1] - unit.columns[0])
-        positions = _positions(shape_of(chip, one.target)[:-1], box[:-1])
-        per_sample = prod(shape_of(chip, one.target)[:-1])
-        counts = MvmCounts()
-        engine = ""
+        vectors, engine = volume(box[:-1]), ""
+        counts: MvmCounts | None = None
         found: np.ndarray | None = None
         samples = 1
         noisy = prepared.coding.noise is not None
         for samples, some, rows in self._vectors(one, unit, source, box, values):
-            numbers = _numbers(positions, some, first, per_sample) if noisy else None
+            numbers = _numbers(shape_of(chip, one.target)[:-1], box[:-1], some, first) if noisy else None
             outcome = prepared.multiply(rows, numbers=numbers)
-            counts.add(outcome.counts)
+            if counts is None:
+                counts = outcome.counts
+            else:
+                counts.add(outcome.counts)
             engine = outcome.engine
-            if some == slice(0, samples * positions.size):
+            if some == slice(0, samples * vectors):
                 found = outcome.values
                 break
             if found is None:
-                found = np.empty((samples * positions.size, outcome.values.shape[1]), outcome.values.dtype)
+                found = np.empty((samples * vectors, outcome.values.shape[1]), outcome.values.dtype)
             found[some] = outcome.values
         if found is None:
-            found = np.zeros((samples * positions.size, prepared.shape[1]), np.int32)
-        return found[:, columns].reshape(samples, *extents(box)), counts, engine, samples
+            found = np.zeros((samples * vectors, prepared.shape[1]), np.int32)
+        return found[:, columns].reshape(samples, *extents(box)), counts or MvmCounts(), engine, samples
 
     def _ready(self, unit: Unit) -> Prepared:
         key = (unit.matrix, unit.rows, unit.columns)
@@ -165,24 +166,8 @@ def _positions(shape: tuple[int, ...], box: Box) -> np.ndarray:
     return found.reshape(-1)
 
 
-def _numbers(positions: np.ndarray, some: slice, first: int, per_sample: int) -> np.ndarray:
-    """Numbers of some vectors within the whole run."""
+def _numbers(shape: tuple[int, ...], box: Box, some: slice, first: int) -> np.ndarray:
+    """Numbers of some vectors of a box within the whole run."""
+    positions = _positions(shape, box)
     own = np.arange(some.start // positions.size, some.stop // positions.size, dtype=np.int64) + first
-    return (own[:, None] * per_sample + positions).reshape(-1)
-
-
-def share_out(counts: MvmCounts, parts: Sequence[int], *, of: int) -> list[MvmCounts]:
-    """Counts for parts of the vectors, in proportion; where they are all of them, whole numbers that add up to what is shared out."""
-    total, before = max(1, of), 0
-    found: list[MvmCounts] = []
-    for part in parts:
-        own = MvmCounts()
-        for one in fields(MvmCounts):
-            value: int | float = getattr(counts, one.name)
-            if isinstance(value, float):
-                setattr(own, one.name, value * part / total)
-            else:
-                setattr(own, one.name, int(value) * (before + part) // total - int(value) * before // total)
-        found.append(own)
-        before += part
-    return found
+    return (own[:, None] * prod(shape) + positions).reshape(-1)

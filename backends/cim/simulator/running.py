@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
-from netwright.backends.cim.engines.base import MvmCounts
-from netwright.backends.cim.program.access import extents, volume, whole
+from netwright.backends.cim.program.access import extents, whole
 from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import HOST, Accumulate, ChipProgram, Mvm, Requantize, Vector
-from netwright.backends.cim.program.order import Place
 from netwright.backends.cim.simulator.kernels import requantize
-from netwright.backends.cim.simulator.products import Products, share_out
+from netwright.backends.cim.simulator.ledger import Ledger
+from netwright.backends.cim.simulator.products import Products
 from netwright.backends.cim.simulator.regions import Regions
 from netwright.backends.cim.simulator.steps import Plan, Slot, Step
 from netwright.backends.cim.simulator.values import Values
@@ -37,8 +36,7 @@ class Run:
         varying: slots whose values differ from sample to sample.
         progress: told how far it is.
         total: steps in all.
-        counts: what arrays did, by instruction.
-        engines: how a product was computed, by instruction.
+        ledger: what arrays did.
         done: steps so far.
     """
 
@@ -50,8 +48,7 @@ class Run:
     varying: frozenset[Slot]
     progress: Progress | None
     total: int
-    counts: dict[Place, MvmCounts] = field(default_factory=dict[Place, MvmCounts])
-    engines: dict[Place, str] = field(default_factory=dict[Place, str])
+    ledger: Ledger
     done: int = 0
 
     def chunk(self, given: Mapping[str, np.ndarray], first: int, samples: int) -> dict[str, np.ndarray]:
@@ -61,9 +58,12 @@ class Run:
             if name in given and self._is_fed(slot):
                 box = self.plan.extents[slot]
                 values.write(slot, box, given[name][_cut(box)])
-        for step in self.plan.steps:
-            for box in step.boxes:
-                self._carry_out(step, box, values, first, samples)
+        for number, step in enumerate(self.plan.steps):
+            for index, box in enumerate(step.boxes):
+                if isinstance(step.one, Mvm):
+                    self._multiply(step, step.one, (number, index), values, first, samples)
+                else:
+                    self._carry_out(step, box, values)
             for slot in step.free:
                 values.free(slot)
             self.done += 1
@@ -81,11 +81,9 @@ class Run:
             slot = next(n for n, one in enumerate(self.chip.buffers) if one.tile == HOST and one.tensor == name and one.box == box)
         return values.read(slot, box)
 
-    def _carry_out(self, step: Step, box: Box, values: Values, first: int, samples: int) -> None:
+    def _carry_out(self, step: Step, box: Box, values: Values) -> None:
         one = step.one
-        if isinstance(one, Mvm):
-            self._multiply(step, one, box, values, first, samples)
-        elif isinstance(one, Accumulate):
+        if isinstance(one, Accumulate):
             parts = [values.read(slot, box) for slot in step.sources]
             total = parts[0]
             for part in parts[1:]:
@@ -103,18 +101,11 @@ class Run:
         else:
             values.write(step.targets[0], box, values.read(step.sources[0], box))
 
-    def _multiply(self, step: Step, one: Mvm, box: Box, values: Values, first: int, samples: int) -> None:
-        number = first if step.sources[0] in self.varying else 0
+    def _multiply(self, step: Step, one: Mvm, at: tuple[int, int], values: Values, first: int, samples: int) -> None:
+        box, number = step.boxes[at[1]], first if step.sources[0] in self.varying else 0
         found, counts, engine, computed = self.products.multiply(one, step.sources[0], box, values, number)
         values.write(step.targets[0], box, found)
-        inside = [(place, own) for place, own in step.places if len(step.boxes) == 1 or own == box]
-        distinct = list(dict.fromkeys(own for _, own in inside))
-        shares = dict(zip(distinct, share_out(counts, [volume(own) for own in distinct], of=volume(box)), strict=True))
-        for place, own in inside:
-            kept = self.counts.setdefault(place, MvmCounts())
-            self.engines[place] = engine
-            for _ in range(samples // computed):  # what does not depend on the sample is still done for each
-                kept.add(shares[own])
+        self.ledger.count(*at, counts, samples // computed, engine)  # what does not depend on the sample is still done for each
 
 
 def varying(plan: Plan, batched: AbstractSet[str]) -> frozenset[Slot]:
