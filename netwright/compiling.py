@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -122,10 +122,13 @@ def compile_program(
     latency: bool,
     instruments: Sequence[Instrument] = (),
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    name: str = "",
 ) -> Result:
-    """`netwright.compile`, with instruments and input shapes besides; see there."""
-    backend = backend_for(target, model=Path(program_or_source).stem if isinstance(program_or_source, str | PathLike) else "")
-    parsed = pipeline if isinstance(pipeline, Pipeline) else Pipeline.parse(pipeline)
+    """`netwright.compile`, with instruments, input shapes and the model's name besides; see there."""
+    file_name = Path(program_or_source).stem if isinstance(program_or_source, str | PathLike) else ""
+    backend = backend_for(target, model=name or file_name)
+    given_passes = pipeline if isinstance(pipeline, Pipeline) else Pipeline.parse(pipeline)
+    parsed = Pipeline(backend.complete(given_passes.passes))
     limits = check_budget(budget)
     program = program_or_source if isinstance(program_or_source, Program) else api.load(program_or_source)
     executor = backend.executor(threads)
@@ -161,9 +164,6 @@ def compile_program(
     before = measure_size(program, bindings)
     started = time.perf_counter()
     outcome = run_with_reproducer(program, parsed, context, tools)
-    finished = backend.finish(outcome.program, context)
-    if finished is not None:
-        outcome = replace(finished, rows=[*outcome.rows, *finished.rows], plans={**outcome.plans})
     seconds = time.perf_counter() - started
     after = measure_size(outcome.program, bindings)
     if score is not None:

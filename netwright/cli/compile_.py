@@ -67,6 +67,7 @@ def compile_(
             latency=True,
             instruments=instruments,
             shapes=shapes,
+            name=Path(model).stem,
         )
     result.save(output, sparse=sparse)
     sent = transport(result.program) if sparse else None

@@ -109,6 +109,11 @@ def ports(program: Program) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     return inputs, outputs
 
 
+def is_bound(program: Program) -> bool:
+    """True of a program that `bind` made for one sample, whose callers may still feed many."""
+    return any(_DECLARED in value.metadata_props for value in program.graph.inputs)
+
+
 def _unbound(value: onnx_ir.Value, port: Port) -> Port:
     declared = value.metadata_props.get(_DECLARED, "")
     if not declared or port.shape is None:

@@ -15,7 +15,6 @@ from netwright.passes.base import Pass
 from netwright.passes.context import Context
 from netwright.passes.manager import Outcome, run
 
-
 PASSES = (Bind(), Crossbars(), ChannelsLast())
 """What makes a quantized program one for a chip, in this order."""
 ON_CROSSBARS = frozenset({"resequence", "disable_cells"})

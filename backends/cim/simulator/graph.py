@@ -14,6 +14,7 @@ import onnx_ir
 
 from netwright.backends.cim import engines, ops
 from netwright.backends.cim.engines.base import MvmCounts, Prepared
+from netwright.backends.cim.lowering.binding import is_bound
 from netwright.backends.cim.ops.im2col import Im2Col
 from netwright.backends.cim.ops.requantize import dtype_of
 from netwright.backends.cim.simulator.activity import RegionLoader, Runner
@@ -71,7 +72,7 @@ class GraphExecutor:
             DataError: an unknown value, or a missing or unfitting feed.
             RunError: an own operator cannot be run.
         """
-        if self._whole is not None and not any(is_own(node) for node in program.graph):
+        if self._whole is not None and not is_bound(program) and not any(is_own(node) for node in program.graph):
             return self._whole.run(program, feeds, wanted)
         return self.execute(program, feeds, wanted).values
 

@@ -1,0 +1,140 @@
+"""Chips as targets: from the Python API and the command line to a `.nwcim` file that runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netwright as nw
+from netwright.backends.cim.arch import preset
+from netwright.backends.cim.executable import CimExecutable
+from netwright.backends.cim.lowering import complete
+from netwright.backends.cim.target import CimTarget
+from netwright.backends.onnxruntime import OrtExecutor
+from netwright.cli import main
+from netwright.ir import Program
+from netwright.ir.errors import NetwrightError
+from netwright.passes import Context, Pipeline, run
+from netwright.targets import CimBackend, backend_for
+from tests.passes.programs import program_of
+
+PIPELINE = "simplify(opset=20), quantize, fold"
+TEXT = """<ir_version: 10, opset_import: ["" : 20]>
+    net (float[N, 3, 8, 8] x, WEIGHTS) => (float[N, 5] y) {
+        a = Conv <pads=[1, 1, 1, 1], strides=[2, 2]> (x, w)  b = Relu (a)  c = Flatten (b)  y = MatMul (c, v)
+    }"""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.normal(size=(8, 3, 3, 3)).astype("f4"), "v": rng.normal(size=(128, 5)).astype("f4") / 8}
+    path = tmp_path / "net.onnx"
+    nw.save(program_of(TEXT, weights), path)
+    return path
+
+
+def feeds(rows: int, seed: int = 1) -> dict[str, np.ndarray]:
+    return {"x": np.random.default_rng(seed).normal(size=(rows, 3, 8, 8)).astype("f4")}
+
+
+def integers(model: Path) -> Program:
+    context = Context(calibration=[feeds(16)], executor=OrtExecutor(), target=CimTarget(preset()))
+    return run(nw.load(model), Pipeline.parse(PIPELINE), context).program
+
+
+def test_a_chip_gives_what_its_integers_give(model: Path) -> None:
+    result = nw.compile(model, PIPELINE, target="cim:generic-28nm", calibration=[feeds(16)])
+    assert result.report.before.latency_ms is None
+    assert result.report.after.latency_ms is not None
+    assert np.array_equal(result.run(feeds(5))["y"], OrtExecutor().run(integers(model), feeds(5))["y"])
+    assert {node.op_type for node in result.program.nodes(domain="netwright.cim")} >= {"Im2Col", "CrossbarMatMul"}
+
+
+def test_the_lowered_graph_runs_anywhere(model: Path, tmp_path: Path) -> None:
+    import onnxruntime
+
+    result = nw.compile(model, PIPELINE, target="cim", calibration=[feeds(16)], latency=False)
+    path = tmp_path / "lowered.onnx"
+    result.save(path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    np.testing.assert_array_equal(session.run(None, feeds(1))[0], result.run(feeds(1))["y"])
+
+
+def test_cost_follows_a_run(model: Path) -> None:
+    executable = nw.compile(model, PIPELINE, target="cim", calibration=[feeds(16)], latency=False).executable
+    assert isinstance(executable, CimExecutable)
+    with pytest.raises(NetwrightError, match="Nothing has run yet"):
+        executable.cost()
+    executable.run(feeds(3))
+    cost = executable.cost()
+    assert cost.samples == 3
+    assert cost.energy_pj > 0
+    assert cost.crossbar_macs == 4 * 4 * 8 * 27 + 128 * 5
+
+
+def test_the_command_line(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "d.npz", **feeds(16))
+    np.savez(tmp_path / "x.npz", **feeds(3))
+    out = tmp_path / "net.nwcim"
+    given = [
+        "compile",
+        str(model),
+        "-p",
+        PIPELINE,
+        "--calibration",
+        str(tmp_path / "d.npz"),
+        "--target",
+        "cim:generic-28nm",
+        "-o",
+        str(out),
+    ]
+    assert _run([*given, "--json"]) == 0
+    chip = json.loads(capsys.readouterr().out)["chip"]
+    assert chip["name"] == "generic-28nm"
+    assert chip["matrices"] == 2
+    assert chip["notes"] == []
+    assert _run(["run", str(out), "-i", str(tmp_path / "x.npz"), "-o", str(tmp_path / "y.npz"), "--stats", "--json"]) == 0
+    json.loads(capsys.readouterr().out)
+    with np.load(tmp_path / "y.npz") as made:
+        expected = nw.compile(model, PIPELINE, target="cim:generic-28nm", calibration=str(tmp_path / "d.npz"), latency=False).run(feeds(3))
+        np.testing.assert_array_equal(made["y"], expected["y"])
+    assert _run(["cim", "disasm", str(out)]) == 0
+    assert "mvm" in capsys.readouterr().out
+
+
+def _run(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    return int(stopped.value.code or 0)
+
+
+@pytest.mark.parametrize("target", ["cim:nope", "cim:isaac,copies=3", "cim:isaac,pipeline=maybe", "tpu"])
+def test_unknown_targets_say_what_there_is(target: str) -> None:
+    with pytest.raises(NetwrightError) as raised:
+        backend_for(target)
+    assert raised.value.remedy
+
+
+def test_targets_have_settings() -> None:
+    backend = backend_for("cim:isaac,duplicate=off,pipeline=off")
+    assert isinstance(backend, CimBackend)
+    assert backend.arch.name == "isaac"
+    assert not backend.options.duplicate
+    assert not backend.options.pipeline
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("simplify, quantize", "simplify, quantize, bind, crossbars, channels_last"),
+        ("quantize, disable_cells", "quantize, bind, crossbars, channels_last, disable_cells"),
+        ("quantize, crossbars(grouped='vector'), resequence", "quantize, bind, crossbars(grouped='vector'), channels_last, resequence"),
+        ("", "bind, crossbars, channels_last"),
+    ],
+)
+def test_a_chips_passes_stand_where_they_belong(text: str, whole: str) -> None:
+    assert str(Pipeline(complete(Pipeline.parse(text).passes))) == whole
