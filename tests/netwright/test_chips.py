@@ -13,7 +13,7 @@ from netwright.backends.cim.arch import preset
 from netwright.backends.cim.executable import CimExecutable
 from netwright.backends.cim.lowering import complete
 from netwright.backends.cim.target import CimTarget
-from netwright.backends.onnxruntime import OrtExecutor
+from netwright.backends.onnxruntime import OrtExecutor, lower
 from netwright.cli import main
 from netwright.ir import Program
 from netwright.ir.errors import NetwrightError
@@ -50,7 +50,7 @@ def test_a_chip_gives_what_its_integers_give(model: Path) -> None:
     result = nw.compile(model, PIPELINE, target="cim:generic-28nm", calibration=[feeds(16)])
     assert result.report.before.latency_ms is None
     assert result.report.after.latency_ms is not None
-    assert np.array_equal(result.run(feeds(5))["y"], OrtExecutor().run(integers(model), feeds(5))["y"])
+    assert np.array_equal(result.run(feeds(5))["y"], lower(integers(model)).run(feeds(5))["y"])
     assert {node.op_type for node in result.program.nodes(domain="netwright.cim")} >= {"Im2Col", "CrossbarMatMul"}
 
 
@@ -77,8 +77,8 @@ def test_cost_follows_a_run(model: Path) -> None:
 
 
 def test_the_command_line(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    np.savez(tmp_path / "d.npz", **feeds(16))
-    np.savez(tmp_path / "x.npz", **feeds(3))
+    np.savez(tmp_path / "d.npz", x=feeds(16)["x"])
+    np.savez(tmp_path / "x.npz", x=feeds(3)["x"])
     out = tmp_path / "net.nwcim"
     given = [
         "compile",
