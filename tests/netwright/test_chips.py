@@ -61,7 +61,7 @@ def test_the_lowered_graph_runs_anywhere(model: Path, tmp_path: Path) -> None:
     path = tmp_path / "lowered.onnx"
     result.save(path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    np.testing.assert_array_equal(session.run(None, feeds(1))[0], result.run(feeds(1))["y"])
+    np.testing.assert_array_equal(np.asarray(session.run(None, feeds(1))[0]), result.run(feeds(1))["y"])
 
 
 def test_cost_follows_a_run(model: Path) -> None:
