@@ -57,7 +57,7 @@ def lower_binary(node: onnx_ir.Node, workshop: Workshop) -> Rewrite:
         x = editor.op("Where", [choice, *sides], name=f"{site(node)}.signs")
         held = workshop.matrix(editor, weight, "signs", matrix)
         rows = windows(editor, channels_last(editor, x, line), window) if window is not None else x
-        made = to_floats(editor, workshop.product(editor, rows, held, layer=site(node), signed=True, encoding="xnor"), scales)
+        made = to_floats(editor, workshop.product(editor, rows, held, node, signed=True, encoding="xnor"), scales)
         made = made if bias is None else editor.op("Add", [made, bias])
         editor.replace(node.outputs[0], channels_first(editor, made, line) if window is not None else made)
 

@@ -138,7 +138,7 @@ def _input(editor: Editor, layer: _Layer) -> onnx_ir.Value:
 def _whole(editor: Editor, workshop: Workshop, layer: _Layer, matrix: np.ndarray) -> onnx_ir.Value:
     held = workshop.matrix(editor, layer.weight, "kernel", matrix)
     rows = windows(editor, _input(editor, layer), layer.window)
-    sums = workshop.product(editor, rows, held, layer=site(layer.node), signed=layer.signed)
+    sums = workshop.product(editor, rows, held, layer.node, signed=layer.signed)
     return _scaled(editor, sums, layer, layer.scales)
 
 
@@ -151,7 +151,7 @@ def _parts(editor: Editor, workshop: Workshop, layer: _Layer, packing: Grouping)
     made: list[onnx_ir.Value] = []
     for index, ((start, stop), piece) in enumerate(zip(blocks, pieces, strict=True)):
         held = workshop.matrix(editor, layer.weight, f"block {index}", packing.matrix(layer.kernel, (start, stop)))
-        sums = workshop.product(editor, windows(editor, piece, layer.window), held, layer=name, signed=layer.signed)
+        sums = workshop.product(editor, windows(editor, piece, layer.window), held, layer.node, signed=layer.signed)
         span = slice(start * packing.outputs, stop * packing.outputs)
         made.append(_scaled(editor, sums, layer, layer.scales.part(span)))
     return editor.op("Concat", made, {"axis": 3}, name=f"{name}.joined") if len(made) > 1 else made[0]

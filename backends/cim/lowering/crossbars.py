@@ -13,6 +13,7 @@ from netwright.backends.cim.lowering.binary import is_binary, lower_binary
 from netwright.backends.cim.lowering.convolutions import lower_convolution
 from netwright.backends.cim.lowering.emitting import Place, Workshop
 from netwright.backends.cim.lowering.matmuls import lower_matmul
+from netwright.backends.cim.lowering.naming import Names
 from netwright.backends.cim.lowering.operators import QLINEAR, lower_integer_matmul, open_qlinear
 from netwright.backends.cim.lowering.reading import NoProduct
 from netwright.backends.cim.target import arch_of
@@ -63,7 +64,7 @@ class Crossbars(RewritePass):
         for node in [node for node in program.graph if is_standard(node, *QLINEAR)]:
             opened = open_qlinear(node)
             yield opened if opened is not None else Miss(f"the scales of {node.op_type} are computed", site(node))
-        workshop = Workshop(chosen_arch(self.chip, context), self.grouped)
+        workshop = Workshop(chosen_arch(self.chip, context), self.grouped, Names.beside(program.graph))
         for node in list(program.graph):
             lower = _LOWER.get(node.op_type) if is_standard(node) else None
             if lower is None or node.graph is None:

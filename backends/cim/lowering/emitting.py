@@ -11,12 +11,14 @@ import onnx_ir
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.coding.model import Coding, WeightCoding
 from netwright.backends.cim.lowering.chips import applies_signed, coding_for
+from netwright.backends.cim.lowering.naming import Names
 from netwright.backends.cim.lowering.reading import NoProduct
 from netwright.backends.cim.ops.attributes import LAYER, coding_attributes
 from netwright.backends.cim.ops.im2col import IM2COL, Im2Col
 from netwright.backends.cim.ops.matmul import CROSSBAR_MATMUL
 from netwright.backends.cim.ops.schemas import DOMAIN
 from netwright.ir.editor import Editor
+from netwright.ir.opinfo import site
 
 Place: TypeAlias = Literal["auto", "vector", "crossbars"]
 
@@ -34,12 +36,14 @@ class Workshop:
     Attributes:
         arch: the chip.
         grouped: where grouped convolutions go: `auto`, `vector` or `crossbars`.
+        names: of layers.
         matrices: by name of the weight and form: [K, J] matrices in the graph, so that ties stay ties.
         products: products made so far; each has its own stream of noise.
     """
 
     arch: Arch
     grouped: Place = "auto"
+    names: Names = field(default_factory=Names)
     matrices: dict[tuple[str, str], onnx_ir.Value] = field(default_factory=dict[tuple[str, str], onnx_ir.Value])
     products: int = 0
 
@@ -68,15 +72,15 @@ class Workshop:
             raise NoProduct(f"{count} weights are −128, which differential columns of 7 bits cannot hold")
 
     def product(
-        self, editor: Editor, x: onnx_ir.Value, w: onnx_ir.Value, *, layer: str, signed: bool, encoding: WeightCoding | None = None
+        self, editor: Editor, x: onnx_ir.Value, w: onnx_ir.Value, node: onnx_ir.Node, *, signed: bool, encoding: WeightCoding | None = None
     ) -> onnx_ir.Value:
-        """A `CrossbarMatMul`, in the chip's own encoding where none is given."""
+        """The `CrossbarMatMul` of a node, in the chip's own encoding where none is given."""
         coding = coding_for(self.arch, input_signed=signed, encoding=encoding, stream=self.products)
         self.products += 1
         usual = coding_attributes(Coding())
         told = {name: value for name, value in coding_attributes(coding).items() if name in _ALWAYS or usual.get(name) != value}
-        attributes = {**told, LAYER: layer}
-        return editor.op(CROSSBAR_MATMUL, [x, w], attributes, domain=DOMAIN, name=f"{layer}.sums")
+        attributes = {**told, LAYER: self.names.of(node)}
+        return editor.op(CROSSBAR_MATMUL, [x, w], attributes, domain=DOMAIN, name=f"{site(node)}.sums")
 
 
 def shift_sign(editor: Editor, x: onnx_ir.Value) -> onnx_ir.Value:

@@ -42,7 +42,7 @@ def lower_matmul(node: onnx_ir.Node, workshop: Workshop) -> Rewrite:
     def change(editor: Editor) -> None:
         source = shift_sign(editor, x.value) if shifted else x.value
         held = workshop.matrix(editor, w.value, "turned" if turned else "as is", matrix)
-        sums = workshop.product(editor, source, held, layer=site(node), signed=x.dtype == "int8" and not shifted)
+        sums = workshop.product(editor, source, held, node, signed=x.dtype == "int8" and not shifted)
         if grid is not None:
             editor.replace(result, to_bytes(editor, sums, scales, grid))
             return

@@ -68,7 +68,7 @@ def lower_integer_matmul(node: onnx_ir.Node, workshop: Workshop) -> Rewrite:
     columns = data.sum(axis=0, dtype=np.int32)
 
     def make(editor: Editor) -> onnx_ir.Value:
-        sums = workshop.product(editor, x, w, layer=site(node), signed=kind == "int8")
+        sums = workshop.product(editor, x, w, node, signed=kind == "int8")
         if x_zero is None:
             return sums
         wide = editor.op("Cast", [x_zero], {"to": int(onnx_ir.DataType.INT32)}, name=f"{site(node)}.zero")
