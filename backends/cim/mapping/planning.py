@@ -19,6 +19,7 @@ from netwright.backends.cim.mapping.regions import Piece
 from netwright.backends.cim.mapping.stages import Product, Rescale, Stage, cut_axis
 from netwright.backends.cim.mapping.tasks import Make, Part, Task
 from netwright.backends.cim.program.access import cut_alike, window_box
+from netwright.backends.cim.program.fractions import denominator_of_parts
 from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import HOST, Accumulate, Mvm, Requantize, Scaling, Tensor, Unit, Vector, Window, Work
 
@@ -127,19 +128,22 @@ class Planner:
     def _sums(self, one: Product, placed: Placed, units: Sequence[int], box: Box) -> int:
         """Products of the units of one range of J, added up in a tree; the tile of the sum."""
         parts: list[tuple[int, str]] = []
+        over = denominator_of_parts(one.values.shape[0], one.coding) if len(units) > 1 else 1
         for place, number in enumerate(units):
             unit = self._placer.units[number]
-            name = one.sums if len(units) == 1 else self._partial(one.sums, f"k{place}")
+            name = one.sums if len(units) == 1 else self._partial(one.sums, f"k{place}", over)
             self._mvm(one, number, unit, Part(name, box))
             parts.append((unit.tile, name))
         level = 0
         while len(parts) > 1:
             merged: list[tuple[int, str]] = []
+            last = over if len(parts) == 2 else 1
             for place in range(0, len(parts) - 1, 2):
                 (tile, first), (_, second) = parts[place : place + 2]
-                name = one.sums if len(parts) == 2 else self._partial(one.sums, f"s{level}.{place // 2}")
+                name = one.sums if len(parts) == 2 else self._partial(one.sums, f"s{level}.{place // 2}", over)
                 given = (Part(first, box), Part(second, box))
-                self._task(tile, given, (Part(name, box),), lambda s, t: Accumulate(s, t[0], box, one.layer), one.layer, (2, 2))
+                made = (Part(name, box),)
+                self._task(tile, given, made, lambda s, t, last=last: Accumulate(s, t[0], box, one.layer, last), one.layer, (2, 2))
                 merged.append((tile, name))
             parts = merged + parts[len(parts) - len(parts) % 2 :]
             level += 1
@@ -162,9 +166,10 @@ class Planner:
         )
         self.plan.tasks[-1] = replace(self.plan.tasks[-1], unit=number, phase=max(unit.phase, self._placer.phase_of(number)))
 
-    def _partial(self, name: str, suffix: str) -> str:
-        full = f"{name}#{suffix}"
-        self.plan.facts.tensors.setdefault(full, replace(self._tensor(name), name=full))
+    def _partial(self, name: str, suffix: str, over: int) -> str:
+        full, whole_sums = f"{name}#{suffix}", self._tensor(name)
+        dtype = whole_sums.dtype if over == 1 else "int64"
+        self.plan.facts.tensors.setdefault(full, replace(whole_sums, name=full, dtype=dtype))
         return full
 
     # ---- sums to bytes ---------------------------------------------------------------------------------------------

@@ -259,12 +259,16 @@ class Mvm:
 
 @dataclass(frozen=True, slots=True)
 class Accumulate:
-    """Sums of partial sums: `box` of the target is the sum over sources."""
+    """Sums of partial sums: `box` of the target is the sum over sources, divided by `denominator` (to the nearest, halves to even).
+
+    Units that hold a part of K make numerators where conversions give fractions: see `program.fractions`.
+    """
 
     sources: tuple[int, ...]
     target: int
     box: Box
     layer: str = ""
+    denominator: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ def check_instruction(chip: ChipProgram, tile: int, one: Instruction, place: str
         sources = [_tensor(chip, source) for source in one.sources]
         alike = all(source.shape == target.shape and source.dtype in _SUMS for source in sources)
         _require(bool(sources) and alike and target.dtype in _SUMS, place, "Its sources and target are not sums of one shape.")
+        _require(one.denominator >= 1, place, f"It divides by {one.denominator}.")
     elif isinstance(one, Requantize):
         _requantize(chip, one, place)
     elif isinstance(one, Vector):

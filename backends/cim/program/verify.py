@@ -15,6 +15,7 @@ import numpy as np
 
 from netwright.backends.cim.arch.checks import check as check_arch
 from netwright.backends.cim.program.access import contains, extents, reads, shape_of, whole, writes
+from netwright.backends.cim.program.fractions import check_fractions
 from netwright.backends.cim.program.layout import Layout
 from netwright.backends.cim.program.model import HOST, ChipProgram, Instruction, Unit, Vector
 from netwright.backends.cim.program.order import Place, order
@@ -60,7 +61,9 @@ def verify(chip: ChipProgram, *, regions: bool = True) -> tuple[Place, ...]:
             _instruction(chip, tile, index, one)
     for index, one in enumerate(chip.host):
         _instruction(chip, HOST, index, one)
-    return order(chip)
+    found = order(chip)
+    check_fractions(chip, found)
+    return found
 
 
 def require(holds: bool, place: str, message: str) -> None:

@@ -146,7 +146,8 @@ def _vector(chip: ChipProgram, one: Accumulate | Requantize | Vector, stream: St
         time = vector_ns(arch, elements=parts[0], macs=parts[1], special=parts[2], moved=parts[3])
     else:
         terms = len(one.sources) - 1 if isinstance(one, Accumulate) else 1
-        time = vector_ns(arch, elements=volume(one.box) * terms // rows)
+        divided = isinstance(one, Accumulate) and one.denominator != 1
+        time = vector_ns(arch, elements=volume(one.box) * terms // rows, special=volume(one.box) * divided // rows)
     return Takes(time, memory_ns(arch, given // rows), memory_ns(arch, made // rows))
 
 

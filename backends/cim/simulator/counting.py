@@ -55,6 +55,7 @@ def count(chip: ChipProgram, tile: int, one: Instruction) -> Activity:
         _moved(chip, one, found)
     if isinstance(one, Accumulate):
         found.elements = volume(one.box) * max(len(one.sources) - 1, 0)
+        found.special = volume(one.box) if one.denominator != 1 else 0
     elif isinstance(one, Requantize):
         found.elements = volume(one.box)
     elif isinstance(one, Vector):

@@ -13,6 +13,7 @@ from netwright.backends.cim.engines.base import MvmCounts, Prepared
 from netwright.backends.cim.engines.prepare import Counting, Engine
 from netwright.backends.cim.ops import Im2Col
 from netwright.backends.cim.program.access import extents, shape_of, volume, window_box
+from netwright.backends.cim.program.fractions import denominator_of
 from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import ChipProgram, Mvm, Unit, Window
 from netwright.backends.cim.simulator.kernels import patches
@@ -60,10 +61,10 @@ class Products:
         counts: MvmCounts | None = None
         found: np.ndarray | None = None
         samples = 1
-        noisy = prepared.coding.noise is not None
+        noisy, fractions = prepared.coding.noise is not None, denominator_of(chip, unit) != 1
         for samples, some, rows in self._vectors(one, unit, source, box, values):
             numbers = _numbers(shape_of(chip, one.target)[:-1], box[:-1], some, first) if noisy else None
-            outcome = prepared.multiply(rows, numbers=numbers)
+            outcome = prepared.multiply(rows, numbers=numbers, fractions=fractions)
             if counts is None:
                 counts = outcome.counts
             else:

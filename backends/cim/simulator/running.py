@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from netwright.backends.cim.engines import divide
 from netwright.backends.cim.program.access import extents, whole
 from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import HOST, Accumulate, ChipProgram, Mvm, Requantize, Vector
@@ -88,7 +89,7 @@ class Run:
             total = parts[0]
             for part in parts[1:]:
                 total = total + part
-            values.write(step.targets[0], box, total)
+            values.write(step.targets[0], box, divide(total, one.denominator))
         elif isinstance(one, Requantize):
             scaling = self.chip.scalings[one.scaling]
             own = slice(*box[-1])

@@ -152,7 +152,7 @@ def _key(chip: ChipProgram, one: Mvm | Accumulate | Requantize | Vector) -> tupl
         return ("requantize", one.scaling, sources, targets), sources, targets
     if isinstance(one, Accumulate):
         sources, targets = tuple(map(name, one.sources)), (name(one.target),)
-        return ("accumulate", sources, targets), sources, targets
+        return ("accumulate", one.denominator, sources, targets), sources, targets
     sources, targets = tuple(map(name, one.sources)), tuple(map(name, one.targets))
     return ("vector", one.region, sources, targets), sources, targets
 

@@ -45,12 +45,12 @@ class Net:
             self.weights.append(numpy_helper.from_array(data, name))
         return name
 
-    def product(self, x: str, k: int, j: int, *, weight: str = "", scale: bool = True) -> str:
+    def product(self, x: str, k: int, j: int, *, weight: str = "", scale: bool = True, coding: Coding = CODING) -> str:
         """CrossbarMatMul, and a Requantize unless told otherwise."""
         n = len(self.nodes)
         name = self.constant(weight or f"w{n}", self.rng.integers(-128, 128, (k, j)).astype(np.int8))
         self.nodes.append(
-            helper.make_node("CrossbarMatMul", [x, name], [f"a{n}"], domain=CIM, layer=f"layer{n}", **ops.coding_attributes(CODING))
+            helper.make_node("CrossbarMatMul", [x, name], [f"a{n}"], domain=CIM, layer=f"layer{n}", **ops.coding_attributes(coding))
         )
         if not scale:
             return f"a{n}"

@@ -13,6 +13,7 @@ import onnx_ir
 from netwright.backends.cim.arch.model import Arch, Network
 from netwright.backends.cim.coding.model import Coding, Converter
 from netwright.backends.cim.program.access import volume, whole
+from netwright.backends.cim.program.fractions import denominator_of_parts
 from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import (
     HOST,
@@ -75,6 +76,14 @@ class Maker:
         self.room[tile] = address + size
         self.buffers.append(Buffer(tile, tensor, box, address, size))
         return len(self.buffers) - 1
+
+    def sums(self, parts: Sequence[str], shape: tuple[int, ...], rows: int, coding: Coding) -> int:
+        """Sums `s` and those of parts of K; gives what the latter are over."""
+        over = denominator_of_parts(rows, coding)
+        for name in parts:
+            self.tensor(name, "int64" if over > 1 else "int32", shape)
+        self.tensor("s", "int32", shape)
+        return over
 
     def add(self, tile: int, *given: Instruction) -> None:
         self.tiles.setdefault(tile, []).extend(given)
@@ -139,8 +148,7 @@ def linear(coding: Coding = LOSSLESS) -> tuple[ChipProgram, np.ndarray]:
     """y = Requantize(x · w), x [1, 3, 40], its last 8 rows and its last 3 columns on a second tile."""
     m = Maker()
     m.tensor("x", "uint8", (1, 3, 40))
-    for name in ("s#k0", "s#k1", "s"):
-        m.tensor(name, "int32", (1, 3, 6))
+    over = m.sums(("s#k0", "s#k1"), (1, 3, 6), 40, coding)
     m.tensor("y", "uint8", (1, 3, 6))
     w = weights(40, 6)
     units = (Unit(0, (0, 32), (0, 6), 0, 0, 2), Unit(0, (32, 40), (0, 6), 1, 0, 2))
@@ -150,7 +158,7 @@ def linear(coding: Coding = LOSSLESS) -> tuple[ChipProgram, np.ndarray]:
     x0, s0, came, s, y0 = m.buffer(0, "x", low), m.buffer(0, "s#k0"), m.buffer(0, "s#k1"), m.buffer(0, "s"), m.buffer(0, "y")
     x1, s1 = m.buffer(1, "x", high), m.buffer(1, "s#k1")
     m.add(0, Load(x, x0, low, "fc"), Mvm(0, x0, s0, full, None, "fc"), Receive(0, came, full, "fc"))
-    m.add(0, Accumulate((s0, came), s, full, "fc"), Requantize(0, s, y0, full, "fc"), Store(y0, y, full, "fc"))
+    m.add(0, Accumulate((s0, came), s, full, "fc", over), Requantize(0, s, y0, full, "fc"), Store(y0, y, full, "fc"))
     m.add(1, Load(x, x1, high, "fc"), Mvm(1, x1, s1, full, None, "fc"), Send(0, s1, full, 0, "fc"))
     return m.program(["x"], ["y"], [Matrix("w", w, coding, "fc")], units, [scaling(6)]), w
 
@@ -162,8 +170,7 @@ def conv(coding: Coding = LOSSLESS) -> tuple[ChipProgram, np.ndarray]:
     """A convolution of x [1, 6, 5, 8] with stride (2, 1): two copies by rows; the rows of K on two tiles each."""
     m = Maker()
     m.tensor("x", "uint8", (1, 6, 5, 8))
-    for name in ("s#k0", "s#k1", "s"):
-        m.tensor(name, "int32", (1, 3, 5, 4))
+    over = m.sums(("s#k0", "s#k1"), (1, 3, 5, 4), 72, coding)
     m.tensor("y", "uint8", (1, 3, 5, 4))
     w = weights(72, 4, 1)
     x, y = m.buffer(HOST, "x"), m.buffer(HOST, "y")
@@ -177,7 +184,7 @@ def conv(coding: Coding = LOSSLESS) -> tuple[ChipProgram, np.ndarray]:
         x0, s0, came, s, y0 = (m.buffer(home, name, low if name == "x" else box) for name in ("x", "s#k0", "s#k1", "s", "y"))
         x1, s1 = m.buffer(other, "x", high), m.buffer(other, "s#k1", box)
         m.add(home, Load(x, x0, low), Mvm(2 * copy, x0, s0, box, WINDOW, "conv"), Receive(copy, came, box))
-        m.add(home, Accumulate((s0, came), s, box), Requantize(0, s, y0, box), Store(y0, y, box))
+        m.add(home, Accumulate((s0, came), s, box, denominator=over), Requantize(0, s, y0, box), Store(y0, y, box))
         m.add(other, Load(x, x1, high), Mvm(2 * copy + 1, x1, s1, box, WINDOW, "conv"), Send(copy, s1, box, home))
     return m.program(["x"], ["y"], [Matrix("w", w, coding, "conv")], units, [scaling(4)]), w
 

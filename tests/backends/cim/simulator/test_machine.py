@@ -21,6 +21,9 @@ CODINGS = {
     "lossy": chips.LOSSY,
     "differential": Coding(rows=32, encoding="differential", converter=Converter(mode="clip", bits=3)),
     "masked charge": Coding(rows=32, converter=Converter(mode="charge", bits=5), masking=Masking(granularity="plane", threshold=0.0)),
+    "plain charge": Coding(rows=16, converter=Converter(mode="charge", bits=3)),
+    "range": Coding(rows=16, converter=Converter(mode="range", bits=3, low=1, high=13)),
+    "noisy charge": Coding(rows=8, converter=Converter(mode="charge", bits=4), noise=Disturbance(conversion=0.5, seed=1)),
     "noisy": Coding(rows=32, converter=Converter(mode="step", bits=5, step=2), noise=Disturbance(conversion=0.7, cell=0.02, seed=3)),
 }
 
@@ -39,13 +42,9 @@ def rows_of(x: np.ndarray) -> np.ndarray:
     return found
 
 
-def multiplied(x: np.ndarray, w: np.ndarray, coding: Coding, parts: tuple[int, ...]) -> np.ndarray:
-    """The product by the plain specification, blocks of several units added up."""
-    flat = x.reshape(-1, x.shape[-1])
-    total = np.zeros((len(flat), w.shape[1]), np.int64)
-    for start, stop in zip((0, *parts), (*parts, len(w)), strict=True):
-        total += reference(flat[:, start:stop], w[start:stop], coding, first_block=start // coding.rows)[0]
-    return total.reshape(*x.shape[:-1], w.shape[1])
+def multiplied(x: np.ndarray, w: np.ndarray, coding: Coding) -> np.ndarray:
+    """The product by the plain specification, the matrix uncut."""
+    return reference(x.reshape(-1, x.shape[-1]), w, coding)[0].reshape(*x.shape[:-1], w.shape[1])
 
 
 @pytest.mark.parametrize("coding", CODINGS.values(), ids=CODINGS)
@@ -53,7 +52,7 @@ def test_a_linear_layer_is_the_specification(coding: Coding):
     chip, w = chips.linear(coding)
     x = random_feeds(chip, 5)["x"]
 
-    assert np.array_equal(run(chip)[0]["y"], scaled(multiplied(x, w, coding, (32,)), chip.scalings[0]))
+    assert np.array_equal(run(chip)[0]["y"], scaled(multiplied(x, w, coding), chip.scalings[0]))
 
 
 @pytest.mark.parametrize("coding", CODINGS.values(), ids=CODINGS)
@@ -61,7 +60,7 @@ def test_a_convolution_is_the_specification(coding: Coding):
     chip, w = chips.conv(coding)
     x = random_feeds(chip, 3)["x"]
 
-    assert np.array_equal(run(chip, 3)[0]["y"], scaled(multiplied(rows_of(x), w, coding, (64,)), chip.scalings[0]))
+    assert np.array_equal(run(chip, 3)[0]["y"], scaled(multiplied(rows_of(x), w, coding), chip.scalings[0]))
 
 
 @pytest.mark.parametrize("options", [{"chunk": 1}, {"chunk": 2}, {"threads": 2}, {"stepwise": True}, {"stepwise": True, "chunk": 3}])
