@@ -15,31 +15,8 @@ import numpy as np
 
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.coding.model import Coding
-from netwright.backends.cim.coding.slicing import columns_of, input_places
-from netwright.backends.cim.cost.delays import mvm_ns, vector_ns
-from netwright.backends.cim.cost.mvm import Product, mvm_energy
-from netwright.backends.cim.engines.base import MvmCounts
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What a grouped convolution takes for one sample.
-
-    Attributes:
-        pj: energy.
-        ns: time.
-    """
-
-    pj: float
-    ns: float
-
-    @property
-    def product(self) -> float:
-        """Energy × delay."""
-        return self.pj * self.ns
-
-    def __str__(self) -> str:
-        return f"{self.pj / 1e6:.3g} µJ, {self.ns / 1e3:.3g} µs"
+from netwright.backends.cim.coding.slicing import columns_of
+from netwright.backends.cim.cost.estimate import Price, on_arrays, on_vector_unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,32 +61,15 @@ def grouping(arch: Arch, coding: Coding, *, groups: int, channels: int, outputs:
 
 
 def price_on_arrays(arch: Arch, coding: Coding, packing: Grouping, positions: int) -> Price:
-    """Energy and time of all blocks, for one sample."""
-    pj, digits = 0.0, len(input_places(coding))
-    blocks_of_rows = 1
-    for start, stop in packing.blocks:
-        rows, outputs = packing.taps * packing.channels * (stop - start), packing.outputs * (stop - start)
-        blocks = -(-rows // coding.rows)
-        blocks_of_rows = max(blocks_of_rows, blocks)
-        product = Product(coding, rows, outputs)
-        applied = positions * digits * rows
-        conversions = positions * digits * blocks * columns_of(coding) * outputs
-        live = packing.taps * packing.channels
-        counts = MvmCounts(
-            vectors=positions,
-            cycles=positions * digits * blocks,
-            conversions=conversions,
-            conversion_bits=conversions * coding.converter.bits,
-            rows_on=applied // 2,
-            row_cycles=applied,
-            counts=positions * digits * columns_of(coding) * outputs * live // 4,
-            macs=positions * rows * outputs,
-        )
-        pj += sum(mvm_energy(arch, product, counts).values())
-    return Price(pj, positions * mvm_ns(arch, coding, blocks_of_rows))
+    """Energy and time of all blocks, side by side, for one sample."""
+    live = packing.taps * packing.channels
+    prices = [
+        on_arrays(arch, coding, rows=live * (stop - start), outputs=packing.outputs * (stop - start), vectors=positions, live=live)
+        for start, stop in packing.blocks
+    ]
+    return Price(sum(one.pj for one in prices), max(one.ns for one in prices))
 
 
 def price_on_vector_unit(arch: Arch, packing: Grouping, positions: int) -> Price:
     """Energy and time of the multiply-accumulates on one tile's vector unit."""
-    macs = positions * packing.groups * packing.taps * packing.channels * packing.outputs
-    return Price(macs * arch.tile.vector.pj_per_mac, vector_ns(arch, macs=macs))
+    return on_vector_unit(arch, positions * packing.groups * packing.taps * packing.channels * packing.outputs)

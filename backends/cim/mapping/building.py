@@ -13,7 +13,6 @@ from netwright.backends.cim.coding.model import Coding
 from netwright.backends.cim.cost.delays import dram_ns, mvm_ns
 from netwright.backends.cim.mapping.boxes import whole
 from netwright.backends.cim.mapping.duplication import Layer, copies_of
-from netwright.backends.cim.mapping.dynamic import dynamic_note
 from netwright.backends.cim.mapping.emitting import instructions
 from netwright.backends.cim.mapping.facts import Facts, facts_of
 from netwright.backends.cim.mapping.fitting import TooLarge, fit
@@ -21,6 +20,7 @@ from netwright.backends.cim.mapping.floor import Floor
 from netwright.backends.cim.mapping.pieces import BATCH
 from netwright.backends.cim.mapping.placing import Placer
 from netwright.backends.cim.mapping.planning import Memories, Plan, Planner, bytes_of
+from netwright.backends.cim.mapping.products import product_notes
 from netwright.backends.cim.mapping.regions import Piece, cut
 from netwright.backends.cim.mapping.stages import Product, Stage, cut_axis, stages_of
 from netwright.backends.cim.mapping.tasks import Part
@@ -135,8 +135,7 @@ def _notes(plan: Plan, placer: Placer, arch: Arch) -> list[str]:
         found.append(
             f"The weights take {arrays} arrays and {arch.name} has {arch.arrays}: arrays are written anew {placer.phase} times a sample."
         )
-    found += [note for piece in plan.pieces if (note := dynamic_note(piece, arch))]
-    return found
+    return found + product_notes(plan.pieces, arch)
 
 
 def _port(value: onnx_ir.Value, tensors: Mapping[str, Tensor]) -> Port:
