@@ -50,7 +50,7 @@ def _row(model: ZooModel, job: Job, chip: str, samples: int, *, quick: bool) -> 
     feeds = model.feeds(samples, seed=1)
     ours = [executable.run(one) for one in feeds[1:]]
     theirs = [result.run(one) for one in feeds[1:]]
-    same = [np.mean(a[name] == b[name]) for a, b in zip(ours, theirs, strict=True) for name in a]
+    same: list[float] = [float(np.mean(a[name] == b[name])) for a, b in zip(ours, theirs, strict=True) for name in a]
     executable.run({name: np.concatenate([one[name] for one in feeds]) for name in feeds[0]})
     cost = executable.cost()
 
@@ -68,7 +68,7 @@ def _row(model: ZooModel, job: Job, chip: str, samples: int, *, quick: bool) -> 
         "host regions": len(measured.host),
         "metric": model.primary,
         **{name: round(found.metrics[model.primary], 4) for name, found in scores.items()},
-        "equal": float(np.mean(same)),
+        "equal": sum(same) / len(same),
         "µJ": cost.energy_pj / 1e6,
         "latency µs": cost.latency_ns / 1e3,
         "plain µs": plain.timeline.latency_ns / 1e3,

@@ -83,10 +83,11 @@ def check(arch: Arch, *, place: str | None = None) -> None:
         ChipError: naming the first field at fault, and how many more there are.
     """
     found = problems(arch)
-    if not found:
+    first = next(iter(found), None)
+    if first is None:
         return
     more = f" ({len(found) - 1} more like it.)" if len(found) > 1 else ""
-    raise ChipError(found[0].message + more, place=f"{place or arch.name}, {'.'.join(found[0].path)}", remedy=found[0].remedy)
+    raise ChipError(first.message + more, place=f"{place or arch.name}, {'.'.join(first.path)}", remedy=first.remedy)
 
 
 def _figures(part: object, path: tuple[str, ...]) -> Iterator[Problem]:
