@@ -2,9 +2,9 @@
 
     python -m benchmarks.cim_models [--chip NAME] [--full] [--json FILE] [NAME ...]
 
-The chip's outputs are compared with ONNX Runtime's on the same integers, sizes and single samples: `equal` is the share of
-outputs that are the same bit for bit, over the samples that energy is measured on. `plain` is the latency without copies of weights and without overlapping layers. Products
-that stay on the vector unit or the host are counted, and named below the table.
+The chip's outputs are compared with ONNX Runtime's on the same integers, with the same sizes, one sample after the other: `equal` is the
+share of outputs that are the same bit for bit, over the samples that energy is measured on. `plain` is the latency without copies of
+weights and without overlapping layers. Products that stay on the vector unit or the host are counted, and named below the table.
 """
 
 from __future__ import annotations
