@@ -1,8 +1,8 @@
 """Runs a program without its values: tile after tile, each until it must wait, as the chip would.
 
 What comes out is an order in which everything can be done one after the other. On the way it is held that every element is written
-before it is read and only once, that weights are in their arrays when products need them, that messages are sent once and taken
-once, and that no tile waits for ever.
+before it is read and only once, that weights are in their arrays when products need them (those of the next sample, too), that messages
+are sent once and taken once, and that no tile waits for ever.
 """
 
 from __future__ import annotations
@@ -89,6 +89,17 @@ class _Walk:
             box: Box = tuple((0, extent) for extent in shape)
             if not any(b.tensor == port.name and b.tile == HOST and self.written[n].holds(box) for n, b in enumerate(self.chip.buffers)):
                 raise _fault(f"output {port.name}", "No buffer of the host holds the whole of it at the end.")
+        self._again()
+
+    def _again(self) -> None:
+        """The next sample finds the arrays as this one leaves them: what was there from the start may have to be written again."""
+        for tile, own in self.chip.tiles.items():
+            for index, one in enumerate(own):
+                if isinstance(one, Reload):
+                    self._hold(one.unit)
+                elif isinstance(one, Mvm) and not self._is_held(one.unit):
+                    message = f"In the second sample the weights of unit {one.unit} are not in its arrays: others were written over them."
+                    raise _fault(name_of(self.chip, (tile, index)), message)
 
     def _list(self, tile: int) -> tuple[Instruction, ...]:
         return self.chip.host if tile == HOST else self.chip.tiles[tile]
@@ -124,11 +135,8 @@ class _Walk:
             if not self.written[buffer].holds(box):
                 tensor = self.chip.buffers[buffer].tensor
                 raise _fault(name_of(self.chip, place), f"It reads {_text(box)} of {tensor} in buffer {buffer} before that is written.")
-        if isinstance(one, Mvm):
-            unit = self.chip.units[one.unit]
-            arrays = range(unit.first_array, unit.first_array + unit.arrays)
-            if any(self.held.get((unit.tile, array)) != one.unit for array in arrays):
-                raise _fault(name_of(self.chip, place), f"The weights of unit {one.unit} are not in its arrays.")
+        if isinstance(one, Mvm) and not self._is_held(one.unit):
+            raise _fault(name_of(self.chip, place), f"The weights of unit {one.unit} are not in its arrays.")
         if isinstance(one, Receive):
             self._check_message(place, one)
 
@@ -159,6 +167,10 @@ class _Walk:
         unit = self.chip.units[number]
         for array in range(unit.first_array, unit.first_array + unit.arrays):
             self.held[unit.tile, array] = number
+
+    def _is_held(self, number: int) -> bool:
+        unit = self.chip.units[number]
+        return all(self.held.get((unit.tile, array)) == number for array in range(unit.first_array, unit.first_array + unit.arrays))
 
     def _deadlock(self, tiles: list[int]) -> VerifyError:
         listed = "; ".join(name_of(self.chip, (tile, self.next[tile])) for tile in tiles[:6])

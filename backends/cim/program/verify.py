@@ -14,9 +14,11 @@ from typing import cast
 import numpy as np
 
 from netwright.backends.cim.arch.checks import check as check_arch
+from netwright.backends.cim.coding.slicing import columns_of
 from netwright.backends.cim.program.access import contains, extents, reads, shape_of, whole, writes
 from netwright.backends.cim.program.fractions import check_fractions
 from netwright.backends.cim.program.layout import Layout
+from netwright.backends.cim.program.memory import check_memory
 from netwright.backends.cim.program.model import HOST, ChipProgram, Instruction, Unit, Vector
 from netwright.backends.cim.program.order import Place, order
 from netwright.backends.cim.program.regions import check_region
@@ -63,6 +65,7 @@ def verify(chip: ChipProgram, *, regions: bool = True) -> tuple[Place, ...]:
         _instruction(chip, HOST, index, one)
     found = order(chip)
     check_fractions(chip, found)
+    check_memory(chip)
     return found
 
 
@@ -137,10 +140,20 @@ def _units(chip: ChipProgram) -> None:
         require(0 <= one.tile < chip.arch.network.tiles and one.phase >= 0, place, f"There is no tile {one.tile}.")
         last = one.first_array + one.arrays
         require(one.arrays >= 1 and one.first_array >= 0 and last <= chip.arch.tile_arrays, place, "Its arrays are not the tile's.")
+        wanted = _arrays(chip, one)
+        require(one.arrays >= wanted, place, f"It has {one.arrays} arrays; its weights take {wanted}.")
         held.setdefault((one.tile, one.phase), []).append((one.first_array, last, number))
     for own in held.values():
         for (_, stop, one), (start, _, other) in pairwise(sorted(own)):
             require(stop <= start, f"unit {other}", f"It shares arrays with unit {one} in one phase.")
+
+
+def _arrays(chip: ChipProgram, unit: Unit) -> int:
+    """Arrays that a unit's weights fill at least: blocks of rows and outputs are not split."""
+    coding, array = chip.matrices[unit.matrix].coding, chip.arch.array
+    down, across = array.rows // coding.rows * coding.rows, array.columns // columns_of(coding)
+    require(down > 0 and across > 0, f"matrix {unit.matrix}", f"{coding.rows} rows or an output's columns are more than an array has.")
+    return -(-(unit.rows[1] - unit.rows[0]) // down) * -(-(unit.columns[1] - unit.columns[0]) // across)
 
 
 def _ports(chip: ChipProgram) -> None:

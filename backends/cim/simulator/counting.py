@@ -12,11 +12,10 @@ from __future__ import annotations
 from math import prod
 from operator import attrgetter
 
-import numpy as np
-
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.program.access import reads, shape_of, volume, writes
 from netwright.backends.cim.program.layout import Box
+from netwright.backends.cim.program.memory import item_size
 from netwright.backends.cim.program.model import (
     HOST,
     Accumulate,
@@ -104,11 +103,6 @@ def _vector(chip: ChipProgram, one: Vector, found: Activity) -> None:
 
 def _bytes(chip: ChipProgram, buffer: int, box: Box) -> int:
     return volume(box) * item_size(chip.tensors[chip.buffers[buffer].tensor].dtype)
-
-
-def item_size(dtype: str) -> int:
-    """Bytes of an element."""
-    return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
 
 
 def _packets(chip: ChipProgram, one: Send) -> int:

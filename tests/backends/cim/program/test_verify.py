@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,7 +10,8 @@ import onnx
 import pytest
 
 from netwright.backends.cim.program import verify
-from netwright.backends.cim.program.model import HOST, Buffer, ChipProgram, Region, Send, Sync, Tensor, Work
+from netwright.backends.cim.program.memory import check_memory
+from netwright.backends.cim.program.model import HOST, Buffer, ChipProgram, Load, Region, Send, Sync, Tensor, Work
 from netwright.ir.errors import NetwrightError, VerifyError
 from tests.backends.cim.program import chips
 from tests.backends.cim.program.chips import with_instruction, without
@@ -29,6 +31,14 @@ def with_unit(chip: ChipProgram, number: int, **changes: object) -> ChipProgram:
     units = list(chip.units)
     units[number] = replace(units[number], **changes)
     return replace(chip, units=tuple(units))
+
+
+def sharing(chip: ChipProgram, first: str, second: str, *rings: str) -> ChipProgram:
+    """The program with two buffers of tile 0 at one address, and rings of two rows."""
+    own = {buffer.tensor: number for number, buffer in enumerate(chip.buffers) if buffer.tile == 0}
+    for name in rings:
+        chip = with_buffer(chip, own[name], ring=2)
+    return with_buffer(chip, own[second], address=chip.buffers[own[first]].address)
 
 
 def with_tensor(chip: ChipProgram, name: str, **changes: object) -> ChipProgram:
@@ -77,6 +87,13 @@ BROKEN: dict[str, tuple[Callable[[], ChipProgram], str]] = {
     "no such sources": (lambda: with_instruction(LINEAR, 0, 3, sources=(3, 99)), "no buffers"),
     "box beyond its buffer": (lambda: with_buffer(LINEAR, 2, box=((0, 1), (0, 2), (0, 32))), "not within buffer 2"),
     "box of another rank": (lambda: with_instruction(LINEAR, 0, 4, box=((0, 3), (0, 6))), "2 axes"),
+    "too few arrays": (lambda: with_unit(RELOAD, 0, arrays=1), "has 1 arrays; its weights take 2"),
+    "weights gone in the next sample": (lambda: without(RELOAD, tile=0, index=0), "second sample the weights of unit 0"),
+    "buffer too small": (lambda: with_buffer(LINEAR, 2, bytes=95), "It has 95 bytes; what it keeps of x takes 96"),
+    "ring too small": (lambda: with_buffer(LINEAR, 2, ring=2, bytes=63), "It has 63 bytes; what it keeps of x takes 64"),
+    "ring without rows": (lambda: with_tensor(with_buffer(LINEAR, 2, ring=1), "x", stream=-1), "not made in rows"),
+    "two buffers in one place": (lambda: sharing(LINEAR, "x", "s#k0"), "are its and buffer|needed at the same time"),
+    "read and written in one place": (lambda: sharing(LINEAR, "s", "y"), "needed at the same time"),
     "memory too small": (lambda: with_buffer(LINEAR, 2, address=262_100), "beyond the tile's"),
     "tensor too large": (lambda: with_tensor(LINEAR, "x", shape=(1, 2**20, 2**20)), "larger than"),
     "negative extent": (lambda: with_tensor(LINEAR, "x", shape=(1, -3, 40)), "no shape"),
@@ -121,6 +138,30 @@ def test_a_barrier_that_one_tile_never_reaches_is_a_deadlock():
     tiles = {0: (Sync(0), Sync(1)), 1: (Sync(1), Sync(0))}
     with pytest.raises(VerifyError, match=r"Deadlock: 2 lists wait.*tile 0, instruction 0.*tile 1, instruction 0"):
         verify(replace(RELOAD, tiles=tiles))
+
+
+def test_a_buffer_may_lie_where_another_was():
+    shared = sharing(LINEAR, "x", "y")
+
+    assert len(verify(shared)) == 9
+
+
+def test_rings_keep_alive_what_is_at_work_with_them():
+    assert len(verify(sharing(LINEAR, "x", "y", "s#k0"))) == 9
+    with pytest.raises(VerifyError, match="needed at the same time"):
+        verify(sharing(LINEAR, "x", "y", "s#k0", "s"))
+
+
+def test_many_buffers_in_one_place_one_after_the_other():
+    one, first = LINEAR.buffers[2], len(LINEAR.buffers)
+    loads = tuple(Load(0, first + number, one.box) for number in range(20_000))
+    crowd = replace(LINEAR, buffers=(*LINEAR.buffers, *[one] * len(loads)), tiles={**LINEAR.tiles, 0: (*loads, *LINEAR.tiles[0])})
+    start = time.thread_time()
+    check_memory(crowd)
+
+    assert time.thread_time() - start < 5
+    with pytest.raises(VerifyError, match="needed at the same time"):
+        check_memory(replace(crowd, tiles={**crowd.tiles, 0: (*crowd.tiles[0], loads[9_000])}))
 
 
 def test_a_buffer_of_the_host_may_be_filled_in_parts():
