@@ -10,6 +10,7 @@ import numpy as np
 import netwright as nw
 from benchmarks.zoo import Run, ZooModel, zoo
 from netwright.backends.cim.executable import CimExecutable
+from netwright.backends.onnxruntime import Executable
 from netwright.compiling import Result
 
 INTEGERS = "simplify(opset=20), quantize(scheme='static'), fold"
@@ -56,6 +57,16 @@ def on_chip(result: Result, target: str, job: Job) -> CimExecutable:
     executable = compiled.executable
     assert isinstance(executable, CimExecutable), "the target is a chip"
     return executable
+
+
+def at_sizes(result: Result, job: Job) -> Executable:
+    """The same integers for ONNX Runtime, with the sizes that the chip has.
+
+    Where it knows sizes it fuses sums with the layer normalizations behind them, and rounds otherwise than where it does not.
+    """
+    bound = nw.compile(result.program, "bind", latency=False, threads=1, dims=dict(job.dims))
+    assert isinstance(bound.executable, Executable), "the target is ONNX Runtime"
+    return bound.executable
 
 
 def in_batches(executable: CimExecutable, batch: int) -> Run:
