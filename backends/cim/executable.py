@@ -15,7 +15,7 @@ from netwright.backends.cim.program.model import ChipProgram
 from netwright.backends.cim.report import ChipReport
 from netwright.backends.cim.schedule import schedule
 from netwright.backends.cim.schedule.model import Timeline
-from netwright.backends.cim.simulator import Machine
+from netwright.backends.cim.simulator import Machine, Progress
 from netwright.backends.cim.simulator.activity import RegionLoader, Trace
 from netwright.ir.errors import RunError
 from netwright.ir.signature import Port, fit_feeds
@@ -79,14 +79,24 @@ class CimExecutable:
             "notes": list(chip.notes),
         }
 
-    def run(self, feeds: Mapping[str, object]) -> dict[str, np.ndarray]:
+    @property
+    def steps(self) -> int:
+        """Steps of one chunk of samples: `progress` counts so many for each."""
+        return self._machine.steps
+
+    def run(self, feeds: Mapping[str, object], *, progress: Progress | None = None) -> dict[str, np.ndarray]:
         """Run a batch on the simulator; `trace` then tells what that took.
+
+        Args:
+            feeds: arrays by input name.
+            progress: told steps done, and steps in all.
 
         Raises:
             DataError: the feeds do not fit the inputs.
             RunError: an instruction failed.
         """
-        return self.bind(feeds)()
+        outputs, self.trace = self._machine.run(feeds, progress=progress)
+        return outputs
 
     def bind(self, feeds: Mapping[str, object]) -> Callable[[], dict[str, np.ndarray]]:
         """A run with its feeds already checked.

@@ -32,11 +32,11 @@ def run(
     require_folders(output, page)
     report: ChipReport | None = None
     if is_chip_file(model):
-        from netwright.cli.run_chip import report_of, run_chip
+        from netwright.cli.run_chip import run_chip
 
-        chip, outputs, trace = run_chip(model, inputs, threads)
-        report = report_of(chip, trace) if stats or page is not None else None
-        for told in trace.fell_back:
+        executable, outputs = run_chip(model, inputs, threads, quiet=json)
+        report = executable.report() if stats or page is not None else None
+        for told in executable.trace.fell_back if executable.trace is not None else ():
             note(told)
     elif stats or page is not None:
         raise typer.BadParameter("--stats and --page are for a chip's program, a .nwcim file.")

@@ -26,7 +26,11 @@ from netwright.backends.cim.simulator.steps import instruction, literal, togethe
 from netwright.ir.errors import RunError
 
 MEMORY = 2**29
-"""Bytes of values that a chunk of samples may take."""
+"""Bytes of values that a chunk of samples may take, or one sample where that takes more (up to `LIMIT`).
+
+Besides that a run takes the batch's inputs and outputs; of a product, `products.PIECE` bytes of inputs at a time with what the engine
+makes of them; and what a region's session makes of a chunk.
+"""
 LIMIT = 2**34
 """Bytes of values that one sample may take."""
 
@@ -74,6 +78,11 @@ class Machine:
         if self._peak > LIMIT:
             message = f"One sample would take {self._peak:,} bytes of values, more than {LIMIT:,}."
             raise RunError(message, place=chip.name, remedy="Compile the model for smaller inputs.")
+
+    @property
+    def steps(self) -> int:
+        """Steps of one chunk: a run's progress counts so many for each."""
+        return len(self.plan.steps)
 
     def run(self, feeds: Mapping[str, object], *, progress: Progress | None = None) -> tuple[dict[str, np.ndarray], Trace]:
         """Run on a batch.

@@ -57,12 +57,12 @@ class Products:
         chip, unit = self.chip, self.chip.units[one.unit]
         prepared = self._ready(unit)
         columns = slice(box[-1][0] - unit.columns[0], box[-1][1] - unit.columns[0])
-        vectors, engine = volume(box[:-1]), ""
+        samples, vectors = len(values.read(source, self._read(one, unit, box))), volume(box[:-1])
+        noisy, fractions = prepared.coding.noise is not None, denominator_of(chip, unit) != 1
         counts: MvmCounts | None = None
         found: np.ndarray | None = None
-        samples = 1
-        noisy, fractions = prepared.coding.noise is not None, denominator_of(chip, unit) != 1
-        for samples, some, rows in self._vectors(one, unit, source, box, values):
+        engine = ""
+        for some, rows in self._vectors(one, unit, source, box, values):
             numbers = _numbers(shape_of(chip, one.target)[:-1], box[:-1], some, first) if noisy else None
             outcome = prepared.multiply(rows, numbers=numbers, fractions=fractions)
             if counts is None:
@@ -96,22 +96,33 @@ class Products:
             )
         return self._prepared[key]
 
-    def _vectors(self, one: Mvm, unit: Unit, source: Slot, box: Box, values: Values) -> Iterator[tuple[int, slice, np.ndarray]]:
-        """Rows of K, some samples at a time: how many samples there are, which of all vectors these are, and they."""
+    def _read(self, one: Mvm, unit: Unit, box: Box) -> Box:
+        """The part of the source that a box needs."""
+        return (*box[:-1], unit.rows) if one.window is None else window_box(one.window, unit, shape_of(self.chip, one.source)[3], box)
+
+    def _vectors(self, one: Mvm, unit: Unit, source: Slot, box: Box, values: Values) -> Iterator[tuple[slice, np.ndarray]]:
+        """Rows of K, `PIECE` bytes at a time: which of all vectors, sample after sample, these are, and they."""
+        vectors, width = volume(box[:-1]), unit.rows[1] - unit.rows[0]
         if one.window is None:
-            found = values.read(source, (*box[:-1], unit.rows))
+            found = values.read(source, self._read(one, unit, box))
             flat = found.reshape(-1, found.shape[-1])
-            yield len(found), slice(0, len(flat)), flat
+            for some in _pieces(len(flat), width):
+                yield some, flat[some]
             return
-        channels = shape_of(self.chip, one.source)[3]
-        part = window_box(one.window, unit, channels, box)
-        maps = values.read(source, part)[:, 0]
-        cut = _Cut.of(one.window, unit, channels, box, part)
-        vectors, rows = volume(box[:-1]), unit.rows[1] - unit.rows[0]
-        step = max(1, PIECE // max(1, vectors * rows))
-        for start in range(0, len(maps), step):
-            some = maps[start : start + step]
-            yield len(maps), slice(start * vectors, (start + len(some)) * vectors), cut.rows_of(some)
+        channels, across = shape_of(self.chip, one.source)[3], box[2][1] - box[2][0]
+        for down in _pieces(box[1][1] - box[1][0], across * width):  # one piece, where a sample's patches are not more than that
+            part = (box[0], (box[1][0] + down.start, box[1][0] + down.stop), *box[2:])
+            read = self._read(one, unit, part)
+            maps, cut, own = values.read(source, read)[:, 0], _Cut.of(one.window, unit, channels, part, read), volume(part[:-1])
+            for some in _pieces(len(maps), own * width) if own == vectors else (slice(n, n + 1) for n in range(len(maps))):
+                start = some.start * vectors + down.start * across
+                yield slice(start, start + (some.stop - some.start) * own), cut.rows_of(maps[some])
+
+
+def _pieces(count: int, size: int) -> Iterator[slice]:
+    """So many things of so many bytes, in pieces of `PIECE` bytes or of one thing."""
+    step = max(1, PIECE // max(1, size))
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,5 +181,5 @@ def _positions(shape: tuple[int, ...], box: Box) -> np.ndarray:
 def _numbers(shape: tuple[int, ...], box: Box, some: slice, first: int) -> np.ndarray:
     """Numbers of some vectors of a box within the whole run."""
     positions = _positions(shape, box)
-    own = np.arange(some.start // positions.size, some.stop // positions.size, dtype=np.int64) + first
-    return (own[:, None] * prod(shape) + positions).reshape(-1)
+    samples, places = np.divmod(np.arange(some.start, some.stop, dtype=np.int64), positions.size)
+    return (samples + first) * prod(shape) + positions[places]
