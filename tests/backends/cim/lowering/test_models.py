@@ -59,6 +59,9 @@ CASES = (
     Case("train_small_transformer", 8),
     Case("train_small_lstm", 58, "simplify(opset=20), unroll, simplify, quantize(scheme='static'), fold"),
     Case("minilm", 36, dims={"sequence": 12}),
+    Case("train_small_gpt", 17),
+    Case("ppocr_rec", 33),
+    Case("silero", 5),
 )
 
 
@@ -85,9 +88,9 @@ def test_a_real_model_is_bit_for_bit_the_same(case: Case) -> None:
     assert fitting
     for one in fitting[:3]:
         wanted = outputs(bound, one)
+        assert any(array.size > 1 for array in wanted.values())
         for found in (outputs(onto, one), machine.run(one)[0]):
             for name, array in wanted.items():
-                assert array.size > 1
                 np.testing.assert_array_equal(found[name], array)
 
 
