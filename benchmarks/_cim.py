@@ -10,8 +10,10 @@ import numpy as np
 import netwright as nw
 from benchmarks.zoo import Run, ZooModel, zoo
 from netwright.backends.cim.executable import CimExecutable
-from netwright.backends.onnxruntime import Executable
+from netwright.backends.cim.lowering import Bind
+from netwright.backends.onnxruntime import Executable, lower
 from netwright.compiling import Result
+from netwright.passes import Context, run
 
 INTEGERS = "simplify(opset=20), quantize(scheme='static'), fold"
 
@@ -64,9 +66,8 @@ def at_sizes(result: Result, job: Job) -> Executable:
 
     Where it knows sizes it fuses sums with the layer normalizations behind them, and rounds otherwise than where it does not.
     """
-    bound = nw.compile(result.program, "bind", latency=False, threads=1, dims=dict(job.dims))
-    assert isinstance(bound.executable, Executable), "the target is ONNX Runtime"
-    return bound.executable
+    bound = run(result.program, (Bind(),), Context(dims=job.dims)).program
+    return lower(bound, threads=1)
 
 
 def in_batches(executable: CimExecutable, batch: int) -> Run:
