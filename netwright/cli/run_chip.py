@@ -27,13 +27,13 @@ def run_chip(path: str, inputs: Path, threads: int | None, *, quiet: bool) -> tu
     executable = CimExecutable.load(path, region_runner, threads=threads)
     given = arrays_in(data_files(inputs)[0], executable.inputs)
     names = {port.name for port in executable.inputs}
-    with _progress(executable.steps, quiet=quiet) as advance:
+    with progress(executable.steps, quiet=quiet) as advance:
         outputs = executable.run({name: array for name, array in given.items() if name in names}, progress=advance)
     return executable, outputs
 
 
 @contextmanager
-def _progress(steps: int, *, quiet: bool) -> Generator[Callable[[int, int], None] | None]:
+def progress(steps: int, *, quiet: bool) -> Generator[Callable[[int, int], None] | None]:
     """A progress bar on a terminal, where a run takes more than one chunk's steps; nothing elsewhere or when `quiet`."""
     if quiet or not sys.stderr.isatty():
         yield None

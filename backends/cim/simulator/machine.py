@@ -113,7 +113,7 @@ class Machine:
         return outputs, self._trace(ledger, samples)
 
     def _trace(self, ledger: Ledger, samples: int) -> Trace:
-        trace = Trace(samples, later=partial(ledger.activities, samples))
+        trace = Trace(samples, fell_back=self._products.why_slow(), later=partial(ledger.activities, samples))
         if self.plan.reason and not self._asked:
             trace.fell_back.append(f"Instructions were followed one by one, which is slower: {self.plan.reason}.")
         return trace

@@ -80,6 +80,16 @@ class Products:
             found = np.zeros((samples * vectors, prepared.shape[1]), np.int32)
         return found[:, columns].reshape(samples, *extents(box)), counts or MvmCounts(), engine, samples
 
+    def why_slow(self) -> list[str]:
+        """Why products took longer than they could, as sentences: what holds for all layers once, else with the layers' names."""
+        reasons: dict[str, dict[str, None]] = {}
+        for (matrix, _, _), prepared in self._prepared.items():
+            reasons.setdefault(prepared.why_slow, {})[self.chip.matrices[matrix].layer] = None
+        layers = {name for named in reasons.values() for name in named}
+        everywhere = {reason: len(named) == len(layers) for reason, named in reasons.items() if reason}
+        told = [reason if all_ else f"{_listed(list(reasons[reason]))}: {reason}" for reason, all_ in everywhere.items()]
+        return [f"{one[0].upper()}{one[1:].rstrip('.')}." for one in told]
+
     def _ready(self, unit: Unit) -> Prepared:
         key = (unit.matrix, unit.rows, unit.columns)
         if key not in self._prepared:
@@ -117,6 +127,14 @@ class Products:
             for some in _pieces(len(maps), own * width) if own == vectors else (slice(n, n + 1) for n in range(len(maps))):
                 start = some.start * vectors + down.start * across
                 yield slice(start, start + (some.stop - some.start) * own), cut.rows_of(maps[some])
+
+
+def _listed(names: list[str]) -> str:
+    """The first of them, and how many more there are."""
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+_NAMED = 4
 
 
 def _pieces(count: int, size: int) -> Iterator[slice]:

