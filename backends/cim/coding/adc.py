@@ -56,9 +56,14 @@ def parasitic_unit(coding: Coding) -> int:
     return PARASITIC_STEPS if coding.masking.parasitic else 1
 
 
-def full_scale(coding: Coding, n_en: int) -> int:
-    """F' · parasitic_unit: the sum at which the column reaches the supply, in mode `charge`; all rows with `fewer_bits`."""
-    rows = coding.rows if coding.masking.fewer_bits else n_en
+def kept_rows(coding: Coding, holding: int) -> int:
+    """N_en of a block of `holding` weight-holding rows without a mask: `fewer_bits` keeps the step that this makes."""
+    return coding.rows if coding.masking.granularity == "none" and coding.encoding != "xnor" else holding
+
+
+def full_scale(coding: Coding, n_en: int, holding: int) -> int:
+    """F' · parasitic_unit: the sum at which the column reaches the supply, in mode `charge`; with `fewer_bits`, that without a mask."""
+    rows = kept_rows(coding, holding) if coding.masking.fewer_bits else n_en
     return unit_sum(coding) * (rows * parasitic_unit(coding) + coding.masking.parasitic)
 
 
@@ -73,8 +78,8 @@ def denominator(coding: Coding) -> int:
             return 1
 
 
-def convert(p: int, n_en: int, coding: Coding, scale: int = 1) -> Converted:
-    """Convert the sum p / scale of `n_en` > 0 enabled rows."""
+def convert(p: int, n_en: int, coding: Coding, scale: int = 1, holding: int | None = None) -> Converted:
+    """Convert the sum p / scale of `n_en` > 0 enabled rows, of `holding` that hold weights (all of the array's)."""
     converter, last = coding.converter, top_code(coding)
     first = -last if signed(coding) else 0
     match converter.mode:
@@ -92,7 +97,7 @@ def convert(p: int, n_en: int, coding: Coding, scale: int = 1) -> Converted:
             code = rhe((inside - converter.low * scale) * steps, span * scale)
             return Converted(code, converter.low * steps + code * span, inside != p)
         case "charge":
-            full, unit = full_scale(coding, n_en), parasitic_unit(coding)
+            full, unit = full_scale(coding, n_en, coding.rows if holding is None else holding), parasitic_unit(coding)
             code = rhe(p * last * unit, full * scale)
             kept = min(max(code, first), last)
             numerator = kept * full
@@ -101,8 +106,12 @@ def convert(p: int, n_en: int, coding: Coding, scale: int = 1) -> Converted:
             return Converted(kept, numerator, code != kept)
 
 
-def resolved_bits(coding: Coding, n_en: int) -> int:
-    """Bits of a conversion: bits − ⌊log2(rows / N_en)⌋ with `fewer_bits`, at least 1."""
+def resolved_bits(coding: Coding, n_en: int, holding: int) -> int:
+    """Bits of a conversion: with `fewer_bits` bits − ⌊log2(rows / N_en)⌋, at least 1; rows are those whose step is kept.
+
+    In mode `charge` these are the block's own without a mask; elsewhere a step is made for all rows of the array.
+    """
     if not coding.masking.fewer_bits:
         return coding.converter.bits
-    return max(1, coding.converter.bits - ((coding.rows // n_en).bit_length() - 1))
+    rows = kept_rows(coding, holding) if coding.converter.mode == "charge" else coding.rows
+    return max(1, coding.converter.bits - ((rows // n_en).bit_length() - 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from netwright.backends.cim.coding import adc, masks, slicing
+from netwright.backends.cim.coding import adc, masks, noise, slicing
 from netwright.backends.cim.coding.model import Coding
 from netwright.ir.errors import RunError, UnsupportedModelError
 
@@ -19,7 +19,7 @@ def lossless_bits(coding: Coding) -> int:
 
 def lossless(coding: Coding, holding: int | None = None) -> bool:
     """Whether p̂ = p whatever the input, of blocks of which `holding` rows (all) hold weights."""
-    if coding.noise is not None and (coding.noise.conversion or coding.noise.cell):
+    if noise.disturbs(coding):
         return False
     rows = coding.rows if holding is None else holding
     most, converter = rows * adc.unit_sum(coding), coding.converter
@@ -33,7 +33,7 @@ def lossless(coding: Coding, holding: int | None = None) -> bool:
             covers = converter.low <= least and most <= converter.high
             return covers and adc.range_steps(coding) % (converter.high - converter.low) == 0
         case "charge":
-            full, last = adc.full_scale(coding, masks.unmasked_rows(coding, rows)), adc.top_code(coding) * adc.parasitic_unit(coding)
+            full, last = adc.full_scale(coding, masks.unmasked_rows(coding, rows), rows), adc.top_code(coding) * adc.parasitic_unit(coding)
             return full <= last
 
 
@@ -149,7 +149,7 @@ def _largest_result(coding: Coding) -> int:
         case "range":
             return max(abs(converter.low), abs(converter.high))
         case "charge":
-            return -(-adc.full_scale(coding, coding.rows) // adc.parasitic_unit(coding))
+            return -(-adc.full_scale(coding, coding.rows, coding.rows) // adc.parasitic_unit(coding))
 
 
 def _check_signs(values: np.ndarray, place: str) -> None:

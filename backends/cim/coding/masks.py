@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from netwright.backends.cim.coding import adc
 from netwright.backends.cim.coding.model import Coding, Masking
 from netwright.ir.errors import RunError
 
@@ -23,7 +24,7 @@ def masked(coding: Coding) -> bool:
 
 def unmasked_rows(coding: Coding, holding: int) -> int:
     """N_en of a block without a mask: all rows of the array, or those that hold weights (xnor: always these)."""
-    return coding.rows if coding.masking.granularity == "none" and coding.encoding != "xnor" else holding
+    return adc.kept_rows(coding, holding)
 
 
 def groups_of(masking: Masking) -> int:

@@ -84,8 +84,9 @@ class Masking:
         group: rows of a group.
         threshold: a mask is used where the share of zeros exceeds this.
         parasitic: the column's parasitic capacitance, in 256ths of a cell's.
-        fewer_bits: keep the step in counts and convert with fewer bits instead: bits − ⌊log2(rows / N_en)⌋ (at least 1). Values are
-            those without a mask; conversions get cheaper.
+        fewer_bits: keep the step in counts and convert with fewer bits instead: bits − ⌊log2(rows / N_en)⌋ (at least 1). In mode
+            `charge` the step, and rows, are the block's own without a mask (`pad`: its weight-holding rows), elsewhere the array's.
+            Values are those without a mask; conversions get cheaper.
     """
 
     granularity: Granularity = "none"

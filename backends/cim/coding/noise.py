@@ -15,6 +15,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from netwright.backends.cim.coding.model import Coding
+
 NOISE_STEPS = 256
 """Noise is a whole number of 256ths."""
 
@@ -23,6 +25,11 @@ GOLDEN = 0x9E3779B97F4A7C15
 FIRST = 0xBF58476D1CE4E5B9
 SECOND = 0x94D049BB133111EB
 _MASK = (1 << 64) - 1
+
+
+def disturbs(coding: Coding) -> bool:
+    """Whether sums are disturbed at all: deviations of 0 are no noise."""
+    return coding.noise is not None and bool(coding.noise.conversion or coding.noise.cell)
 
 
 def mix(state: int) -> int:

@@ -92,7 +92,7 @@ def _block(x: np.ndarray, w: np.ndarray, coding: Coding, place: _Place, counts: 
         counts.row_cycles += holding
         counts.rows_on += holding if coding.encoding == "xnor" else int(np.count_nonzero(digits[digit]))
         counts.conversions += len(cells) * outputs
-        counts.conversion_bits += len(cells) * outputs * adc.resolved_bits(coding, n_en)
+        counts.conversion_bits += len(cells) * outputs * adc.resolved_bits(coding, n_en, holding)
         counts.enabled += len(cells) * outputs * n_en
         if used[digit] and coding.converter.mode == "charge" and not coding.masking.fewer_bits and (digit == 0 or not by_value):
             counts.compensations += outputs
@@ -123,14 +123,14 @@ def _conversion(
     counts.charge += sum(line * (1 - line / full) for line in lines)
     noisy = coding.noise
     if noisy is None:
-        converted = adc.convert(p, n_en, coding)
+        converted = adc.convert(p, n_en, coding, holding=len(w))
     else:
         disturbed = p * noise.NOISE_STEPS
         if noisy.cell:
             disturbed += sum(int(shares[row]) * place.of_cell(noisy, int(row), at[1], at[2]) for row in range(len(digit)) if shares[row])
         if noisy.conversion:
             disturbed += place.of_conversion(noisy, *at)
-        converted = adc.convert(disturbed, n_en, coding, noise.NOISE_STEPS)
+        converted = adc.convert(disturbed, n_en, coding, noise.NOISE_STEPS, len(w))
     counts.saturated += converted.saturated
     counts.inexact += converted.numerator != p * adc.denominator(coding)
     return converted.numerator

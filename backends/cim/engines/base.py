@@ -87,6 +87,11 @@ class Prepared(Protocol):
         ...
 
     @property
+    def why_slow(self) -> str:
+        """Why products take longer than they could: no numba, no AVX-512, operands too wide; empty where they do not."""
+        ...
+
+    @property
     def denominator(self) -> int:
         """What `fractions` are over: 1 where sums are whole. It depends on the coding only: all pieces of a matrix have one."""
         ...

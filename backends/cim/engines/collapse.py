@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from netwright.backends.cim.engines.compiled import Kernels
+
 EXACT: dict[np.dtype[np.floating], int] = {np.dtype(np.float32): 1 << 24, np.dtype(np.float64): 1 << 53}
 """Largest integer up to which all are exact."""
 
 LEAST_ROWS = 16
 """Rows that a chunk holds at least, or wider floats are taken."""
+
+
+HELD = 1 << 18
+"""Bytes of floats that are multiplied at once."""
 
 
 class Collapsed:
@@ -33,16 +39,27 @@ class Collapsed:
         self.dtype: np.dtype[np.floating] = np.dtype(np.float32 if largest * LEAST_ROWS <= EXACT[np.dtype(np.float32)] else np.float64)
         self.chunks = [(start, stop, w[start:stop].astype(self.dtype)) for start, stop in _cuts(w, self.reach, EXACT[self.dtype])]
 
-    def multiply(self, x: np.ndarray, dtype: np.dtype[np.int32] | np.dtype[np.int64]) -> np.ndarray:
-        """The product [N, J] of integers [N, K]."""
-        centred = x.astype(self.dtype)
-        if self.centre:
-            centred -= self.dtype.type(self.centre)
-        total = np.empty((x.shape[0], self.sums.size), dtype)
-        total[:] = self.sums
-        for start, stop, chunk in self.chunks:
-            total += (centred[:, start:stop] @ chunk).astype(dtype)
-        return total
+    def multiply(self, x: np.ndarray, dtype: np.dtype[np.int32] | np.dtype[np.int64], kernels: Kernels | None = None) -> np.ndarray:
+        """The product [N, J] of integers [N, K]; as many vectors at a time as stay in the cache."""
+        values = np.empty((x.shape[0], self.sums.size), dtype)
+        step = max(64, HELD // (x.shape[1] * self.dtype.itemsize))
+        centred = np.empty((min(step, x.shape[0]), x.shape[1]), self.dtype)
+        products = np.empty((len(centred), self.sums.size), self.dtype)
+        for first in range(0, x.shape[0], step):
+            some, into = x[first : first + step], values[first : first + step]
+            floats, sums = centred[: len(some)], products[: len(some)]
+            if kernels is None:
+                np.subtract(some, self.dtype.type(self.centre), out=floats, dtype=self.dtype)
+            else:
+                kernels.centre(some, self.dtype.type(self.centre), floats)
+            for index, (start, stop, chunk) in enumerate(self.chunks):
+                np.matmul(floats[:, start:stop], chunk, out=sums)
+                if index == 0 and kernels is not None:
+                    kernels.settle(sums, self.sums, into)
+                    continue
+                whole = sums.astype(dtype)
+                into[:] = whole + (self.sums.astype(dtype) if index == 0 else into)
+        return values
 
 
 def _cuts(w: np.ndarray, reach: int, most: int) -> list[tuple[int, int]]:

@@ -17,15 +17,21 @@ _Kernel: TypeAlias = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """The loops of `kernels`, compiled when first called."""
+    """The loops of `kernels`, `noisy` and `tallies`, compiled when first called."""
 
-    pack: _Kernel
     product: _Kernel
+    disturbed_product: _Kernel
+    disturbed_tally: _Kernel
+    pack: _Kernel
     histogram: _Kernel
+    moments: _Kernel
     enabled_rows: _Kernel
     enabled_groups: _Kernel
     driven_bits: _Kernel
     driven_digits: _Kernel
+    finish: _Kernel
+    centre: _Kernel
+    settle: _Kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +66,28 @@ def kernels_of(engine: Engine) -> Kernels | None:
 def describe(engine: Engine = "auto") -> Machine:
     """How products run on this machine."""
     if kernels_of(engine) is None:
-        note = (
-            ""
-            if engine == "numpy"
-            else "numba is not installed: conversions are computed by float products, some 20 times slower; pip install 'netwright[cim]'."
-        )
-        return Machine("numpy", "float products", note)
+        why = "numba is not installed: conversions are computed by float products, some 20 times slower; pip install 'netwright[cim]'."
+        return Machine("numpy", "float products", "" if engine == "numpy" else why)
+    why = note()
+    return Machine("numba", "machine code without AVX-512 popcount" if why else "AVX-512 popcount", why)
+
+
+def note() -> str:
+    """Why machine code takes longer here than it could; empty where it does not."""
     features = _features()
     if features.get("avx512vpopcntdq") and features.get("avx512bitalg"):
-        return Machine("numba", "AVX-512 popcount", "")
-    return Machine(
-        "numba",
-        "machine code without AVX-512 popcount",
-        "This processor counts no bits in AVX-512 lanes: conversions take some 2 to 8 times longer.",
-    )
+        return ""
+    return "This processor counts no bits in AVX-512 lanes: conversions take some 2 to 8 times longer."
 
 
 @cache
 def _kernels() -> Kernels | None:
     if importlib.util.find_spec("numba") is None:
         return None
-    loops = importlib.import_module("netwright.backends.cim.engines.kernels")
-    return Kernels(*(getattr(loops, name) for name in Kernels.__slots__))
+    loops: dict[str, _Kernel] = {}
+    for module in ("kernels", "noisy", "tallies"):
+        loops |= vars(importlib.import_module(f"netwright.backends.cim.engines.{module}"))
+    return Kernels(*(loops[name] for name in Kernels.__slots__))
 
 
 def _features() -> dict[str, bool]:

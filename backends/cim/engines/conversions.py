@@ -52,11 +52,12 @@ class Conversions:
 
     Args:
         coding: its converter.
+        holding: rows of the block that hold weights.
     """
 
-    def __init__(self, coding: Coding) -> None:
+    def __init__(self, coding: Coding, holding: int) -> None:
         nothing = Conversion(0, 0, 0, 1, 0, 0, 0, 0)
-        rows = [nothing, *(conversion_of(coding, n_en) for n_en in range(1, coding.rows + 1))]
+        rows = [nothing, *(conversion_of(coding, n_en, holding) for n_en in range(1, coding.rows + 1))]
         self.table = np.array([[getattr(row, one.name) for one in fields(Conversion)] for row in rows], np.int64)
 
     def convert(self, p: np.ndarray, n_en: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -87,9 +88,9 @@ def divide(numerators: np.ndarray, denominator: int, dtype: np.dtype[np.signedin
     return (numerators if denominator == 1 else rhe(numerators, np.array(denominator))).astype(dtype, copy=False)
 
 
-def conversion_of(coding: Coding, n_en: int) -> Conversion:
-    """The conversion of sums of `n_en` > 0 enabled rows, exact ones recognized: codes are then the sums themselves."""
-    noisy = coding.noise is not None
+def conversion_of(coding: Coding, n_en: int, holding: int) -> Conversion:
+    """The conversion of sums of `n_en` > 0 enabled rows of `holding`, exact ones recognized: codes are then the sums themselves."""
+    noisy = noise.disturbs(coding)
     scale = noise.NOISE_STEPS if noisy else 1
     last = adc.top_code(coding)
     first = -last if adc.signed(coding) else 0
@@ -105,7 +106,7 @@ def conversion_of(coding: Coding, n_en: int) -> Conversion:
             steps = adc.range_steps(coding)
             return Conversion(low * scale, converter.high * scale, steps, span * scale, 0, steps, span, low * steps)
         case "charge":
-            full, unit = adc.full_scale(coding, n_en), adc.parasitic_unit(coding)
+            full, unit = adc.full_scale(coding, n_en, holding), adc.parasitic_unit(coding)
             if full > last * unit:
                 return Conversion(-NO_BOUND, NO_BOUND, last * unit, full * scale, first, last, full, 0)
             if noisy:

@@ -73,7 +73,7 @@ def tally_block(counts: MvmCounts, n_en: np.ndarray, holding: int, outputs: int,
         counts.row_cycles += n_en.size * holding
         counts.conversions += n_en.size * each
         counts.enabled += n_en.size * each * rows
-        counts.conversion_bits += n_en.size * each * adc.resolved_bits(coding, rows)
+        counts.conversion_bits += n_en.size * each * adc.resolved_bits(coding, rows, holding)
         return
     histogram = np.bincount(n_en.ravel(), minlength=1)
     idle = int(histogram[0])
@@ -85,7 +85,7 @@ def tally_block(counts: MvmCounts, n_en: np.ndarray, holding: int, outputs: int,
     counts.enabled += int(histogram @ np.arange(histogram.size)) * each
     bits = coding.converter.bits * cycles
     if coding.masking.fewer_bits:
-        bits = sum(int(histogram[rows]) * adc.resolved_bits(coding, int(rows)) for rows in np.flatnonzero(histogram) if rows)
+        bits = sum(int(histogram[rows]) * adc.resolved_bits(coding, int(rows), holding) for rows in np.flatnonzero(histogram) if rows)
     counts.conversion_bits += each * bits
     by_value = coding.masking.granularity in masks.BY_VALUE
     formed = n_en.shape[1] if by_value else n_en.size

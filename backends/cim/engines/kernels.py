@@ -1,4 +1,4 @@
-"""The popcount kernels for numba: columns are lanes, the input's words are broadcast, codes are gathered in lanes before they widen.
+"""The popcount kernels for numba: cells and columns are lanes, the input's words are broadcast, digits' codes are gathered in lanes.
 
 Imported only where numba is.
 """
@@ -7,35 +7,27 @@ Imported only where numba is.
 from __future__ import annotations
 
 import numba
-import numpy as np
 
-from netwright.backends.cim.engines.lanes import add, clamped, divided, popcount_and, rounded_shift, scaled_add, shifted_add
+from netwright.backends.cim.engines.lanes import (
+    add,
+    clamped,
+    divided,
+    popcount_and,
+    rounded_shift,
+    scaled_add,
+    shifted_add,
+    tied,
+    untied,
+)
 from netwright.backends.cim.engines.packing import WORDS
 
-_compile = numba.njit(nogil=True, cache=True, boundscheck=False)
+compiled = numba.njit(nogil=True, cache=True, boundscheck=False)
+
+COPY, SHIFT, CLAMP, DIVIDE, UNTIED, TIED = 0, 1, 2, 3, 4, 5
+"""Kinds of conversions: the sum itself, a step of a power of two, a step of 1, a quotient of floats, and by multiplication."""
 
 
-COPY, SHIFT, CLAMP, DIVIDE = 0, 1, 2, 3
-"""Kinds of conversions: the sum itself, a step of a power of two, a step of 1, anything else."""
-
-
-@_compile
-def pack(x, planes):
-    """Bit planes [N, bits, bytes] of padded inputs viewed as uint64 [N, bytes]: 8 × 8 bits transposed at a time."""
-    for n in range(x.shape[0]):
-        for byte in range(x.shape[1]):
-            v = x[n, byte]
-            t = (v ^ (v >> np.uint64(7))) & np.uint64(0x00AA00AA00AA00AA)
-            v = v ^ t ^ (t << np.uint64(7))
-            t = (v ^ (v >> np.uint64(14))) & np.uint64(0x0000CCCC0000CCCC)
-            v = v ^ t ^ (t << np.uint64(14))
-            t = (v ^ (v >> np.uint64(28))) & np.uint64(0x00000000F0F0F0F0)
-            v = v ^ t ^ (t << np.uint64(28))
-            for bit in range(planes.shape[1]):
-                planes[n, bit, byte] = np.uint8(v >> np.uint64(8 * bit))
-
-
-@_compile
+@compiled
 def dot(x0, x1, x2, x3, x4, x5, x6, x7, w0, w1, w2, w3, w4, w5, w6, w7):
     """Popcount of eight words of two vectors of bits, in the words' own width."""
     low = add(add(popcount_and(x0, w0), popcount_and(x1, w1)), add(popcount_and(x2, w2), popcount_and(x3, w3)))
@@ -43,64 +35,47 @@ def dot(x0, x1, x2, x3, x4, x5, x6, x7, w0, w1, w2, w3, w4, w5, w6, w7):
     return add(low, high)
 
 
-@_compile
-def add_pass(x, w, factor, fresh, p):
-    """p[c] (+)= factor · popcount(x & w[:, c]) of eight words."""
-    x0, x1, x2, x3, x4, x5, x6, x7 = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
-    w0, w1, w2, w3, w4, w5, w6, w7 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]
-    if fresh:
-        p[:] = 0
-    if factor == 1:
+@compiled
+def add_words(x, w, factor, p):
+    """p[c] += factor · popcount(x & w[:, c]) of 1, 2, 4 or 8 words."""
+    words = x.shape[0]
+    if words == 1:
+        x0, w0 = x[0], w[0]
         for c in range(p.shape[0]):
-            p[c] = add(p[c], dot(x0, x1, x2, x3, x4, x5, x6, x7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c]))
+            p[c] = scaled_add(p[c], popcount_and(x0, w0[c]), factor)
+    elif words == 2:
+        x0, x1, w0, w1 = x[0], x[1], w[0], w[1]
+        for c in range(p.shape[0]):
+            p[c] = scaled_add(p[c], add(popcount_and(x0, w0[c]), popcount_and(x1, w1[c])), factor)
+    elif words == 4:
+        x0, x1, x2, x3, w0, w1, w2, w3 = x[0], x[1], x[2], x[3], w[0], w[1], w[2], w[3]
+        for c in range(p.shape[0]):
+            low, high = add(popcount_and(x0, w0[c]), popcount_and(x1, w1[c])), add(popcount_and(x2, w2[c]), popcount_and(x3, w3[c]))
+            p[c] = scaled_add(p[c], add(low, high), factor)
     else:
+        x0, x1, x2, x3, x4, x5, x6, x7 = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
+        w0, w1, w2, w3, w4, w5, w6, w7 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]
         for c in range(p.shape[0]):
             p[c] = scaled_add(p[c], dot(x0, x1, x2, x3, x4, x5, x6, x7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c]), factor)
 
 
-@_compile
-def convert_pass(x, w, kind, shift, first, last, places, t):
-    """t[i, c] += code(popcount(x[i] & w[:, c])) · 2^places of eight words and two digits, kinds COPY, SHIFT and CLAMP."""
-    x0, x1, x2, x3, x4, x5, x6, x7 = x[0, 0], x[0, 1], x[0, 2], x[0, 3], x[0, 4], x[0, 5], x[0, 6], x[0, 7]
-    y0, y1, y2, y3, y4, y5, y6, y7 = x[1, 0], x[1, 1], x[1, 2], x[1, 3], x[1, 4], x[1, 5], x[1, 6], x[1, 7]
-    w0, w1, w2, w3, w4, w5, w6, w7 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]
-    t0, t1 = t[0], t[1]
-    if kind == COPY:
-        for c in range(t.shape[1]):
-            p = dot(x0, x1, x2, x3, x4, x5, x6, x7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
-            q = dot(y0, y1, y2, y3, y4, y5, y6, y7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
-            t0[c] = shifted_add(t0[c], p, places)
-            t1[c] = shifted_add(t1[c], q, places)
-    elif kind == SHIFT:
-        for c in range(t.shape[1]):
-            p = dot(x0, x1, x2, x3, x4, x5, x6, x7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
-            q = dot(y0, y1, y2, y3, y4, y5, y6, y7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
-            t0[c] = shifted_add(t0[c], clamped(rounded_shift(p, shift), first, last), places)
-            t1[c] = shifted_add(t1[c], clamped(rounded_shift(q, shift), first, last), places)
-    else:
-        for c in range(t.shape[1]):
-            p = dot(x0, x1, x2, x3, x4, x5, x6, x7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
-            q = dot(y0, y1, y2, y3, y4, y5, y6, y7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
-            t0[c] = shifted_add(t0[c], clamped(p, first, last), places)
-            t1[c] = shifted_add(t1[c], clamped(q, first, last), places)
+@compiled
+def sums(x, w, first, last, signs, p):
+    """p[c] = Σ over planes of sign · 2^a · popcount(x & w) of one digit's planes and a cell's, in the lanes' width."""
+    p[:] = 0
+    for a in range(first, last):
+        for plane in range(signs.shape[0]):
+            word = 0
+            while word < w.shape[1]:
+                step = min(WORDS, w.shape[1] - word)
+                add_words(x[a, word : word + step], w[plane, word : word + step], signs[plane] << (a - first), p)
+                word += step
 
 
-@_compile
-def sums(x, w, input_first, input_last, cell_first, cell_last, signs, p):
-    """p[c] = Σ over planes of sign · 2^a · popcount(x & w), in the lanes' width; `signs` are factors of the cells' planes."""
-    fresh = True
-    for a in range(input_first, input_last):
-        for c in range(cell_first, cell_last):
-            for word in range(0, x.shape[1], WORDS):
-                add_pass(x[a, word : word + WORDS], w[c, word : word + WORDS], signs[c] << (a - input_first), fresh, p)
-                fresh = False
-
-
-@_compile
+@compiled
 def convert(p, rule, scale, places, t):
     """t[c] += code(p[c]) · 2^places."""
     kind, shift, first, last = rule[0], rule[1], rule[2], rule[3]
-    least, most, zero, over, under = scale[0], scale[1], scale[2], scale[3], scale[4]
     if kind == COPY:
         for c in range(t.shape[0]):
             t[c] = shifted_add(t[c], p[c], places)
@@ -110,140 +85,182 @@ def convert(p, rule, scale, places, t):
     elif kind == CLAMP:
         for c in range(t.shape[0]):
             t[c] = shifted_add(t[c], clamped(p[c], first, last), places)
-    else:
+    elif kind == DIVIDE:
+        least, most, zero, over, under = scale[0], scale[1], scale[2], scale[3], scale[4]
         for c in range(t.shape[0]):
             t[c] = shifted_add(t[c], clamped(divided(p[c], least, most, zero, over, under), first, last), places)
+    else:
+        least, most, zero, before, multiplier, after, even, odd = rule[5], rule[6], rule[7], rule[8], rule[9], rule[10], rule[11], rule[12]
+        if kind == UNTIED:
+            for c in range(t.shape[0]):
+                code = untied(p[c], least, most, zero, before, multiplier, after, even, odd)
+                t[c] = shifted_add(t[c], clamped(code, first, last), places)
+        else:
+            for c in range(t.shape[0]):
+                code = tied(p[c], least, most, zero, before, multiplier, after, even, odd)
+                t[c] = shifted_add(t[c], clamped(code, first, last), places)
 
 
-@_compile
-def same_rule(rules, rows, others):
-    """Whether two digits' sums are converted alike, and both are."""
-    if others == 0:
-        return False
-    for column in range(4):  # noqa: SIM110 — a generator does not compile
-        if rules[rows, column] != rules[others, column]:
+@compiled
+def convert_pair(x, y, w, rule, places, others, t):
+    """t[c] += code(popcount(x & w[:, c])) · 2^places + code(popcount(y & w[:, c])) · 2^others of eight words, kinds COPY, SHIFT, CLAMP."""
+    kind, shift, first, last = rule[0], rule[1], rule[2], rule[3]
+    x0, x1, x2, x3, x4, x5, x6, x7 = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
+    y0, y1, y2, y3, y4, y5, y6, y7 = y[0], y[1], y[2], y[3], y[4], y[5], y[6], y[7]
+    w0, w1, w2, w3, w4, w5, w6, w7 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]
+    if kind == COPY:
+        for c in range(t.shape[0]):
+            p = dot(x0, x1, x2, x3, x4, x5, x6, x7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
+            q = dot(y0, y1, y2, y3, y4, y5, y6, y7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
+            t[c] = shifted_add(shifted_add(t[c], p, places), q, others)
+    elif kind == SHIFT:
+        for c in range(t.shape[0]):
+            p = dot(x0, x1, x2, x3, x4, x5, x6, x7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
+            q = dot(y0, y1, y2, y3, y4, y5, y6, y7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
+            p, q = clamped(rounded_shift(p, shift), first, last), clamped(rounded_shift(q, shift), first, last)
+            t[c] = shifted_add(shifted_add(t[c], p, places), q, others)
+    else:
+        for c in range(t.shape[0]):
+            p = dot(x0, x1, x2, x3, x4, x5, x6, x7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
+            q = dot(y0, y1, y2, y3, y4, y5, y6, y7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
+            t[c] = shifted_add(shifted_add(t[c], clamped(p, first, last), places), clamped(q, first, last), others)
+
+
+@compiled
+def convert_four(x, y, w, rule, places, others, t):
+    """As `convert_pair`, of four words."""
+    kind, shift, first, last = rule[0], rule[1], rule[2], rule[3]
+    x0, x1, x2, x3, y0, y1, y2, y3 = x[0], x[1], x[2], x[3], y[0], y[1], y[2], y[3]
+    w0, w1, w2, w3 = w[0], w[1], w[2], w[3]
+    for c in range(t.shape[0]):
+        a, b, d, e = w0[c], w1[c], w2[c], w3[c]
+        p = add(add(popcount_and(x0, a), popcount_and(x1, b)), add(popcount_and(x2, d), popcount_and(x3, e)))
+        q = add(add(popcount_and(y0, a), popcount_and(y1, b)), add(popcount_and(y2, d), popcount_and(y3, e)))
+        if kind == SHIFT:
+            p, q = rounded_shift(p, shift), rounded_shift(q, shift)
+        if kind != COPY:
+            p, q = clamped(p, first, last), clamped(q, first, last)
+        t[c] = shifted_add(shifted_add(t[c], p, places), q, others)
+
+
+@compiled
+def convert_two(x, w, rule, places, t):
+    """As `convert_short`, of four digits and two words."""
+    kind, shift, first, last = rule[0], rule[1], rule[2], rule[3]
+    x0, x1, x2, x3 = x[0, 0], x[1, 0], x[2, 0], x[3, 0]
+    y0, y1, y2, y3 = x[0, 1], x[1, 1], x[2, 1], x[3, 1]
+    s0, s1, s2, s3 = places[0], places[1], places[2], places[3]
+    w0, w1 = w[0], w[1]
+    for c in range(t.shape[0]):
+        a, b = w0[c], w1[c]
+        p0, p1 = add(popcount_and(x0, a), popcount_and(y0, b)), add(popcount_and(x1, a), popcount_and(y1, b))
+        p2, p3 = add(popcount_and(x2, a), popcount_and(y2, b)), add(popcount_and(x3, a), popcount_and(y3, b))
+        if kind == SHIFT:
+            p0, p1, p2, p3 = rounded_shift(p0, shift), rounded_shift(p1, shift), rounded_shift(p2, shift), rounded_shift(p3, shift)
+        if kind != COPY:
+            p0, p1, p2, p3 = clamped(p0, first, last), clamped(p1, first, last), clamped(p2, first, last), clamped(p3, first, last)
+        t[c] = shifted_add(shifted_add(shifted_add(shifted_add(t[c], p0, s0), p1, s1), p2, s2), p3, s3)
+
+
+@compiled
+def convert_short(x, w, rule, places, t):
+    """t[c] += Σ over eight digits of code(popcount(x[digit] & w[c])) · 2^places[digit] of one word each, kinds COPY, SHIFT, CLAMP."""
+    kind, shift, first, last = rule[0], rule[1], rule[2], rule[3]
+    x0, x1, x2, x3, x4, x5, x6, x7 = x[0, 0], x[1, 0], x[2, 0], x[3, 0], x[4, 0], x[5, 0], x[6, 0], x[7, 0]
+    s0, s1, s2, s3, s4, s5, s6, s7 = places[0], places[1], places[2], places[3], places[4], places[5], places[6], places[7]
+    for c in range(t.shape[0]):
+        v = w[c]
+        p0, p1, p2, p3 = popcount_and(x0, v), popcount_and(x1, v), popcount_and(x2, v), popcount_and(x3, v)
+        p4, p5, p6, p7 = popcount_and(x4, v), popcount_and(x5, v), popcount_and(x6, v), popcount_and(x7, v)
+        if kind == SHIFT:
+            p0, p1, p2, p3 = rounded_shift(p0, shift), rounded_shift(p1, shift), rounded_shift(p2, shift), rounded_shift(p3, shift)
+            p4, p5, p6, p7 = rounded_shift(p4, shift), rounded_shift(p5, shift), rounded_shift(p6, shift), rounded_shift(p7, shift)
+        if kind != COPY:
+            p0, p1, p2, p3 = clamped(p0, first, last), clamped(p1, first, last), clamped(p2, first, last), clamped(p3, first, last)
+            p4, p5, p6, p7 = clamped(p4, first, last), clamped(p5, first, last), clamped(p6, first, last), clamped(p7, first, last)
+        low = shifted_add(shifted_add(shifted_add(shifted_add(t[c], p0, s0), p1, s1), p2, s2), p3, s3)
+        t[c] = shifted_add(shifted_add(shifted_add(shifted_add(low, p4, s4), p5, s5), p6, s6), p7, s7)
+
+
+@compiled
+def flush(t, cell_places, factor, u, into):
+    """into[j] += factor · Σ over cells of place · t[cell · J + j]; t is cleared."""
+    u[:] = 0
+    for cell in range(cell_places.shape[0]):
+        place, lanes = cell_places[cell], t[cell * u.shape[0] : (cell + 1) * u.shape[0]]
+        for j in range(u.shape[0]):
+            u[j] = scaled_add(u[j], lanes[j], place)
+    for j in range(u.shape[0]):
+        into[j] = scaled_add(into[j], u[j], factor)
+    t[:] = 0
+
+
+@compiled
+def alike(rules, n_en, n, first, count):
+    """Whether all of some digits' sums are converted, by one rule."""
+    rows = n_en[first, n]
+    for digit in range(first + 1, first + count):
+        others = n_en[digit, n]
+        if others == rows:
+            continue
+        if others == 0:
             return False
+        for column in range(5):
+            if rules[rows, column] != rules[others, column]:
+                return False
     return True
 
 
-@_compile
-def product(x, w, n_en, spans, cells, signs, groups, places, factors, digit_factors, rules, scales, p, t, total):
-    """total[n] += Σ over digits and groups of cells: digit factor · group factor · gain · Σ over its cells of code · 2^place.
+@compiled
+def product(x, w, n_en, spans, signs, groups, places, factors, cell_places, rules, scales, p, t, u, total):
+    """total[n] += Σ over groups of digits and cells: group factor · gain · cell place · Σ over its digits of code · 2^place.
 
     Args:
-        x: words [N, input planes, words].
-        w: words [cell planes, words, J].
+        x: words [N, input planes, words or more].
+        w: words [planes of a cell, words, lanes].
         n_en: [digits, N].
         spans: first input plane of each digit, and the end.
-        cells: first plane of each cell, and the end.
-        signs: factor of each cell plane.
-        groups: first cell of each group, and the end.
-        places: of each cell, shift within its group.
+        signs: factor of each of a cell's planes.
+        groups: first digit of each group, and the end.
+        places: of each digit, shift within its group.
         factors: of each group.
-        digit_factors: of each digit.
-        rules: by n_en: kind, shift, first code, last code, gain.
+        cell_places: of each cell.
+        rules: by n_en: kind, shift, first code, last code, gain, the numbers of `reciprocals`.
         scales: by n_en, floats: see `divided`.
         p: lanes for sums.
-        t: lanes [2, J] for codes of two digits.
+        t: lanes for codes, zeros.
+        u: [J], of a width that no sum over cells overflows.
         total: [N, J], of a width that nothing overflows.
     """
-    digits = n_en.shape[0]
-    plain = x.shape[2] == WORDS and spans[digits] == digits and cells[cells.shape[0] - 1] == cells.shape[0] - 1
+    words, digits = w.shape[1], n_en.shape[0]
+    plain = spans[digits] == digits and signs.shape[0] == 1 and signs[0] == 1
     for n in range(x.shape[0]):
-        digit = 0
-        while digit < digits:
-            rows = n_en[digit, n]
-            if rows == 0:
-                digit += 1
-                continue
-            together = 1
-            if plain and digit + 1 < digits and rules[rows, 0] != DIVIDE and same_rule(rules, rows, n_en[digit + 1, n]):
-                together = 2
-            for group in range(groups.shape[0] - 1):
-                t[:] = 0
-                for cell in range(groups[group], groups[group + 1]):
-                    if together == 2:
-                        kind, shift, first, last = rules[rows, 0], rules[rows, 1], rules[rows, 2], rules[rows, 3]
-                        convert_pass(x[n, digit : digit + 2], w[cell], kind, shift, first, last, places[cell], t)
-                        continue
-                    sums(x[n], w, spans[digit], spans[digit + 1], cells[cell], cells[cell + 1], signs, p)
-                    convert(p, rules[rows], scales[rows], places[cell], t[0])
-                for index in range(together):
-                    factor = digit_factors[digit + index] * factors[group] * rules[n_en[digit + index, n], 4]
-                    into, lanes = total[n], t[index]
-                    for c in range(into.shape[0]):
-                        into[c] = scaled_add(into[c], lanes[c], factor)
-            digit += together
-
-
-@_compile
-def histogram(x, w, numbers, spans, cells, signs, offset, p, counts):
-    """Count sums by a number of their rows, from 1 on, 0 for none: counts[c % 4, number − 1, p + offset] += 1.
-
-    Neighbouring columns count in different tables: an increment need not wait for the last one's.
-    """
-    for n in range(x.shape[0]):
-        for digit in range(numbers.shape[0]):
-            if numbers[digit, n] == 0:
-                continue
-            row = numbers[digit, n] - 1
-            for cell in range(cells.shape[0] - 1):
-                sums(x[n], w, spans[digit], spans[digit + 1], cells[cell], cells[cell + 1], signs, p)
-                for c in range(p.shape[0]):
-                    counts[c & 3, row, np.int64(p[c]) + offset] += 1
-
-
-@_compile
-def enabled_rows(planes, spans, by_value, most_kept, unmasked, n_en):
-    """n_en[digit, n] of masks row by row, from the bit planes' uint64 words [N, planes, words]."""
-    digits = spans.shape[0] - 1
-    for n in range(planes.shape[0]):
-        for digit in range(digits):
-            first, last = (0, spans[digits]) if by_value else (spans[digit], spans[digit + 1])
-            kept = 0
-            if digit and by_value:
-                n_en[digit, n] = n_en[0, n]
-                continue
-            for word in range(planes.shape[2]):
-                both = np.uint64(0)
-                for plane in range(first, last):
-                    both |= planes[n, plane, word]
-                kept += np.int64(popcount_and(both, both))
-            n_en[digit, n] = kept if kept <= most_kept else unmasked
-
-
-@_compile
-def enabled_groups(x, group, lows, bits, most_kept, unmasked, n_en):
-    """n_en[digit, n] of masks by groups of rows, from inputs [N, holding] as unsigned; a digit is `bits` from `lows` on."""
-    for n in range(x.shape[0]):
-        n_en[:, n] = 0
-        for start in range(0, x.shape[1], group):
-            stop = min(start + group, x.shape[1])
-            both = np.int64(0)
-            for row in range(start, stop):
-                both |= np.int64(x[n, row])
-            for digit in range(lows.shape[0]):
-                if (both >> lows[digit]) & bits[digit]:
-                    n_en[digit, n] += stop - start
-        for digit in range(lows.shape[0]):
-            if n_en[digit, n] > most_kept:
-                n_en[digit, n] = unmasked
-
-
-@_compile
-def driven_bits(x, sums):
-    """sums[k] += popcount of the bytes of row k."""
-    for n in range(x.shape[0]):
-        for row in range(x.shape[1]):
-            sums[row] += popcount_and(x[n, row], x[n, row])
-
-
-@_compile
-def driven_digits(x, digit_sums, digit_counts, sums):
-    """sums[k] += digits of row k, by table; returns how many are not 0."""
-    nonzero = np.int64(0)
-    for n in range(x.shape[0]):
-        for row in range(x.shape[1]):
-            sums[row] += digit_sums[x[n, row]]
-            nonzero += digit_counts[x[n, row]]
-    return nonzero
+        for group in range(groups.shape[0] - 1):
+            digit, stop, gain, held = groups[group], groups[group + 1], 0, False
+            while digit < stop:
+                rows = n_en[digit, n]
+                if rows == 0:
+                    digit += 1
+                    continue
+                if held and rules[rows, 4] != gain:
+                    flush(t, cell_places, factors[group] * gain, u, total[n])
+                gain, held = rules[rows, 4], True
+                simple = plain and rules[rows, 0] <= CLAMP
+                if simple and words == 1 and stop - digit >= 8 and alike(rules, n_en, n, digit, 8):
+                    convert_short(x[n, digit : digit + 8], w[0, 0], rules[rows], places[digit : digit + 8], t)
+                    digit += 8
+                elif simple and words == 2 and stop - digit >= 4 and alike(rules, n_en, n, digit, 4):
+                    convert_two(x[n, digit : digit + 4], w[0], rules[rows], places[digit : digit + 4], t)
+                    digit += 4
+                elif simple and words == 4 and stop - digit >= 2 and alike(rules, n_en, n, digit, 2):
+                    convert_four(x[n, digit], x[n, digit + 1], w[0], rules[rows], places[digit], places[digit + 1], t)
+                    digit += 2
+                elif simple and words == WORDS and stop - digit >= 2 and alike(rules, n_en, n, digit, 2):
+                    convert_pair(x[n, digit], x[n, digit + 1], w[0], rules[rows], places[digit], places[digit + 1], t)
+                    digit += 2
+                else:
+                    sums(x[n], w, spans[digit], spans[digit + 1], signs, p)
+                    convert(p, rules[rows], scales[rows], places[digit], t)
+                    digit += 1
+            if held:
+                flush(t, cell_places, factors[group] * gain, u, total[n])

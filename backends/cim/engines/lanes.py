@@ -6,6 +6,7 @@ Imported only where numba is: the functions here exist in compiled code alone.
 # pyright: basic
 from __future__ import annotations
 
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -87,6 +88,62 @@ def clamped(typing, lane, first, last):
     return lane(lane, first, last), generate
 
 
+def _reciprocal(tied):
+    """The intrinsic below; `tied`: with half-way cases, for which the quotient is taken once more."""
+
+    @intrinsic
+    def divide(typing, lane, least, most, zero, before, multiplier, after, even, odd):
+        def generate(context, builder, signature, arguments):
+            kind = signature.args[0]
+            fitted = [_fitted(builder, one, of, kind, context) for one, of in zip(arguments, signature.args, strict=True)]
+            value, least, most, zero, before, multiplier, after, even, odd = fitted
+            compare = builder.icmp_signed if kind.signed else builder.icmp_unsigned
+            value = builder.select(compare("<", value, most), value, most)
+            value = builder.sub(builder.select(compare(">", value, least), value, least), zero)
+            nothing = context.get_constant(kind, 0)
+            negative = builder.icmp_signed("<", value, nothing) if kind.signed else None
+            if negative is not None:
+                value = builder.select(negative, builder.sub(nothing, value), value)
+            value = builder.shl(value, before)
+            bias = even
+            if tied:
+                quotient = builder.lshr(_high(builder, value, multiplier), after)
+                is_odd = builder.icmp_unsigned("!=", builder.and_(quotient, context.get_constant(kind, 1)), nothing)
+                bias = builder.select(is_odd, odd, even)
+            code = builder.lshr(_high(builder, builder.add(value, bias), multiplier), after)
+            return code if negative is None else builder.select(negative, builder.sub(nothing, code), code)
+
+        return lane(lane, least, most, zero, before, multiplier, after, even, odd), generate
+
+    return divide
+
+
+untied, tied = _reciprocal(False), _reciprocal(True)
+"""(clip(lane, least, most) − zero) · over / under, to the nearest, half-way cases to even, by `reciprocals`: without any, and with."""
+
+
+@intrinsic
+def plane_bits(typing, rows, start, bit):
+    """Bit `bit` of each of 64 bytes of a C-contiguous array, from byte `start` on: uint64, the first byte lowest."""
+
+    def generate(context, builder, signature, arguments):
+        kind = signature.args[0]
+        array = context.make_array(kind)(context, builder, arguments[0])
+        bytes_64 = ir.VectorType(ir.IntType(8), 64)
+        place = builder.gep(array.data, [_fitted(builder, arguments[1], signature.args[1], types.int64, context)])
+        loaded = builder.load(builder.bitcast(place, bytes_64.as_pointer()))
+        loaded.align = 1
+        places = _fitted(builder, arguments[2], signature.args[2], types.uint8, context)
+        wanted = builder.shl(ir.Constant(ir.IntType(8), 1), places)
+        lanes = builder.insert_element(ir.Constant(bytes_64, ir.Undefined), wanted, ir.Constant(ir.IntType(32), 0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
+        lanes = builder.shuffle_vector(lanes, ir.Constant(bytes_64, ir.Undefined), zeros)
+        ones = builder.icmp_unsigned("!=", builder.and_(loaded, lanes), ir.Constant(bytes_64, [0] * 64))
+        return builder.bitcast(ones, ir.IntType(64))
+
+    return types.uint64(rows, start, bit), generate
+
+
 @intrinsic
 def divided(typing, lane, least, most, zero, over, under):
     """(clip(lane, least, most) − zero) · over / under, to the nearest, half-way cases to even, of the lane's type.
@@ -109,6 +166,14 @@ def divided(typing, lane, least, most, zero, over, under):
         return _fitted(builder, whole, narrow, kind, context)
 
     return lane(lane, least, most, zero, over, under), generate
+
+
+def _high(builder, value, multiplier):
+    """The upper half of an unsigned product."""
+    width = value.type.width
+    wide = ir.IntType(2 * width)
+    product = builder.mul(builder.zext(value, wide), builder.zext(multiplier, wide))
+    return builder.trunc(builder.lshr(product, ir.Constant(wide, width)), value.type)
 
 
 def _fitted(builder, value, kind, target, context):

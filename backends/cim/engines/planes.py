@@ -47,7 +47,8 @@ class Planes:
         for cell, place in enumerate(slicing.weight_places(coding)):
             cells = self._cells[cell]
             sums = _sums(digits, cells, coding)
-            disturbed = sums if coding.noise is None else self._disturbed(sums, digits, numbers, (digit, cell), coding.noise)
+            noisy = coding.noise if noise.disturbs(coding) else None
+            disturbed = sums if noisy is None else self._disturbed(sums, digits, numbers, (digit, cell), noisy)
             numerators, saturated = self._conversions.convert(disturbed, n_en)
             total += place * numerators
             if measured is not None:

@@ -6,14 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netwright.backends.cim.coding import adc, masks, slicing
+from netwright.backends.cim.coding import adc, masks, noise, slicing
 from netwright.backends.cim.coding.model import Coding
 from netwright.backends.cim.engines import packing
 from netwright.backends.cim.engines.compiled import Kernels
 from netwright.backends.cim.engines.conversions import Conversions
+from netwright.backends.cim.engines.disturbances import Disturbances
 from netwright.backends.cim.engines.inputs import Driven
 from netwright.backends.cim.engines.measured import Measured
 from netwright.backends.cim.engines.rules import Rules
+
+VECTORS = 128
+"""Vectors whose disturbances are held at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +25,37 @@ class Inputs:
     """One block's inputs.
 
     Attributes:
+        x: [N, holding].
         words: [N, planes, words].
         n_en: int64 [digits, N].
     """
 
+    x: np.ndarray
     words: np.ndarray
     n_en: np.ndarray
 
     def taken(self, vectors: np.ndarray) -> Inputs:
         """Some of the vectors."""
-        return Inputs(self.words[vectors], np.ascontiguousarray(self.n_en[:, vectors]))
+        if vectors.size == self.x.shape[0]:
+            return self
+        return Inputs(self.x[vectors], self.words[vectors], np.ascontiguousarray(self.n_en[:, vectors]))
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """One block's weights.
+
+    Attributes:
+        words: [planes of a cell, words, lanes].
+        noise: None for none.
+    """
+
+    words: np.ndarray
+    noise: Disturbances | None
 
 
 class Popcount:
-    """What blocks have in common.
+    """What blocks of as many rows have in common.
 
     Args:
         coding: how.
@@ -48,97 +69,137 @@ class Popcount:
         self._conversions = conversions
         self._layout = packing.layout_of(coding)
         self._digit_factors = np.array(slicing.input_places(coding), np.int64)
+        self._cell_places = np.array(slicing.weight_places(coding), np.int64)
         self._most = coding.rows * adc.unit_sum(coding)
+        self._tail = np.zeros(64, np.uint8)
 
-    def weights(self, w: np.ndarray) -> np.ndarray:
-        """One block's weights [holding, J] as words."""
-        return packing.weight_words(w, self.coding, self.rules.words)
+    def weights(self, w: np.ndarray, block: int, first_column: int) -> Weights:
+        """One block's weights [holding, J] as words, and their noise."""
+        coding = self.coding
+        words = packing.weight_words(w, coding, self.rules.words).view(self.rules.lanes)
+        noisy = coding.noise if noise.disturbs(coding) else None
+        return Weights(words, None if noisy is None else Disturbances(w, coding, noisy, block, first_column, words.shape[2]))
 
-    def inputs(self, x: np.ndarray) -> Inputs:
-        """One block's inputs [N, holding] as words, and the rows that their masks enable."""
-        coding, digits = self.coding, len(self._digit_factors)
-        parts: list[np.ndarray] = []
-        for byte, padded in enumerate(packing.input_bytes(x, coding, self.rules.words.itemsize * 8)):
-            bits = 1 if coding.encoding == "xnor" else min(8, coding.input_bits - 8 * byte)
-            planes = np.empty((x.shape[0], bits, padded.shape[1] // 8), np.uint8)
-            self.kernels.pack(padded.view(np.uint64), planes)
-            parts.append(planes)
-        planes = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        unmasked = masks.unmasked_rows(coding, x.shape[1])
-        n_en = np.full((digits, x.shape[0]), unmasked, np.int64)
+    def inputs(self, x: np.ndarray, parts: list[np.ndarray], start: int, stop: int) -> Inputs:
+        """One block's inputs, rows `start` … `stop` of x [N, K] and of its bytes, as words, and the rows that their masks enable."""
+        coding, word = self.coding, self.rules.words.itemsize * 8
+        bits = 1 if coding.encoding == "xnor" else coding.input_bits
+        words = packing.words_of(stop - start, coding, word)
+        planes = np.empty((x.shape[0], bits, -(-words * word // 64)), np.uint64)
+        for byte, part in enumerate(parts):
+            own, signs = min(8, bits - 8 * byte), coding.encoding == "xnor"
+            self.kernels.pack(part, start, stop, signs, 8 * byte, own, self._tail.copy(), planes)
+        unmasked = masks.unmasked_rows(coding, stop - start)
+        n_en = np.full((len(self._digit_factors), x.shape[0]), unmasked, np.int64)
         if masks.masked(coding):
-            self._enable(x, planes, unmasked, n_en)
-        return Inputs(planes.view(self.rules.words), n_en)
+            self._enable(x[:, start:stop], planes, unmasked, n_en)
+        return Inputs(x[:, start:stop], planes.view(self.rules.lanes), n_en)
 
     def _enable(self, x: np.ndarray, planes: np.ndarray, unmasked: int, n_en: np.ndarray) -> None:
         coding, spans = self.coding, self._layout.spans
         most, by_value = masks.most_kept(coding.masking, x.shape[1]), coding.masking.granularity in masks.BY_VALUE
         group = masks.groups_of(coding.masking)
         if group == 1:
-            self.kernels.enabled_rows(planes.view(np.uint64), spans, by_value, most, unmasked, n_en)
+            self.kernels.enabled_rows(planes, spans, by_value, most, unmasked, n_en)
             return
         bits = (1 << np.diff(spans)) - 1 if not by_value else np.full(len(spans) - 1, (1 << coding.input_bits) - 1)
         lows = spans[:-1] if not by_value else np.zeros(len(spans) - 1, np.int64)
         self.kernels.enabled_groups(unsigned(x), group, lows, bits, most, unmasked, n_en)
 
-    def add(self, total: np.ndarray, inputs: Inputs, weights: np.ndarray) -> None:
+    def add(self, total: np.ndarray, inputs: Inputs, weights: Weights, numbers: np.ndarray) -> None:
         """Add the sums of codes at their places to `total` [N, J] of the rules' type."""
-        rules, layout = self.rules, self._layout
-        p, t = np.empty(weights.shape[2], rules.lanes), np.empty((2, weights.shape[2]), rules.lanes)
-        self.kernels.product(
-            inputs.words.view(rules.lanes),
-            weights.view(rules.lanes),
-            inputs.n_en,
+        rules, layout, lanes, noisy = self.rules, self._layout, weights.words.shape[2], weights.noise
+        p, t, u = np.empty(lanes, rules.lanes), np.zeros(lanes, rules.lanes), np.empty(total.shape[1], rules.partial)
+        fixed = (
             layout.spans,
-            layout.cells,
             layout.signs,
             rules.groups,
             rules.places,
             rules.factors,
-            self._digit_factors,
+            self._cell_places,
             rules.by_rows,
             rules.scales,
             p,
             t,
-            total,
+            u,
         )
+        if noisy is None:
+            self.kernels.product(inputs.words, weights.words, inputs.n_en, *fixed, total)
+            return
+        for start in range(0, total.shape[0], VECTORS):
+            rows = slice(start, start + VECTORS)
+            n_en = np.ascontiguousarray(inputs.n_en[:, rows])
+            where = (noisy.keys(numbers[rows]), noisy.block, noisy.steps, noisy.table, noisy.extra(inputs.x[rows]))
+            self.kernels.disturbed_product(inputs.words[rows], weights.words, n_en, *fixed, total[rows], *where)
 
-    def shifts(self, inputs: Inputs) -> np.ndarray | int:
-        """What codes of 0 stand for, numerators int64 [N, 1] of one block."""
-        if not self.rules.shift:
-            return 0
+    def shifts(self, inputs: Inputs) -> np.ndarray:
+        """What codes of 0 stand for, numerators int64 [N] of one block; rules have such a shift."""
         active = (self._digit_factors[:, None] * (inputs.n_en > 0)).sum(axis=0)
-        return (active * sum(slicing.weight_places(self.coding)) * self.rules.shift)[:, None]
+        return active * sum(slicing.weight_places(self.coding)) * self.rules.shift
 
-    def measure(self, measured: Measured, inputs: Inputs, weights: np.ndarray) -> None:
-        """Add what one block's conversions did."""
+    def moments(self, measured: Measured, pieces: list[tuple[Inputs, Weights]], outputs: int) -> None:
+        """Add the sums of blocks whose conversions lose nothing: none is clamped or inexact."""
         layout, unit = self._layout, adc.unit_sum(self.coding)
-        rows, sums, times = self._histogram(inputs, weights, layout.cells, layout.signs)
+        found = np.zeros((self.coding.rows + 1, 3), np.int64)
+        lanes = outputs * len(self._cell_places)
+        for inputs, weights in pieces:
+            p = np.empty(weights.words.shape[2], self.rules.lanes)
+            signs = np.abs(layout.signs)
+            self.kernels.moments(inputs.words, weights.words, inputs.n_en, layout.spans, signs, layout.line, lanes, p, found)
+        rows = np.flatnonzero(found[:, 0])
+        sums, squares = found[rows, 1], found[rows, 2]
+        measured.conversions += int(found[:, 0].sum()) * layout.line // len(layout.signs)
+        measured.counts += int(sums.sum())
+        measured.charge += float((sums - squares / (rows * unit)).sum())
+
+    def measure(self, measured: Measured, pieces: list[tuple[Inputs, Weights]], outputs: int, numbers: np.ndarray) -> None:
+        """Add what blocks' conversions did."""
+        layout, unit, planes = self._layout, adc.unit_sum(self.coding), len(self._layout.signs)
+        rows, sums, times = self._histogram(pieces, np.array([0, planes], np.int64), layout.signs, outputs)
         if not rows.size:
             return
-        numerators, saturated = self._conversions.convert(sums[:, None], rows)
         measured.conversions += int(times.sum())
-        measured.saturated += int(times[saturated[:, 0]].sum())
-        measured.inexact += int(times[numerators[:, 0] != sums * adc.denominator(self.coding)].sum())
+        if noise.disturbs(self.coding):
+            self._disturbed(measured, pieces, outputs, numbers)
+        else:
+            numerators, saturated = self._conversions.convert(sums[:, None], rows)
+            measured.saturated += int(times[saturated[:, 0]].sum())
+            measured.inexact += int(times[numerators[:, 0] != sums * adc.denominator(self.coding)].sum())
         if adc.signed(self.coding):
-            rows, sums, times = self._histogram(inputs, weights, layout.lines, np.abs(layout.signs))
+            cells = np.arange(0, planes + 1, layout.line, dtype=np.int64)
+            rows, sums, times = self._histogram(pieces, cells, np.abs(layout.signs), outputs)
         measured.counts += int((times * sums).sum())
         measured.charge += float((times * (sums * (1 - sums / (rows * unit)))).sum())
 
+    def _disturbed(self, measured: Measured, pieces: list[tuple[Inputs, Weights]], outputs: int, numbers: np.ndarray) -> None:
+        layout, unit = self._layout, adc.denominator(self.coding)
+        for inputs, weights in pieces:
+            p, noisy = np.empty(weights.words.shape[2], self.rules.lanes), weights.noise
+            assert noisy is not None, "sums are disturbed"
+            where = (noisy.keys(numbers), noisy.block, noisy.steps, noisy.table, noisy.extra(inputs.x))
+            what = (layout.spans, layout.signs, outputs, len(self._cell_places), self._conversions.table, unit, p)
+            saturated, inexact = self.kernels.disturbed_tally(inputs.words, weights.words, inputs.n_en, *what, *where)
+            measured.saturated += int(saturated)
+            measured.inexact += int(inexact)
+
     def _histogram(
-        self, inputs: Inputs, weights: np.ndarray, cells: np.ndarray, signs: np.ndarray
+        self, pieces: list[tuple[Inputs, Weights]], cells: np.ndarray, signs: np.ndarray, outputs: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The different (n_en, sum) and how often each was."""
         lanes = self.rules.lanes
         offset = self._most if lanes.kind == "i" else 0
-        rows = np.flatnonzero(np.bincount(inputs.n_en.ravel(), minlength=1))
+        rows = np.flatnonzero(sum(np.bincount(inputs.n_en.ravel(), minlength=self.coding.rows + 1) for inputs, _ in pieces))
+        if not rows.size:
+            return rows, rows, rows
         tables = np.zeros((4, rows.size, self._most + offset + 1), np.int64)
-        numbers = np.where(inputs.n_en > 0, np.searchsorted(rows, inputs.n_en) + 1, 0)
-        p = np.empty(weights.shape[2], lanes)
-        self.kernels.histogram(inputs.words.view(lanes), weights.view(lanes), numbers, self._layout.spans, cells, signs, offset, p, tables)
+        for inputs, weights in pieces:
+            numbers = np.where(inputs.n_en > 0, np.searchsorted(rows, inputs.n_en) + (1 if rows[0] else 0), 0)
+            p = np.empty(weights.words.shape[2], lanes)
+            used = outputs * len(self._cell_places)
+            self.kernels.histogram(inputs.words, weights.words, numbers, self._layout.spans, cells, signs, used, offset, p, tables)
         bins = tables.sum(axis=0)
         at, sums = np.nonzero(bins)
-        return rows[at], sums - offset, bins[at, sums]
+        return rows[at] if rows[0] else rows[at + 1], sums - offset, bins[at, sums]
 
     def driven(self, x: np.ndarray) -> Driven:
         """What all inputs [N, K] drive."""

@@ -8,10 +8,7 @@ from netwright.backends.cim.coding import checks
 from netwright.backends.cim.coding.model import Coding
 from netwright.backends.cim.engines.base import Prepared
 from netwright.backends.cim.engines.compiled import Engine, kernels_of
-from netwright.backends.cim.engines.conversions import Conversions
-from netwright.backends.cim.engines.popcount import Popcount
 from netwright.backends.cim.engines.product import Counting, Product
-from netwright.backends.cim.engines.rules import rules_of
 
 
 def prepare(
@@ -42,8 +39,4 @@ def prepare(
     """
     checks.check(coding)
     checks.check_weights(w, coding)
-    kernels = kernels_of(engine)
-    conversions = Conversions(coding)
-    rules = None if kernels is None else rules_of(coding, conversions, w.shape[0])
-    popcount = None if rules is None or kernels is None else Popcount(coding, conversions, rules, kernels)
-    return Product(w, coding, first_block, first_column, threads, counts, conversions, popcount)
+    return Product(w, coding, first_block, first_column, threads, counts, kernels_of(engine))

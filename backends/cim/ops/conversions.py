@@ -32,7 +32,7 @@ def lossy_product(body: Body, coding: Coding, rows: int, outputs: int) -> onnx_i
     cells = at.reshape(cells, [len(slicing.weight_places(coding)), blocks, coding.rows, outputs])
     sums = _sums(at, digits, cells, coding, holding)
     enabled = _enabled(at, digits, coding, holding)
-    converted = at.where(at.two("Greater", enabled, 0), _convert(at, sums, enabled, coding), 0)
+    converted = at.where(at.two("Greater", enabled, 0), _convert(at, sums, enabled, coding, holding), 0)
     places = np.multiply.outer(slicing.input_places(coding), slicing.weight_places(coding))
     total = at.sum(at.two("Mul", converted, places[:, :, None, None, None]), [0, 1, 2])
     if coding.encoding == "xnor":
@@ -100,9 +100,9 @@ def _sums(at: Whole, digits: onnx_ir.Value, cells: onnx_ir.Value, coding: Coding
 
 def _enabled(at: Whole, digits: onnx_ir.Value, coding: Coding, holding: np.ndarray) -> onnx_ir.Value:
     """N_en, int64, to be broadcast against [D, S, B, N, J]."""
-    usual = np.array([masks.unmasked_rows(coding, int(rows)) for rows in holding], np.int64)[None, None, :, None, None]
+    usual = _usual(at, coding, holding)
     if not masks.masked(coding):
-        return at.known(usual)
+        return usual
     group = masks.groups_of(coding.masking)
     groups = -(-coding.rows // group)
     driven = at.of(at.two("Greater", digits, 0))
@@ -119,7 +119,12 @@ def _enabled(at: Whole, digits: onnx_ir.Value, coding: Coding, holding: np.ndarr
     return at.where(at.two("LessOrEqual", kept, most), kept, usual)
 
 
-def _convert(at: Whole, sums: onnx_ir.Value, enabled: onnx_ir.Value, coding: Coding) -> onnx_ir.Value:
+def _usual(at: Whole, coding: Coding, holding: np.ndarray) -> onnx_ir.Value:
+    """N_en of each block without a mask."""
+    return at.known(np.array([masks.unmasked_rows(coding, int(rows)) for rows in holding], np.int64)[None, None, :, None, None])
+
+
+def _convert(at: Whole, sums: onnx_ir.Value, enabled: onnx_ir.Value, coding: Coding, holding: np.ndarray) -> onnx_ir.Value:
     """P̂ · denominator, as `adc.convert` does."""
     converter, last = coding.converter, adc.top_code(coding)
     first = -last if adc.signed(coding) else 0
@@ -136,7 +141,7 @@ def _convert(at: Whole, sums: onnx_ir.Value, enabled: onnx_ir.Value, coding: Cod
             return at.two("Add", at.two("Mul", code, span), converter.low * steps)
         case "charge":
             unit = adc.parasitic_unit(coding)
-            rows = at.known(coding.rows) if coding.masking.fewer_bits else enabled
+            rows = _usual(at, coding, holding) if coding.masking.fewer_bits else enabled
             full = at.two("Mul", at.two("Add", at.two("Mul", rows, unit), coding.masking.parasitic), adc.unit_sum(coding))
             full = at.two("Max", full, 1)
             code = at.clip(at.rhe(at.two("Mul", sums, last * unit), full), first, last)

@@ -97,8 +97,6 @@ def decide(
         most = max(found, key=lambda one: one.sparsity)
         about = f"{most.sparsity:.1%} of its rows rest by {most.name}, which does not exceed the threshold of {threshold:.1%}"
         return Verdict(most, None, 1.0, about + _why_dense(coding, zero_point))
-    if fewer_bits and (coarser := _coarser(coding, len(weight))):
-        return Verdict(None, None, 1.0, coarser)
     finer = not fewer_bits and _is_coarse(coding, len(weight))
     best: Verdict | None = None
     for one in sorted(sparse, key=lambda one: one.enabled):
@@ -148,21 +146,8 @@ def _is_coarse(coding: Coding, rows: int) -> bool:
     """True where a charge converter's step, all rows of the fullest block enabled, is more than a count."""
     if coding.converter.mode != "charge":
         return False
-    enabled = unmasked_rows(coding, min(rows, coding.rows))
-    return full_scale(coding, enabled) > top_code(coding) * parasitic_unit(coding)
-
-
-def _coarser(coding: Coding, rows: int) -> str:
-    """The reason, where keeping the step of an array's whole height would be coarser than what there is."""
-    last = rows % coding.rows or coding.rows
-    fewest = min(last, rows)
-    step = full_scale(coding, coding.rows) / (top_code(coding) * parasitic_unit(coding))
-    if coding.converter.mode != "charge" or coding.masking.granularity == "none" or fewest == coding.rows or step <= 1.0:
-        return ""
-    return (
-        f"fewer bits keep the step of an array of {coding.rows} rows, {step:.2g} counts, but a block of its weights has {fewest} rows "
-        "and a finer step without"
-    )
+    holding = min(rows, coding.rows)
+    return full_scale(coding, unmasked_rows(coding, holding), holding) > top_code(coding) * parasitic_unit(coding)
 
 
 def _energy_ratio(x: np.ndarray, weight: np.ndarray, before: Coding, after: Coding, arch: Arch) -> float:

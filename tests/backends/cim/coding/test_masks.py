@@ -27,7 +27,7 @@ def test_a_mask_changes_no_sum(granularity: str):
     """T1: p is the same under any legal mask; here through a converter that loses nothing, so that values are the sums."""
     coding = Coding(rows=16, masking=masking(granularity))
     values, counts = reference(X, W, coding)
-    plain, unmasked = reference(X, W, replace(coding, masking=Masking()))
+    plain, unmasked = reference(X, W, replace(coding, masking=Masking(granularity="pad")))
     assert np.array_equal(values, X.astype(int) @ W)
     assert np.array_equal(values, plain)
     assert counts.counts == unmasked.counts
@@ -91,7 +91,7 @@ def test_planes_of_small_negative_inputs_are_dense():
 
 def test_fewer_bits_keep_values_and_convert_less():
     coding = Coding(rows=16, converter=CHARGE, masking=masking("plane"))
-    plain, full = reference(X, W, replace(coding, masking=Masking()))
+    plain, full = reference(X, W, replace(coding, masking=Masking(granularity="pad")))
     cheaper, counts = reference(X, W, replace(coding, masking=replace(coding.masking, fewer_bits=True)))
     assert np.array_equal(plain, cheaper)
     assert counts.conversion_bits < 0.6 * full.conversion_bits
