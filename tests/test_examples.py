@@ -81,3 +81,12 @@ def classifier() -> Program:
         model.graph.initializer.append(onnx.numpy_helper.from_array(array, value.name))
         model.graph.input.remove(value)
     return nw.load(model)
+
+
+def test_on_chips_compares_them(tmp_path: Path) -> None:
+    nw.save(classifier(), tmp_path / "m.onnx")
+    np.savez(tmp_path / "d.npz", x=np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32))
+    lines = ran("on_chips.py", tmp_path / "m.onnx", tmp_path / "d.npz", "generic-28nm", "neurram").splitlines()
+    errors = {line.split(":")[0]: float(line.split("error ")[1].split(",")[0]) for line in lines if "error" in line}
+    assert errors["generic-28nm"] < 0.05
+    assert errors["generic-28nm"] < errors["neurram"]
