@@ -198,14 +198,3 @@ def test_every_message_is_received_once_and_after_it_is_sent() -> None:
     sent = [one.channel for own in chip.tiles.values() for one in own if isinstance(one, Send)]
     taken = [one.channel for own in chip.tiles.values() for one in own if isinstance(one, Receive)]
     assert sorted(sent) == sorted(taken) == sorted(set(sent))
-
-
-def test_products_of_two_inputs_are_told_with_what_they_cost_either_way() -> None:
-    net = Net(np.random.default_rng(11))
-    y = net.product("x", 8, 8, scale=False)
-    f = net.node("Cast", y, to=FLOAT)
-    z = net.node("MatMul", f, net.node("Transpose", f, perm=[0, 2, 1]))
-    chip = build(net.program({"x": (UINT8, (1, 6, 8))}, {z: FLOAT}), small_arch(), name="net")
-    (note,) = chip.notes
-    assert f"{6 * 8 * 6 * 0.8 / 1e3:.1f} nJ" in note
-    assert "written to arrays first, at least" in note
