@@ -90,6 +90,7 @@ def _kernels() -> Kernels | None:
     return Kernels(*(loops[name] for name in Kernels.__slots__))
 
 
+@cache
 def _features() -> dict[str, bool]:
     """The processor's instructions, by LLVM's names."""
     return cast("dict[str, bool]", importlib.import_module("llvmlite.binding").get_host_cpu_features())

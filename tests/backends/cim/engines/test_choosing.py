@@ -7,7 +7,8 @@ import importlib.util
 import numpy as np
 import pytest
 
-from netwright.backends.cim.coding.model import Coding, Converter, Masking
+from netwright.backends.cim.arch.model import ConverterMode
+from netwright.backends.cim.coding.model import Coding, Converter, Disturbance, Masking
 from netwright.backends.cim.engines import compiled, describe, prepare
 from netwright.backends.cim.engines.collapse import Collapsed
 from netwright.ir.errors import MissingExtraError
@@ -77,3 +78,44 @@ def test_collapsed_products_are_exact_at_their_bounds(sign: int):
 def test_wide_operands_collapse_exactly():
     x, w = RNG.integers(0, 1 << 16, (3, 500)), RNG.integers(-(1 << 15), 1 << 15, (500, 2))
     assert np.array_equal(Collapsed(w, 0, 65535).multiply(x, np.dtype(np.int64)), x @ w)
+
+
+def test_noise_without_deviation_is_none():
+    x, w = RNG.integers(0, 256, (4, 40)).astype(np.uint8), RNG.integers(-128, 128, (40, 3)).astype(np.int8)
+    lossless = Coding(rows=16, converter=Converter(mode="clip", bits=5), noise=Disturbance())
+    assert prepare(w, lossless).multiply(x).engine == "collapsed"
+    lossy = Coding(rows=16, converter=Converter(mode="clip", bits=3), noise=Disturbance())
+    plain = Coding(rows=16, converter=Converter(mode="clip", bits=3))
+    assert np.array_equal(prepare(w, lossy).multiply(x).values, prepare(w, plain).multiply(x).values)
+
+
+@pytest.mark.parametrize("noise", [Disturbance(conversion=2.0), Disturbance(cell=0.1), Disturbance(conversion=0.5, cell=0.05, seed=3)])
+@pytest.mark.parametrize("mode", ["exact", "step", "range", "charge"])
+def test_noise_is_drawn_by_machine_code_and_alike(noise: Disturbance, mode: ConverterMode):
+    pytest.importorskip("numba")
+    x, w = RNG.integers(0, 256, (150, 200)).astype(np.uint8), RNG.integers(-128, 128, (200, 9)).astype(np.int8)
+    converter = Converter(mode=mode, bits=6, step=3, low=5, high=100)
+    coding = Coding(rows=150, converter=converter, masking=Masking(granularity="plane", threshold=0.0), noise=noise)
+    numbers = RNG.permutation(1000)[:150].astype(np.int64)
+    fast, slow = (prepare(w, coding, engine=one, counts="exact").multiply(x, numbers=numbers) for one in ("numba", "numpy"))
+    assert (fast.engine, slow.engine) == ("popcount", "planes")
+    assert np.array_equal(fast.values, slow.values)
+    assert (fast.counts.saturated, fast.counts.inexact) == (slow.counts.saturated, slow.counts.inexact)
+
+
+def test_why_products_are_slow(without_numba: None):
+    w = RNG.integers(-128, 128, (40, 3)).astype(np.int8)
+    assert "numba is not installed" in prepare(w, Coding(rows=16, converter=Converter(mode="clip", bits=3))).why_slow
+
+
+def test_why_wide_products_are_slow(monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("numba")
+    monkeypatch.setattr(compiled, "_features", lambda: {"avx512vpopcntdq": True, "avx512bitalg": True})
+    w = RNG.integers(-128, 128, (40, 3)).astype(np.int8)
+    lossy = Converter(mode="clip", bits=3)
+    assert prepare(w, Coding(rows=16, converter=lossy)).why_slow == ""
+    wide = prepare(w, Coding(rows=1 << 13, digit_bits=8, cell_bits=8, converter=lossy))
+    assert "too many to tell apart" in wide.why_slow
+    monkeypatch.setattr(compiled, "_features", dict)
+    assert "AVX-512" in prepare(w, Coding(rows=16, converter=lossy)).why_slow
+    assert prepare(w, Coding(rows=16, converter=Converter(mode="exact"))).why_slow == ""
