@@ -6,10 +6,12 @@ for all instructions that a step stands for. Copies make many instructions of fe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TypeAlias
+
+import numpy as np
 
 from netwright.backends.cim.engines.base import MvmCounts
 from netwright.backends.cim.program.access import volume
@@ -22,29 +24,24 @@ from netwright.backends.cim.simulator.steps import Plan
 Figures: TypeAlias = tuple[int | float, ...]
 """The figures of `MvmCounts`, in its order."""
 _figures = attrgetter(*MvmCounts.__slots__)
+_CHARGE = MvmCounts.__slots__.index("charge")
+"""The one figure that is not whole."""
+
+Part: TypeAlias = tuple[int, int]
+"""A step's number and the number of one of its boxes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """A part of what a box of a step counted.
+class Shares:
+    """How what steps count is shared out.
 
     Attributes:
-        before: elements of the parts before it.
-        own: elements of its own.
-        of: elements of the whole box.
+        parts: of each step's box, the elements of the distinct boxes that instructions make of it, and of the whole.
+        places: of each product's instruction, the box of a step, and which of its parts.
     """
 
-    before: int
-    own: int
-    of: int
-
-    def taken(self, figures: Figures) -> MvmCounts:
-        """Its figures: whole numbers that add up where the parts are all of the box."""
-        total, start, stop = max(1, self.of), self.before, self.before + self.own
-        if (start, stop) == (0, total):
-            return MvmCounts(*figures)  # pyright: ignore[reportArgumentType]
-        parts = [one * self.own / total if isinstance(one, float) else one * stop // total - one * start // total for one in figures]
-        return MvmCounts(*parts)  # pyright: ignore[reportArgumentType]
+    parts: Mapping[Part, tuple[Sequence[int], int]]
+    places: Mapping[Place, tuple[Part, int]]
 
 
 @dataclass(slots=True)
@@ -53,49 +50,64 @@ class Ledger:
 
     Attributes:
         moved: of each instruction, for one sample.
-        shares: of each product's instruction: which box of which step, and how much of it.
+        shares: of instructions in what steps count.
         counted: by step and box.
         engines: how they were computed, likewise.
     """
 
     moved: Mapping[Place, Activity]
-    shares: Mapping[Place, tuple[tuple[int, int], Share]]
-    counted: dict[tuple[int, int], Figures] = field(default_factory=dict[tuple[int, int], Figures])
-    engines: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
+    shares: Shares
+    counted: dict[Part, Figures] = field(default_factory=dict[Part, Figures])
+    engines: dict[Part, str] = field(default_factory=dict[Part, str])
 
-    def count(self, step: int, box: int, counts: MvmCounts, times: int, engine: str) -> None:
+    def count(self, at: Part, counts: MvmCounts, times: int, engine: str) -> None:
         """Note what a product counted, so many times."""
         found: Figures = _figures(counts)
         if times != 1:
             found = tuple(one * times for one in found)
-        before = self.counted.get((step, box))
-        self.counted[step, box] = found if before is None else tuple(map(sum, zip(before, found, strict=True)))
-        self.engines[step, box] = engine
+        before = self.counted.get(at)
+        self.counted[at] = found if before is None else tuple(map(sum, zip(before, found, strict=True)))
+        self.engines[at] = engine
 
     def activities(self, samples: int) -> dict[Place, Activity]:
         """Of all instructions, over so many samples."""
+        shared = {at: shared_out(figures, *self.shares.parts[at]) for at, figures in self.counted.items()}
         found: dict[Place, Activity] = {}
         for place, one in self.moved.items():
             found[place] = activity = scaled(one, samples)
-            key, share = self.shares.get(place, _NONE)
-            if key in self.counted:
-                activity.mvm, activity.engine = share.taken(self.counted[key]), self.engines[key]
+            at, number = self.shares.places.get(place, _NOWHERE)
+            if at in shared:
+                activity.mvm, activity.engine = MvmCounts(*shared[at][number]), self.engines[at]  # pyright: ignore[reportArgumentType]
         return found
 
 
-_NONE = ((-1, -1), Share(0, 0, 0))
+_NOWHERE = ((-1, -1), 0)
 
 
-def shares_of(plan: Plan) -> dict[Place, tuple[tuple[int, int], Share]]:
-    """What each instruction has of its step's boxes: distinct parts one after the other."""
-    found: dict[Place, tuple[tuple[int, int], Share]] = {}
+def shared_out(figures: Figures, parts: Sequence[int], total: int) -> list[Sequence[int | float]]:
+    """Figures for parts of a whole, in proportion; where they are all of it, whole numbers that add up to what is shared out."""
+    if len(parts) == 1 and parts[0] == total:
+        return [figures]
+    stops = np.cumsum(np.array(parts, np.int64))[:, None]
+    starts = stops - np.array(parts, np.int64)[:, None]
+    over = max(1, total)
+    quotients, rests = np.divmod(np.array([int(one) for one in figures], np.int64), over)  # a whole has fewer than 2^31 elements
+    upper, lower = (quotients * edges + rests * edges // over for edges in (stops, starts))
+    rows: list[list[int | float]] = (upper - lower).tolist()
+    for row, part in zip(rows, parts, strict=True):
+        row[_CHARGE] = figures[_CHARGE] * part / over
+    return list(rows)
+
+
+def shares_of(plan: Plan) -> Shares:
+    """What each instruction has of its step's boxes."""
+    parts: dict[Part, tuple[Sequence[int], int]] = {}
+    places: dict[Place, tuple[Part, int]] = {}
     for number, step in enumerate(plan.steps):
         for index, box in enumerate(step.boxes):
             inside = [(place, own) for place, own in step.places if len(step.boxes) == 1 or own == box]
-            before, parts = 0, dict[Box, Share]()
-            for _, own in inside:
-                if own not in parts:
-                    parts[own] = Share(before, volume(own), volume(box))
-                    before += volume(own)
-            found.update({place: ((number, index), parts[own]) for place, own in inside})
-    return found
+            numbers: dict[Box, int] = {}
+            for place, own in inside:
+                places[place] = ((number, index), numbers.setdefault(own, len(numbers)))
+            parts[number, index] = ([volume(own) for own in numbers], volume(box))
+    return Shares(parts, places)

@@ -106,7 +106,7 @@ class Run:
         box, number = step.boxes[at[1]], first if step.sources[0] in self.varying else 0
         found, counts, engine, computed = self.products.multiply(one, step.sources[0], box, values, number)
         values.write(step.targets[0], box, found)
-        self.ledger.count(*at, counts, samples // computed, engine)  # what does not depend on the sample is still done for each
+        self.ledger.count(at, counts, samples // computed, engine)  # what does not depend on the sample is still done for each
 
 
 def varying(plan: Plan, batched: AbstractSet[str]) -> frozenset[Slot]:
