@@ -127,6 +127,26 @@ def convert_pair(x, y, w, rule, places, others, t):
 
 
 @compiled
+def divide_pair(x, y, w, rule, places, others, t):
+    """As `convert_pair`, kinds UNTIED and TIED."""
+    tie, first, last = rule[0] == TIED, rule[2], rule[3]
+    least, most, zero, before, multiplier, after, even, odd = rule[5], rule[6], rule[7], rule[8], rule[9], rule[10], rule[11], rule[12]
+    x0, x1, x2, x3, x4, x5, x6, x7 = x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
+    y0, y1, y2, y3, y4, y5, y6, y7 = y[0], y[1], y[2], y[3], y[4], y[5], y[6], y[7]
+    w0, w1, w2, w3, w4, w5, w6, w7 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]
+    for c in range(t.shape[0]):
+        p = dot(x0, x1, x2, x3, x4, x5, x6, x7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
+        q = dot(y0, y1, y2, y3, y4, y5, y6, y7, w0[c], w1[c], w2[c], w3[c], w4[c], w5[c], w6[c], w7[c])
+        if tie:
+            p = tied(p, least, most, zero, before, multiplier, after, even, odd)
+            q = tied(q, least, most, zero, before, multiplier, after, even, odd)
+        else:
+            p = untied(p, least, most, zero, before, multiplier, after, even, odd)
+            q = untied(q, least, most, zero, before, multiplier, after, even, odd)
+        t[c] = shifted_add(shifted_add(t[c], clamped(p, first, last), places), clamped(q, first, last), others)
+
+
+@compiled
 def convert_four(x, y, w, rule, places, others, t):
     """As `convert_pair`, of four words."""
     kind, shift, first, last = rule[0], rule[1], rule[2], rule[3]
@@ -205,7 +225,7 @@ def alike(rules, n_en, n, first, count):
             continue
         if others == 0:
             return False
-        for column in range(5):
+        for column in range(rules.shape[1]):
             if rules[rows, column] != rules[others, column]:
                 return False
     return True
@@ -255,8 +275,11 @@ def product(x, w, n_en, spans, signs, groups, places, factors, cell_places, rule
                 elif simple and words == 4 and stop - digit >= 2 and alike(rules, n_en, n, digit, 2):
                     convert_four(x[n, digit], x[n, digit + 1], w[0], rules[rows], places[digit], places[digit + 1], t)
                     digit += 2
-                elif simple and words == WORDS and stop - digit >= 2 and alike(rules, n_en, n, digit, 2):
-                    convert_pair(x[n, digit], x[n, digit + 1], w[0], rules[rows], places[digit], places[digit + 1], t)
+                elif plain and rules[rows, 0] != DIVIDE and words == WORDS and stop - digit >= 2 and alike(rules, n_en, n, digit, 2):
+                    if simple:
+                        convert_pair(x[n, digit], x[n, digit + 1], w[0], rules[rows], places[digit], places[digit + 1], t)
+                    else:
+                        divide_pair(x[n, digit], x[n, digit + 1], w[0], rules[rows], places[digit], places[digit + 1], t)
                     digit += 2
                 else:
                     sums(x[n], w, spans[digit], spans[digit + 1], signs, p)
