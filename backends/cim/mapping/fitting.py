@@ -7,11 +7,33 @@ from dataclasses import dataclass, replace
 
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.mapping.layouts import layout_of
-from netwright.backends.cim.mapping.memory import Use, addresses, uses_of
+from netwright.backends.cim.mapping.memory import Addresses, addresses
+from netwright.backends.cim.mapping.rings import Use, make_rings, uses_of
 from netwright.backends.cim.mapping.tasks import Part, Task
 from netwright.backends.cim.mapping.weaving import Key, Woven, weave
 from netwright.backends.cim.program.model import Buffer, Tensor
 from netwright.ir.errors import UnsupportedModelError
+
+
+@dataclass(frozen=True, slots=True)
+class _Rings:
+    """Which rings there may be: see `rings.uses_of`.
+
+    Attributes:
+        across: between layers.
+        strict: only for rows that come in one order.
+        any: none where False.
+    """
+
+    across: bool
+    strict: bool = True
+    any: bool = True
+
+
+_PIPELINED = (_Rings(across=True), _Rings(across=True, any=False), _Rings(across=True, strict=False))
+_ONE_BY_ONE = (_Rings(across=False), _Rings(across=True), _Rings(across=True, strict=False))
+"""What is tried, one after the other."""
+_OVERLAP = "Some layers overlap in spite of pipeline=False: a tile's memory does not hold their maps whole."
 
 
 class TooLarge(UnsupportedModelError):
@@ -64,29 +86,33 @@ def fit(
         TooLarge: a tile's memory is too small.
     """
     woven = weave(tasks, inputs, outputs)
-    room = arch.tile.memory.bytes
-    notes: list[str] = []
-    uses = uses_of(woven, tensors, across=pipeline)
-    found, short = addresses(woven, uses, room)
-    if short and not pipeline:
-        uses = uses_of(woven, tensors, across=True)
-        found, short = addresses(woven, uses, room)
-        notes.append("Some layers overlap in spite of pipeline=False: a tile's memory does not hold their maps whole.")
-    if short:
-        uses = uses_of(woven, tensors, across=True, strict=False)
-        found, short = addresses(woven, uses, room)
-    if short:
-        raise _too_large(woven, uses, short, arch)
+    notes: tuple[str, ...] = ()
+    first, *others = _PIPELINED if pipeline else _ONE_BY_ONE
+    uses, placed = _placed(woven, tensors, arch, first)
+    for rings in others:
+        if not placed.short:
+            break
+        uses, placed = _placed(woven, tensors, arch, rings)
+        notes = () if pipeline else (_OVERLAP,)
+    if placed.short:
+        raise _too_large(woven, uses, placed.short, arch)
     buffers: list[Buffer] = []
     numbers: dict[Key, int] = {}
     for key, box in woven.boxes.items():
         numbers[key] = len(buffers)
-        buffers.append(Buffer(key[0], key[1], box, found[key], uses[key].size, uses[key].ring))
+        buffers.append(Buffer(key[0], key[1], box, placed.starts[key], uses[key].size, uses[key].ring))
     made: dict[str, Tensor] = {}
     for name, places in woven.made.items():
         first = buffers[numbers[places[0][0], name]]
         made[name] = replace(tensors[name], layout=layout_of(tensors[name], places, first.address, first.ring))
-    return Laid(woven.tasks, tuple(buffers), numbers, made, tuple(notes))
+    return Laid(placed.tasks, tuple(buffers), numbers, made, notes)
+
+
+def _placed(woven: Woven, tensors: Mapping[str, Tensor], arch: Arch, rings: _Rings) -> tuple[dict[Key, Use], Addresses]:
+    uses = uses_of(woven, tensors, arch, across=rings.across, strict=rings.strict)
+    if rings.any:
+        make_rings(uses, arch.tile.memory.bytes)
+    return uses, addresses(woven, uses, arch.tile.memory.bytes)
 
 
 def _too_large(woven: Woven, uses: Mapping[Key, Use], short: Mapping[int, int], arch: Arch) -> TooLarge:

@@ -63,8 +63,9 @@ class Memories:
     def learn(self, piece: str, tile: int, why: str, tiles: int) -> None:
         """A region did not fit on a tile: it goes elsewhere next time, and to the host after `ATTEMPTS` (or when no tile is left)."""
         tried = self.avoided.setdefault(piece, set())
+        again = tile in tried
         tried.add(tile)
-        if len(tried) >= min(ATTEMPTS, tiles):
+        if again or len(tried) >= min(ATTEMPTS, tiles):
             self.hosted[piece] = why
 
 

@@ -43,6 +43,7 @@ class Task:
         phase: counts the times that arrays are written anew; what belongs to different ones does not overlap.
         unit: whose arrays it needs; −1 for none.
         piece: name of the region that it runs; empty for none.
+        channel: of a message that it sends or receives; −1 for none.
     """
 
     tile: int
@@ -54,3 +55,4 @@ class Task:
     phase: int = 0
     unit: int = -1
     piece: str = ""
+    channel: int = -1

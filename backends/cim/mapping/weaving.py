@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netwright.backends.cim.mapping.boxes import hull, meet
 from netwright.backends.cim.mapping.tasks import Part, Task
@@ -27,11 +27,13 @@ class Woven:
         tasks: in order.
         boxes: of every buffer, by tile and tensor, in the order of first use.
         made: where each tensor is made: boxes by tile, in order.
+        senders: the place of the task that sends what one receives.
     """
 
     tasks: tuple[Task, ...]
     boxes: dict[Key, Box]
     made: dict[str, tuple[tuple[int, Box], ...]]
+    senders: dict[int, int]
 
 
 def weave(tasks: Sequence[Task], inputs: Iterable[Part], outputs: Iterable[Part]) -> Woven:
@@ -70,7 +72,9 @@ def weave(tasks: Sequence[Task], inputs: Iterable[Part], outputs: Iterable[Part]
         done.append(task)
         for part in task.writes:
             done += _deliver(part, task.tile, task.layer, task.phase, wanted, boxes, channels)
-    return Woven(tuple(done), boxes, {name: tuple(places) for name, places in made.items()})
+    sent = {task.channel: place for place, task in enumerate(done) if task.reads and task.channel >= 0}
+    senders = {place: sent[task.channel] for place, task in enumerate(done) if task.writes and task.channel >= 0}
+    return Woven(tuple(done), boxes, {name: tuple(places) for name, places in made.items()}, senders)
 
 
 def _deliver(
@@ -94,5 +98,6 @@ def _deliver(
             yield Task(source, here, outside, lambda s, t, box=common: Store(s[0], t[0], box, layer), layer, (2,), phase)
         else:
             way = next(channels)
-            yield Task(source, here, (), lambda s, _, box=common, way=way, to=tile: Send(way, s[0], box, to, layer), layer, (2,), phase)
-            yield Task(tile, (), here, lambda _, t, box=common, way=way: Receive(way, t[0], box, layer), layer, (), phase)
+            send = Task(source, here, (), lambda s, _, box=common, way=way, to=tile: Send(way, s[0], box, to, layer), layer, (2,), phase)
+            receive = Task(tile, (), here, lambda _, t, box=common, way=way: Receive(way, t[0], box, layer), layer, (), phase)
+            yield from (replace(send, channel=way), replace(receive, channel=way))

@@ -80,6 +80,14 @@ class Net:
         )
         return self.product(f"i{n}", kernel * kernel * c, j)
 
+    def line(self, x: str, c: int, j: int, *, kernel: int) -> str:
+        """A convolution of one dimension: along rows of one place."""
+        n = len(self.nodes)
+        facts: dict[str, list[int] | int] = {"kernel_shape": [kernel, 1], "strides": [1, 1], "dilations": [1, 1]}
+        facts |= {"pads": [kernel // 2, 0, kernel // 2, 0], "pad_value": 3}
+        self.nodes.append(helper.make_node("Im2Col", [x], [f"i{n}"], domain=CIM, **facts))
+        return self.product(f"i{n}", kernel * c, j)
+
     def add(self, x: str, y: str) -> str:
         """A join, in floats between bytes."""
         n = len(self.nodes)
@@ -109,6 +117,18 @@ class Net:
         return found
 
 
+def residual(rng: np.random.Generator, *, channels: int, size: int, kernel: int, stride: int, blocks: int) -> Program:
+    """A small residual network: stem, blocks of two convolutions with a join, a product of the mean."""
+    net = Net(rng)
+    x = net.conv("x", 3, channels, kernel=kernel, stride=stride)
+    for _ in range(blocks):
+        y = net.conv(net.conv(x, channels, channels), channels, channels, kernel=1)
+        x = net.add(x, y)
+    n = net.node("ReduceMax", x, net.constant("axes", np.array([1, 2])), keepdims=0)
+    out = net.product(n, channels, 5, scale=False)
+    return net.program({"x": (UINT8, (1, size, size, 3))}, {out: INT32, x: UINT8})
+
+
 def loader(program: Program) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
     """ONNX Runtime on one thread."""
     options = onnxruntime.SessionOptions()
@@ -134,4 +154,4 @@ def bytes_feed(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 UINT8, INT32, FLOAT = TensorProto.UINT8, TensorProto.INT32, TensorProto.FLOAT
-__all__ = ["CODING", "FLOAT", "INT32", "UINT8", "Net", "bytes_feed", "expected", "loader", "on_chip", "replace", "small_arch"]
+__all__ = ["CODING", "FLOAT", "INT32", "UINT8", "Net", "bytes_feed", "expected", "loader", "on_chip", "replace", "residual", "small_arch"]

@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from itertools import combinations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netwright.backends.cim.mapping import build
-from netwright.backends.cim.program.access import reads, writes
 from netwright.backends.cim.program.model import HOST, Accumulate, ChipProgram, Mvm, Options, Receive, Reload, Send, Vector
 from netwright.backends.cim.program.verify import verify
 from netwright.backends.cim.schedule import schedule
 from netwright.ir.errors import UnsupportedModelError
-from netwright.ir.program import Program
-from tests.backends.cim.mapping.graphs import FLOAT, INT32, UINT8, Net, bytes_feed, expected, on_chip, small_arch
+from tests.backends.cim.mapping.graphs import FLOAT, UINT8, Net, bytes_feed, expected, on_chip, residual, small_arch
+from tests.backends.cim.mapping.rules import check_addresses
 
 
 def kinds(chip: ChipProgram) -> set[str]:
     """The kinds of instructions that a program has."""
     return {type(one).__name__ for own in chip.tiles.values() for one in own}
-
-
-def residual(rng: np.random.Generator, *, channels: int, size: int, kernel: int, stride: int, blocks: int) -> Program:
-    """A small residual network: stem, blocks of two convolutions with a join, a product of the mean."""
-    net = Net(rng)
-    x = net.conv("x", 3, channels, kernel=kernel, stride=stride)
-    for _ in range(blocks):
-        y = net.conv(net.conv(x, channels, channels), channels, channels, kernel=1)
-        x = net.add(x, y)
-    n = net.node("ReduceMax", x, net.constant("axes", np.array([1, 2])), keepdims=0)
-    out = net.product(n, channels, 5, scale=False)
-    return net.program({"x": (UINT8, (1, size, size, 3))}, {out: INT32, x: UINT8})
-
-
-def check_addresses(chip: ChipProgram) -> None:
-    """Buffers that share bytes of a tile are not in use at the same time, as the tile's list goes."""
-    for tile, own in chip.tiles.items():
-        lives: dict[int, list[int]] = defaultdict(list)
-        for place, one in enumerate(own):
-            for buffer, _ in (*reads(chip, one), *writes(chip, one)):
-                if chip.buffers[buffer].tile == tile:
-                    lives[buffer].append(place)
-        for a, b in combinations(lives, 2):
-            one, other = chip.buffers[a], chip.buffers[b]
-            if one.address < other.address + other.bytes and other.address < one.address + one.bytes:
-                assert max(lives[a]) < min(lives[b]) or max(lives[b]) < min(lives[a]), (one, other)
 
 
 @settings(max_examples=12, deadline=None)
@@ -70,7 +40,7 @@ def test_values_do_not_depend_on_the_mapping(
     feeds = {"x": bytes_feed(rng, 2, size, size, 3)}
     wanted = expected(program, feeds)
     for options in (Options(), Options(duplicate=False, pipeline=False)):
-        chip = build(program, small_arch(tiles=tiles, arrays=arrays), options, name="net")
+        chip = build(program, small_arch(tiles=tiles, arrays=arrays, memory=131_072), options, name="net")
         verify(chip)
         check_addresses(chip)
         timeline = schedule(chip)
