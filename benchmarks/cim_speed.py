@@ -52,6 +52,13 @@ CODINGS: tuple[tuple[str, Coding, float | None, str], ...] = (
     ("8 b, charge, 1152 rows, row masks", replace(CHARGE, masking=replace(PLANE, granularity="row")), None, ""),
     ("8 b, charge, 1152 rows, plane masks", replace(CHARGE, masking=PLANE), None, ""),
     ("6 b, step 4, noise of 0.5 counts", replace(STEP, noise=Disturbance(conversion=0.5)), None, ""),
+    ("6 b, step 4, cells that differ by 5 %", replace(STEP, noise=Disturbance(cell=0.05)), None, ""),
+    (
+        "6 b, charge, noise of 0.5 counts",
+        replace(STEP, converter=Converter(mode="charge", bits=6), noise=Disturbance(conversion=0.5)),
+        None,
+        "",
+    ),
 )
 
 

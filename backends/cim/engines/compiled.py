@@ -20,6 +20,7 @@ class Kernels:
     """The loops of `kernels`, `noisy` and `tallies`, compiled when first called."""
 
     product: _Kernel
+    uniform_product: _Kernel
     disturbed_product: _Kernel
     disturbed_tally: _Kernel
     pack: _Kernel
@@ -77,7 +78,7 @@ def note() -> str:
     features = _features()
     if features.get("avx512vpopcntdq") and features.get("avx512bitalg"):
         return ""
-    return "This processor counts no bits in AVX-512 lanes: conversions take some 2 to 8 times longer."
+    return "This processor counts no bits in AVX-512 lanes: conversions take some 4 times longer with AVX2, 13 times without."
 
 
 @cache
@@ -92,5 +93,7 @@ def _kernels() -> Kernels | None:
 
 @cache
 def _features() -> dict[str, bool]:
-    """The processor's instructions, by LLVM's names."""
-    return cast("dict[str, bool]", importlib.import_module("llvmlite.binding").get_host_cpu_features())
+    """The instructions that numba compiles for, by LLVM's names: the processor's, or fewer where it was told so."""
+    target = importlib.import_module("numba.core.registry").cpu_target.target_context
+    _, _, features = cast("tuple[str, str, str]", target.codegen().magic_tuple())
+    return {one[1:]: one[0] == "+" for one in features.split(",") if one}

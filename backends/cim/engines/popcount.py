@@ -14,7 +14,7 @@ from netwright.backends.cim.engines.conversions import Conversions
 from netwright.backends.cim.engines.disturbances import Disturbances
 from netwright.backends.cim.engines.inputs import Driven
 from netwright.backends.cim.engines.measured import Measured
-from netwright.backends.cim.engines.rules import Rules
+from netwright.backends.cim.engines.rules import CLAMP, KIND, Rules
 
 VECTORS = 128
 """Vectors whose disturbances are held at once."""
@@ -123,6 +123,11 @@ class Popcount:
             t,
             u,
         )
+        rule = rules.by_rows[masks.unmasked_rows(self.coding, inputs.x.shape[1])]
+        if noisy is None and self._uniform(weights.words, int(rule[KIND])):
+            own = (rule, rules.groups, rules.places, rules.factors, self._cell_places, t, u)
+            self.kernels.uniform_product(inputs.words, weights.words[0], *own, total)
+            return
         if noisy is None:
             self.kernels.product(inputs.words, weights.words, inputs.n_en, *fixed, total)
             return
@@ -131,6 +136,12 @@ class Popcount:
             n_en = np.ascontiguousarray(inputs.n_en[:, rows])
             where = (noisy.keys(numbers[rows]), noisy.block, noisy.steps, noisy.table, noisy.extra(inputs.x[rows]))
             self.kernels.disturbed_product(inputs.words[rows], weights.words, n_en, *fixed, total[rows], *where)
+
+    def _uniform(self, words: np.ndarray, kind: int) -> bool:
+        """Whether `uniform_product` does: no masks, digits and cells of one bit, whole passes of words, simple conversions in pairs."""
+        plain = len(self._layout.signs) == 1 and bool(np.all(np.diff(self._layout.spans) == 1))
+        pairs = bool(np.all(np.diff(self.rules.groups) % 2 == 0))
+        return plain and pairs and words.shape[1] == packing.WORDS and kind <= CLAMP and not masks.masked(self.coding)
 
     def shifts(self, inputs: Inputs) -> np.ndarray:
         """What codes of 0 stand for, numerators int64 [N] of one block; rules have such a shift."""

@@ -59,11 +59,16 @@ WIDE = [
     Coding(rows=256, converter=Converter(mode="range", bits=6, low=20, high=90), cell_bits=2),
     Coding(rows=200, converter=Converter(mode="clip", bits=9), cell_bits=4, digit_bits=2),
     Coding(rows=128, input_bits=12, weight_bits=12, cell_bits=4, digit_bits=4, converter=Converter(mode="step", bits=12, step=8)),
+    Coding(rows=128, converter=Converter(mode="clip", bits=6)),
+    Coding(rows=128, converter=Converter(mode="step", bits=6, step=3)),
+    Coding(rows=128, converter=Converter(mode="range", bits=6, low=16, high=96)),
+    Coding(rows=128, converter=Converter(mode="charge", bits=6)),
+    Coding(rows=120, converter=Converter(mode="step", bits=4, step=6), encoding="differential", subtract="before"),
     Coding(rows=333, encoding="xnor", converter=Converter(mode="charge", bits=7)),
 ]
 
 
-@pytest.mark.parametrize("coding", WIDE, ids=lambda coding: f"{coding.encoding}-{coding.converter.mode}-{coding.rows}")
+@pytest.mark.parametrize("coding", WIDE, ids=lambda coding: f"{coding.encoding}-{coding.converter.mode}-{coding.rows}-{coding.converter.bits}")
 def test_wide_blocks_equal_the_reference(coding: Coding):
     """Blocks of several words, lanes near their limits, columns beside whole vectors."""
     half, bits = 1 << (coding.weight_bits - 1), coding.input_bits
