@@ -103,8 +103,8 @@ def fit(
         buffers.append(Buffer(key[0], key[1], box, placed.starts[key], uses[key].size, uses[key].ring))
     made: dict[str, Tensor] = {}
     for name, places in woven.made.items():
-        first = buffers[numbers[places[0][0], name]]
-        made[name] = replace(tensors[name], layout=layout_of(tensors[name], places, first.address, first.ring))
+        held = {tile: buffers[numbers[tile, name]] for tile, _ in places}
+        made[name] = replace(tensors[name], layout=layout_of(tensors[name], places, held))
     return Laid(placed.tasks, tuple(buffers), numbers, made, notes)
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
 
 import numpy as np
 
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.cost.delays import dram_latency_ns, dram_ns
+from netwright.backends.cim.mapping.boxes import volume
 from netwright.backends.cim.mapping.weaving import Key, Woven
 from netwright.backends.cim.program.model import HOST, Tensor
 
@@ -83,11 +83,13 @@ def uses_of(woven: Woven, tensors: Mapping[str, Tensor], arch: Arch, *, across: 
             keeps[key].append(kept)
         for part in task.writes:
             uses[HOST if part.host else task.tile, part.tensor].writers.append(place)
+    blocks = _blocks(woven)
     for key, use in uses.items():
         tensor, box = tensors[key[1]], woven.boxes[key]
         axis = tensor.stream
         use.rows = box[axis][1] - box[axis][0] if axis >= 0 else 1
-        use.row_bytes = prod(stop - start for start, stop in box) * np.dtype(tensor.dtype).itemsize // max(use.rows, 1)
+        elements = max(volume(box), blocks.get(key, 0))
+        use.row_bytes = -(-elements // max(use.rows, 1)) * np.dtype(tensor.dtype).itemsize
         if key[0] == HOST or axis < 0 or not use.writers or not keeps[key] or min(keeps[key]) <= 0:
             continue
         touching = [woven.tasks[place] for place in (*use.writers, *use.readers)]
@@ -131,6 +133,15 @@ def _grow(rings: Sequence[Use], spare: int) -> None:
                 use.ring = more if more < use.rows else 0
                 left += [use] if use.ring else []
         waiting = left
+
+
+def _blocks(woven: Woven) -> dict[Key, int]:
+    """Elements of the blocks that a tile makes of a tensor; the last along an axis may be smaller, and takes as much."""
+    found: dict[Key, int] = defaultdict(int)
+    for name, places in woven.made.items():
+        for tile, _ in places:
+            found[tile, name] += volume(places[0][1])
+    return found
 
 
 def _loads(woven: Woven, place: int) -> bool:

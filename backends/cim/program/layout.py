@@ -2,14 +2,16 @@
 
 Axis d has extent n, is spread over a grid of P places in blocks of b: element i is at place (i // b) mod P, and there at local position
 (i // (b·P))·b + i mod b. A tile is the mixed radix of its places over all axes, looked up in `tiles`; the address in its memory is
-base + Σ local_d · stride_d, so that any order of axes is a matter of strides. b = ⌈n/P⌉ is a block distribution, b = 1 a cyclic one;
-P = 1 everywhere with several tiles is a replicated tensor.
+base of that place + Σ local_d · stride_d, so that any order of axes is a matter of strides. b = ⌈n/P⌉ is a block distribution, b = 1 a
+cyclic one; P = 1 everywhere with several tiles is a replicated tensor.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TypeAlias
+
+import numpy as np
 
 Box: TypeAlias = tuple[tuple[int, int], ...]
 """Half-open ranges, one for each axis."""
@@ -39,17 +41,30 @@ class Layout:
     Attributes:
         axes: one for each axis.
         tiles: tile by mixed radix of places, the last axis fastest; where every grid is 1, all the tiles that hold a copy.
-        base: address of the first element in each tile's memory.
+        bases: address of the first element at each place, in the order of `tiles`; parts need not lie at the same address everywhere.
     """
 
     axes: tuple[AxisLayout, ...]
     tiles: tuple[int, ...]
-    base: int = 0
+    bases: tuple[int, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The tensor's shape."""
         return tuple(axis.extent for axis in self.axes)
+
+    def places(self, elements: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The tile of each element, and its address there; of a replicated tensor, on the first of the tiles.
+
+        Args:
+            elements: indices, int64 [axes, n].
+        """
+        digits = np.zeros(elements.shape[1], dtype=np.int64)
+        offsets = np.zeros_like(digits)
+        for axis, index in zip(self.axes, elements, strict=True):
+            digits = digits * axis.grid + index // axis.block % axis.grid
+            offsets += (index // (axis.block * axis.grid) * axis.block + index % axis.block) * axis.stride
+        return np.asarray(self.tiles)[digits], np.asarray(self.bases)[digits] + offsets
 
     @property
     def replicated(self) -> bool:
@@ -57,7 +72,9 @@ class Layout:
         return len(self.tiles) > 1 and all(axis.grid == 1 for axis in self.axes)
 
 
-def block_layout(shape: tuple[int, ...], itemsize: int, tiles: tuple[int, ...], grid: tuple[int, ...], *, base: int = 0) -> Layout:
+def block_layout(
+    shape: tuple[int, ...], itemsize: int, tiles: tuple[int, ...], grid: tuple[int, ...], bases: tuple[int, ...] = ()
+) -> Layout:
     """A block distribution in row-major order; each axis in ⌈n/P⌉.
 
     Args:
@@ -65,11 +82,11 @@ def block_layout(shape: tuple[int, ...], itemsize: int, tiles: tuple[int, ...], 
         itemsize: bytes of an element.
         tiles: one for each place of the grid.
         grid: places of each axis.
-        base: address of the first element.
+        bases: address of the first element at each place; 0 everywhere where none are given.
     """
     blocks = [-(-extent // places) for extent, places in zip(shape, grid, strict=True)]
     strides = [itemsize] * len(shape)
     for axis in range(len(shape) - 2, -1, -1):
         strides[axis] = strides[axis + 1] * blocks[axis + 1]
     axes = tuple(AxisLayout(*facts) for facts in zip(shape, grid, blocks, strides, strict=True))
-    return Layout(axes, tiles, base)
+    return Layout(axes, tiles, bases or (0,) * len(tiles))

@@ -94,6 +94,7 @@ def _layout(layout: Layout, shape: tuple[int, ...], place: str, tiles: int) -> N
     require(all(axis.grid >= 1 and axis.block >= 1 for axis in layout.axes), place, "Its layout has an axis without places.")
     places = prod(axis.grid for axis in layout.axes)
     require(len(layout.tiles) == places or places == 1, place, f"Its layout has {places} places and {len(layout.tiles)} tiles.")
+    require(len(layout.bases) == len(layout.tiles), place, f"Its layout has {len(layout.tiles)} tiles and {len(layout.bases)} addresses.")
     require(bool(layout.tiles) and all(HOST <= tile < tiles for tile in layout.tiles), place, "Its layout names tiles that are not there.")
 
 

@@ -13,7 +13,7 @@ from netwright.backends.cim.program.verify import verify
 from netwright.backends.cim.schedule import schedule
 from netwright.ir.errors import UnsupportedModelError
 from tests.backends.cim.mapping.graphs import FLOAT, UINT8, Net, bytes_feed, expected, on_chip, residual, small_arch
-from tests.backends.cim.mapping.rules import check_addresses
+from tests.backends.cim.mapping.rules import check_addresses, check_layouts
 
 
 def kinds(chip: ChipProgram) -> set[str]:
@@ -43,6 +43,7 @@ def test_values_do_not_depend_on_the_mapping(
         chip = build(program, small_arch(tiles=tiles, arrays=arrays, memory=131_072), options, name="net")
         verify(chip)
         check_addresses(chip)
+        check_layouts(chip)
         timeline = schedule(chip)
         assert timeline.latency_ns > 0
         found = on_chip(chip, feeds)

@@ -15,7 +15,7 @@ from netwright.backends.cim.schedule import schedule
 from netwright.ir.errors import UnsupportedModelError
 from netwright.ir.program import Program
 from tests.backends.cim.mapping.graphs import UINT8, Net, bytes_feed, expected, on_chip, residual, small_arch
-from tests.backends.cim.mapping.rules import check_addresses
+from tests.backends.cim.mapping.rules import check_addresses, check_layouts
 
 
 def tones(rng: np.random.Generator, *, length: int) -> Program:
@@ -55,6 +55,7 @@ def test_small_memories_are_shared_without_waiting_in_a_circle(
     except UnsupportedModelError:
         return
     check_addresses(chip)
+    check_layouts(chip)
     assert schedule(chip).latency_ns > 0
 
 
@@ -70,6 +71,7 @@ def test_memory_that_is_used_again_behind_rings_over_several_tiles(
     assert any(buffer.ring for buffer in chip.buffers)
     verify(chip)
     check_addresses(chip)
+    check_layouts(chip)
     schedule(chip)
     feeds = {"x": bytes_feed(rng, 1, size, size, 3)}
     found = on_chip(chip, feeds)
