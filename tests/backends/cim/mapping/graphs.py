@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx
 import onnx_ir
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from netwright.backends.cim import ops
@@ -17,6 +16,7 @@ from netwright.backends.cim.coding.model import Coding
 from netwright.backends.cim.program.model import ChipProgram
 from netwright.backends.cim.simulator.graph import GraphExecutor
 from netwright.backends.cim.simulator.machine import Machine
+from netwright.backends.onnxruntime.lower import lower
 from netwright.ir import shapes
 from netwright.ir.program import Program
 
@@ -29,6 +29,18 @@ def small_arch(*, tiles: tuple[int, int] = (4, 4), arrays: int = 4, memory: int 
     array = Array(rows=16, columns=32, active_rows=16, adc=Adc(bits=8, step=1))
     tile = Tile(cores=1, arrays=arrays, memory=Memory(bytes=memory))
     return Arch(name="small", array=array, tile=tile, network=Network(columns=tiles[0], rows=tiles[1]))
+
+
+def node_of(op: str, inputs: list[str], outputs: list[str], attributes: Mapping[str, object], domain: str = "") -> onnx.NodeProto:
+    """A node of the ONNX format."""
+    node = helper.make_node(op, inputs, outputs, domain=domain)
+    node.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
+    return node
+
+
+def make(op: str, inputs: list[str], outputs: list[str], *, domain: str = "", **attributes: object) -> onnx.NodeProto:
+    """The same, with attributes by name."""
+    return node_of(op, inputs, outputs, attributes, domain)
 
 
 @dataclass
@@ -49,16 +61,12 @@ class Net:
         """CrossbarMatMul, and a Requantize unless told otherwise."""
         n = len(self.nodes)
         name = self.constant(weight or f"w{n}", self.rng.integers(-128, 128, (k, j)).astype(np.int8))
-        self.nodes.append(
-            helper.make_node("CrossbarMatMul", [x, name], [f"a{n}"], domain=CIM, layer=f"layer{n}", **ops.coding_attributes(coding))
-        )
+        self.nodes.append(make("CrossbarMatMul", [x, name], [f"a{n}"], domain=CIM, layer=f"layer{n}", **ops.coding_attributes(coding)))
         if not scale:
             return f"a{n}"
         bias = self.constant(f"b{n}", self.rng.integers(-50, 50, j).astype(np.int32))
         factor = self.constant(f"m{n}", (self.rng.random(j) * 0.01 + 1e-3).astype(np.float32))
-        self.nodes.append(
-            helper.make_node("Requantize", [f"a{n}", bias, factor], [f"y{n}"], domain=CIM, zero_point=7, low=0, high=255, dtype="uint8")
-        )
+        self.nodes.append(make("Requantize", [f"a{n}", bias, factor], [f"y{n}"], domain=CIM, zero_point=7, low=0, high=255, dtype="uint8"))
         return f"y{n}"
 
     def conv(self, x: str, c: int, j: int, *, kernel: int = 3, stride: int = 1) -> str:
@@ -66,7 +74,7 @@ class Net:
         n = len(self.nodes)
         pad = kernel // 2
         self.nodes.append(
-            helper.make_node(
+            make(
                 "Im2Col",
                 [x],
                 [f"i{n}"],
@@ -85,25 +93,25 @@ class Net:
         n = len(self.nodes)
         facts: dict[str, list[int] | int] = {"kernel_shape": [kernel, 1], "strides": [1, 1], "dilations": [1, 1]}
         facts |= {"pads": [kernel // 2, 0, kernel // 2, 0], "pad_value": 3}
-        self.nodes.append(helper.make_node("Im2Col", [x], [f"i{n}"], domain=CIM, **facts))
+        self.nodes.append(node_of("Im2Col", [x], [f"i{n}"], facts, CIM))
         return self.product(f"i{n}", kernel * c, j)
 
     def add(self, x: str, y: str) -> str:
         """A join, in floats between bytes."""
         n = len(self.nodes)
-        scale, zero = self.constant("scale", np.float32(0.05)), self.constant("zero", np.uint8(7))
+        scale, zero = self.constant("scale", np.array(0.05, np.float32)), self.constant("zero", np.array(7, np.uint8))
         self.nodes += [
-            helper.make_node("DequantizeLinear", [x, scale, zero], [f"f{n}"]),
-            helper.make_node("DequantizeLinear", [y, scale, zero], [f"g{n}"]),
-            helper.make_node("Add", [f"f{n}", f"g{n}"], [f"s{n}"]),
-            helper.make_node("QuantizeLinear", [f"s{n}", scale, zero], [f"q{n}"]),
+            make("DequantizeLinear", [x, scale, zero], [f"f{n}"]),
+            make("DequantizeLinear", [y, scale, zero], [f"g{n}"]),
+            make("Add", [f"f{n}", f"g{n}"], [f"s{n}"]),
+            make("QuantizeLinear", [f"s{n}", scale, zero], [f"q{n}"]),
         ]
         return f"q{n}"
 
     def node(self, op: str, *inputs: str, **attributes: object) -> str:
         """A standard operator with one output."""
         n = len(self.nodes)
-        self.nodes.append(helper.make_node(op, list(inputs), [f"v{n}"], **attributes))
+        self.nodes.append(node_of(op, list(inputs), [f"v{n}"], attributes))
         return f"v{n}"
 
     def program(self, inputs: Mapping[str, tuple[int, tuple[int, ...]]], outputs: Mapping[str, int]) -> Program:
@@ -131,11 +139,7 @@ def residual(rng: np.random.Generator, *, channels: int, size: int, kernel: int,
 
 def loader(program: Program) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
     """ONNX Runtime on one thread."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(onnx_ir.to_proto(program.model).SerializeToString(), options)
-    names = [one.name for one in session.get_outputs()]
-    return lambda feeds: dict(zip(names, session.run(names, dict(feeds)), strict=True))
+    return lower(program, threads=1).run
 
 
 def expected(program: Program, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -60,7 +60,7 @@ def test_regions_run_on_stacked_samples() -> None:
 
 def test_what_mixes_samples_is_not_stacked() -> None:
     net = Net(np.random.default_rng(4))
-    y = net.node("CumSum", net.node("Cast", "x", to=FLOAT), net.constant("zero", np.int64(0)))
+    y = net.node("CumSum", net.node("Cast", "x", to=FLOAT), net.constant("zero", np.array(0)))
     (piece,) = cut(net.program({"x": (UINT8, (1, 6))}, {y: FLOAT})).pieces
     assert not piece.batchable
 

@@ -13,7 +13,7 @@ from netwright.backends.cim.mapping.tracks import FOLLOW, follow, window
 from netwright.backends.cim.program.model import Reach
 from netwright.ir import shapes
 from netwright.ir.program import Program
-from tests.backends.cim.mapping.graphs import loader
+from tests.backends.cim.mapping.graphs import loader, node_of
 
 ONES = {"shape": np.array([2, 12]), "axes1": np.array([1]), "axes0": np.array([0]), "b": np.ones((4, 6), np.float32)}
 CASES: list[tuple[str, list[str], Mapping[str, object], tuple[int, ...], int, int | None]] = [
@@ -47,7 +47,7 @@ def program_of(op: str, names: list[str], attributes: Mapping[str, object], shap
     held = {**ONES, "row": np.arange(4, dtype=np.float32)}
     weights = [numpy_helper.from_array(held[name], name) for name in dict.fromkeys(names) if name != "x"]
     x, y = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape), helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    graph = helper.make_graph([helper.make_node(op, names, ["y"], **dict(attributes))], "one", [x], [y], weights)
+    graph = helper.make_graph([node_of(op, names, ["y"], attributes)], "one", [x], [y], weights)
     found = Program(onnx_ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)))
     shapes.infer(found)
     return found
