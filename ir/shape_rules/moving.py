@@ -24,6 +24,7 @@ from netwright.ir.dims import (
     subtract,
 )
 from netwright.ir.opinfo import FLOATS, int_attr, ints_attr
+from netwright.ir.program import array
 from netwright.ir.shape_context import MAX_CONTENTS, Context, contents
 from netwright.ir.shape_rules.common import axis_of, first_dtype, length_of, optional_contents, required, set_output
 from netwright.ir.shape_rules.table import register
@@ -183,7 +184,8 @@ def _part_sizes(context: Context, node: onnx_ir.Node, size: Dim) -> Sequence[Dim
     count = len(node.outputs)
     given = node.inputs[1] if len(node.inputs) > 1 else None
     if given is not None:
-        sizes = contents(given)
+        stored = array(given, limit=count)
+        sizes: Sequence[Dim] | None = contents(given) if stored is None else [int(size) for size in stored]
         return [d if is_known(d) else context.new_symbolic_dim() for d in sizes or (UNKNOWN,) * count]
     stated = ints_attr(node, "split")
     if stated:

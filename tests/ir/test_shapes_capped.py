@@ -52,3 +52,19 @@ def test_the_rows_of_a_flattened_batch_divide_back() -> None:
     )
     shapes.infer(program)
     assert str(program.value("r").shape) in ("[sequence]", "[Max(0, sequence)]")
+
+
+def test_a_split_into_more_parts_than_contents_are_followed() -> None:
+    sizes = [5] * 95 + [2]
+    outputs = ", ".join(f"p{place}" for place in range(len(sizes)))
+    program = Program(
+        onnx_ir.from_onnx_text(
+            f"""<ir_version: 10, opset_import: ["" : 20]>
+            g (float[batch, {sum(sizes)}] x) => (float[a, b] y)
+            <int64[{len(sizes)}] sizes = {{{", ".join(map(str, sizes))}}}>
+            {{ {outputs} = Split <axis = 1> (x, sizes)  y = Relu (p95) }}"""
+        )
+    )
+    shapes.infer(program)
+    assert str(program.value("p0").shape) == "[batch,5]"
+    assert str(program.value("p95").shape) == "[batch,2]"
