@@ -30,7 +30,7 @@ Life = tuple[int, int]
 
 def item_size(dtype: str) -> int:
     """Bytes of an element."""
-    return onnx_ir.DataType[_ONNX.get(dtype, dtype.upper())].itemsize
+    return int(onnx_ir.DataType[_ONNX.get(dtype, dtype.upper())].itemsize)
 
 
 _ONNX = {"float32": "FLOAT", "float64": "DOUBLE"}

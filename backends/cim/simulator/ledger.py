@@ -7,7 +7,7 @@ for all instructions that a step stands for. Copies make many instructions of fe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import TypeAlias
 
@@ -23,8 +23,9 @@ from netwright.backends.cim.simulator.steps import Plan
 
 Figures: TypeAlias = tuple[int | float, ...]
 """The figures of `MvmCounts`, in its order."""
-_figures = attrgetter(*MvmCounts.__slots__)
-_CHARGE = MvmCounts.__slots__.index("charge")
+_NAMES = tuple(one.name for one in fields(MvmCounts))
+_figures = attrgetter(*_NAMES)
+_CHARGE = _NAMES.index("charge")
 """The one figure that is not whole."""
 
 Part: TypeAlias = tuple[int, int]

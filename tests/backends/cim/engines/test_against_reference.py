@@ -68,7 +68,7 @@ WIDE = [
 ]
 
 
-@pytest.mark.parametrize("coding", WIDE, ids=lambda coding: f"{coding.encoding}-{coding.converter.mode}-{coding.rows}-{coding.converter.bits}")
+@pytest.mark.parametrize("coding", WIDE, ids=lambda one: f"{one.encoding}-{one.converter.mode}-{one.rows}-{one.converter.bits}")
 def test_wide_blocks_equal_the_reference(coding: Coding):
     """Blocks of several words, lanes near their limits, columns beside whole vectors."""
     half, bits = 1 << (coding.weight_bits - 1), coding.input_bits

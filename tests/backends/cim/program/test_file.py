@@ -7,6 +7,7 @@ import json
 import struct
 import zlib
 from pathlib import Path
+from typing import TypeAlias, cast
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from tests.backends.cim.program import chips
 MADE = {"linear": chips.linear()[0], "conv": chips.conv()[0], "residual": chips.residual(), "reload": chips.reload()[0]}
 HEAD = 56
 ENTRY = 24
+
+JsonPart: TypeAlias = "dict[str, object] | list[object]"
 
 
 def sealed(data: bytes) -> bytes:
@@ -92,6 +95,18 @@ def test_a_forged_file_is_a_sound_program_or_an_error(chip: ChipProgram):
     assert refused > 100
 
 
+def replace_somewhere(record: JsonPart, value: object, rng: np.random.Generator) -> None:
+    """Put a value in the place of some part of a JSON object or list."""
+    while record:
+        keys = list(record) if isinstance(record, dict) else list(range(len(record)))
+        key = keys[int(rng.integers(len(keys)))]
+        part = record[key]  # pyright: ignore[reportArgumentType, reportCallIssue, reportUnknownVariableType]
+        if not isinstance(part, list | dict) or not part or rng.random() < 0.2:
+            record[key] = value  # pyright: ignore[reportArgumentType, reportCallIssue]
+            return
+        record = cast("JsonPart", part)
+
+
 def test_forged_texts_of_a_program_are_errors_or_sound():
     chip = MADE["residual"]
     raw = zlib.decompress(to_bytes(chip)[HEAD + struct.unpack_from("<I", to_bytes(chip), 12)[0] * ENTRY :][:100_000])
@@ -102,14 +117,8 @@ def test_forged_texts_of_a_program_are_errors_or_sound():
     for _ in range(300):
         name = sorted(plain)[int(rng.integers(len(plain)))]
         copy = json.loads(json.dumps(plain[name]))
-        found = copy
-        while isinstance(found, list | dict) and found:
-            keys = list(range(len(found))) if isinstance(found, list) else list(found)
-            key = keys[int(rng.integers(len(keys)))]
-            if not isinstance(found[key], list | dict) or not found[key] or rng.random() < 0.2:
-                found[key] = strange[int(rng.integers(len(strange)))]
-                break
-            found = found[key]
+        if isinstance(copy, list | dict):
+            replace_somewhere(cast("JsonPart", copy), strange[int(rng.integers(len(strange)))], rng)
         try:
             from_bytes(with_head(chip, {name: copy}))
         except NetwrightError:

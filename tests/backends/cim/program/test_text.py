@@ -92,7 +92,13 @@ def test_data_left_out_must_come_from_somewhere():
 
 
 def test_names_may_hold_anything():
-    record = {"name": 'a "b" # c\n\\ {x=1}', "box": [[0, 1], [2, 30]], "pair": [3, 3], "none": None, "deep": {"a": [1.5, -2, True, []]}}
+    record: dict[str, object] = {
+        "name": 'a "b" # c\n\\ {x=1}',
+        "box": [[0, 1], [2, 30]],
+        "pair": [3, 3],
+        "none": None,
+        "deep": {"a": [1.5, -2, True, []]},
+    }
 
     assert read_record(write_record(record) + "  # and more", "here") == record  # pyright: ignore[reportArgumentType]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_a_convolution_is_the_specification(coding: Coding):
 
 @pytest.mark.parametrize("options", [{"chunk": 1}, {"chunk": 2}, {"threads": 2}, {"stepwise": True}, {"stepwise": True, "chunk": 3}])
 @pytest.mark.parametrize("coding", CODINGS.values(), ids=CODINGS)
-def test_results_do_not_depend_on_how_they_are_computed(coding: Coding, options: dict[str, object]):
+def test_results_do_not_depend_on_how_they_are_computed(coding: Coding, options: dict[str, Any]):
     for chip in (chips.linear(coding)[0], chips.conv(coding)[0]):
         usual, trace = run(chip)
         other, counted = run(chip, **options)

@@ -77,8 +77,8 @@ SMALL = replace(CHIP, name="small", tile=replace(CHIP.tile, cores=1, arrays=4), 
 def test_every_mapping_gives_the_integers_of_onnx_runtime(program: Program, arch: Arch, duplicate: bool, pipeline: bool):
     chip = mapped(program, arch, duplicate=duplicate, pipeline=pipeline)
     wanted = one_by_one(program, 3)
-    for options in ({}, {"stepwise": True, "chunk": 2}):
-        outputs, trace = Machine(chip, on_onnxruntime, **options).run(feeds(3))
+    for machine in (Machine(chip, on_onnxruntime), Machine(chip, on_onnxruntime, stepwise=True, chunk=2)):
+        outputs, trace = machine.run(feeds(3))
 
         np.testing.assert_array_equal(outputs["y"], wanted)
         assert not any("one by one" in told for told in trace.fell_back)
@@ -86,7 +86,8 @@ def test_every_mapping_gives_the_integers_of_onnx_runtime(program: Program, arch
 
 
 def test_lossy_converters_give_the_same_on_every_tiling(program: Program):
-    converter = replace(CHIP.array.adc, bits=6)  # pyright: ignore[reportArgumentType]
+    assert CHIP.array.adc is not None
+    converter = replace(CHIP.array.adc, bits=6)
     runs: list[np.ndarray] = []
     for arch in (CHIP, SMALL):
         lossy = replace(arch, array=replace(arch.array, adc=converter))
@@ -105,7 +106,7 @@ def test_a_mapped_program_survives_its_file(program: Program):
 
 def test_the_command_line_runs_and_lists_a_chips_program(program: Program, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = save(mapped(program, SMALL), tmp_path / "net.nwcim")
-    np.savez(tmp_path / "x.npz", **feeds(2))
+    np.savez(tmp_path / "x.npz", x=feeds(2)["x"])
 
     def called(*arguments: str) -> tuple[int, str]:
         with pytest.raises(SystemExit) as stopped:
