@@ -14,16 +14,17 @@ from netwright.backends.cim.cost.delays import dram_ns, mvm_ns
 from netwright.backends.cim.mapping.boxes import whole
 from netwright.backends.cim.mapping.duplication import Layer, copies_of
 from netwright.backends.cim.mapping.emitting import instructions
-from netwright.backends.cim.mapping.facts import Facts, facts_of
+from netwright.backends.cim.mapping.facts import Facts
 from netwright.backends.cim.mapping.fitting import TooLarge, fit
 from netwright.backends.cim.mapping.floor import Floor
 from netwright.backends.cim.mapping.pieces import BATCH
 from netwright.backends.cim.mapping.placing import Placer
-from netwright.backends.cim.mapping.planning import Memories, Plan, Planner, bytes_of
+from netwright.backends.cim.mapping.planning import Memories, Plan, Planner
 from netwright.backends.cim.mapping.products import product_notes
-from netwright.backends.cim.mapping.regions import Piece, cut
-from netwright.backends.cim.mapping.stages import Product, Stage, cut_axis, stages_of
-from netwright.backends.cim.mapping.tasks import Part
+from netwright.backends.cim.mapping.regions import Piece
+from netwright.backends.cim.mapping.seams import cut_to_fit
+from netwright.backends.cim.mapping.stages import Product, Stage, cut_axis
+from netwright.backends.cim.mapping.tasks import Part, bytes_of
 from netwright.backends.cim.mapping.units import pattern_of
 from netwright.backends.cim.program.model import ChipProgram, Options, Reach, Region, Tensor
 from netwright.ir.program import Program
@@ -82,9 +83,7 @@ def build(program: Program, arch: Arch, options: Options = Options(), *, name: s
 def _planned(program: Program, arch: Arch, options: Options, memory: Memories) -> tuple[Plan, Placer]:
     """Everything placed: with as many copies as fit into one load of the arrays, or with none."""
     for share in (*FILL, 0.0) if options.duplicate else (0.0,):
-        pieces = cut(program)
-        stages = stages_of(pieces)
-        facts = facts_of(program, pieces, stages)
+        _, stages, facts = cut_to_fit(program, arch)
         copies, time_ns = _copies(stages, facts, arch, int(arch.arrays * share))
         floor = Floor(arch)
         placer = Placer(arch, floor, copies)

@@ -13,8 +13,11 @@ from netwright.ir.shapes import static_shape
 
 _FIXED = frozenset({"Expand", "Flatten", "Pad", "Range", "Reshape", "Resize", "Slice", "Split", "Tile", "ConstantOfShape", "Shape", "Size"})
 """Operators whose sizes stand in the graph: a region with one of them is not cut."""
-_SUMMING = frozenset({"LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization", "Softmax", "LogSoftmax", "MatMul", "Gemm"})
-"""Operators that sum floats, in an order that a kernel may choose by the number of rows: cut, they might give other bits."""
+_BLOCKED = frozenset({"MatMul", "Gemm"})
+"""Operators that sum floats in an order that a kernel may choose by the number of rows: cut within a product, they might give other bits.
+
+Normalizations and Softmax go row by row: the bits of a row do not depend on how many there are.
+"""
 CUT = "cut"
 """The symbol of an axis that is cut."""
 
@@ -25,11 +28,7 @@ def cut_axes(piece: Piece, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
     All outputs must have one shape, and every input that has more than one place along the axis the same extent, counted from the end.
     """
     shapes = {tensors[name].shape for name in piece.outputs}
-    if (
-        piece.why_host
-        or len(shapes) != 1
-        or any(node.op_type in _FIXED | _SUMMING or node.op_type.startswith("Reduce") for node in piece.nodes)
-    ):
+    if piece.why_host or len(shapes) != 1 or any(node.op_type in _FIXED or node.op_type.startswith("Reduce") for node in piece.nodes):
         return ()
     (shape,) = shapes
     stream = tensors[piece.outputs[0]].stream
@@ -62,8 +61,9 @@ def _carries(piece: Piece, tensors: Mapping[str, Tensor], axis: int) -> bool:
             return False
         axes[name] = own if extent > 1 else None
     for node in piece.nodes:
-        made = follow(node, tuple(axes.get(value.name or "") if value is not None else None for value in node.inputs))
-        if made is None:
+        given = tuple(axes.get(value.name or "") if value is not None else None for value in node.inputs)
+        made = follow(node, given)
+        if made is None or (node.op_type in _BLOCKED and any(given) and any(one is None for one in given)):
             return False
         axes |= {value.name or "": one for value, one in zip(node.outputs, made, strict=True)}
     return all(axes[name] == axis for name in piece.outputs) and all(static_shape(v) is not None for n in piece.nodes for v in n.outputs)

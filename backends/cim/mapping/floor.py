@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -73,7 +73,7 @@ class Floor:
         self._held[tile] += amount
         return tile, first
 
-    def work(self, ns: float, amount: int, near: Sequence[int], avoid: Collection[int] = ()) -> int:
+    def work(self, ns: float, amount: int, near: Sequence[int], avoid: Collection[int] = (), more: Mapping[int, int] | None = None) -> int:
         """A tile for work of a vector unit: near some tiles, and where unit and memory have the most to spare.
 
         Args:
@@ -81,17 +81,22 @@ class Floor:
             amount: bytes of memory that it takes.
             near: tiles that it exchanges data with.
             avoid: tiles that have not the memory for it.
+            more: bytes besides, by tile.
         """
+        besides = np.zeros_like(self._held)
+        for tile, wanted in (more or {}).items():
+            besides[tile] += wanted
+        held = self._held + besides + amount
         busiest = max(float(self._vector_ns.max()), ns, 1e-9)
         room = self._arch.tile.memory.bytes
-        score = (self._vector_ns + ns) / busiest + (self._held + amount) / room
-        score += np.maximum(0, self._held + amount - room) / room * 8
+        score = (self._vector_ns + ns) / busiest + held / room
+        score += np.maximum(0, held - room) / room * 8
         if near:
             score = score + self._distance[:, [tile for tile in near if tile >= 0] or [0]].mean(axis=1) * 0.1
         if len(set(avoid)) < len(score):
             score[list(avoid)] = np.inf
         tile = int(np.argmin(score))
-        self.load(tile, ns, amount)
+        self.load(tile, ns, amount + int(besides[tile]))
         return tile
 
     def load(self, tile: int, ns: float, amount: int) -> None:

@@ -6,25 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
-import numpy as np
-
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.cost.delays import vector_ns
-from netwright.backends.cim.mapping.boxes import meet, set_axis, spans, whole
+from netwright.backends.cim.mapping.boxes import meet, set_axis, spans, volume, whole
 from netwright.backends.cim.mapping.cutting import cut_axes, symbolic
 from netwright.backends.cim.mapping.facts import Facts
 from netwright.backends.cim.mapping.floor import Floor
 from netwright.backends.cim.mapping.placing import Placed, Placer
 from netwright.backends.cim.mapping.regions import Piece
 from netwright.backends.cim.mapping.stages import Product, Rescale, Stage, cut_axis
-from netwright.backends.cim.mapping.tasks import Make, Part, Task
+from netwright.backends.cim.mapping.tasks import ROOM_SHARE, Make, Part, Task, bytes_of
 from netwright.backends.cim.program.access import cut_alike, window_box
 from netwright.backends.cim.program.fractions import denominator_of_parts
 from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import HOST, Accumulate, Mvm, Requantize, Scaling, Tensor, Unit, Vector, Window, Work
 
-ROOM_SHARE = 4
-"""A region takes at most this part of a tile's memory, where it can be cut."""
 ATTEMPTS = 4
 """Tiles that a region is tried on before it goes to the host for want of memory."""
 
@@ -220,12 +216,26 @@ class Planner:
             held = 0 if streams else amount // len(places)
             near, apart = self._around(given)
             tile = (
-                HOST if one.why_host else self._floor.work(ns / len(places), held, near if home is None else [home, *near], avoid | apart)
+                HOST
+                if one.why_host
+                else self._floor.work(
+                    ns / len(places), held, near if home is None else [home, *near], avoid | apart, self._kept(given, streams=streams)
+                )
             )
             avoid |= {tile} if tile != HOST and len(avoid) + 1 < self._arch.network.tiles else set()
             keeps = tuple(reach.last - reach.first + 1 + reach.stride if streams else 0 for reach in reaches)
             self._task(tile, given, made, lambda s, t, box=box: Vector(number, s, t, box, one.name), one.name, keeps)
             self.plan.tasks[-1] = replace(self.plan.tasks[-1], piece=one.name)
+
+    def _kept(self, given: tuple[Part, ...], *, streams: bool) -> dict[int, int]:
+        """Bytes by tile of rows that are made there and could else be forgotten: who reads all of them there needs them kept."""
+        found: dict[int, int] = {}
+        for part in given if not streams else ():
+            tensor = self._tensor(part.tensor)
+            for tile, box in self._made.get(part.tensor, ()) if tensor.stream >= 0 else ():
+                if tile != HOST:
+                    found[tile] = found.get(tile, 0) + volume(box) * bytes_of(tensor) // prod(tensor.shape)
+        return found
 
     def _around(self, given: tuple[Part, ...]) -> tuple[list[int], set[int]]:
         """The tiles that make what some parts hold, and those that make only other parts of the same tensors.
@@ -275,8 +285,3 @@ def _shares(one: Product, axis: int, copies: int) -> list[tuple[int, int]]:
 
 def _window_rows(window: Window) -> int:
     return (window.kernel[0] - 1) * window.dilations[0] + 1 + window.strides[0]
-
-
-def bytes_of(tensor: Tensor) -> int:
-    """Bytes of a whole tensor."""
-    return prod(tensor.shape) * np.dtype(tensor.dtype).itemsize

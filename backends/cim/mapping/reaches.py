@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir
 
+from netwright.backends.cim.mapping.carrying import Axes, elementwise
 from netwright.backends.cim.mapping.regions import Piece
-from netwright.backends.cim.mapping.tracks import follow, window
+from netwright.backends.cim.mapping.tracks import FOLLOW, follow, window
 from netwright.backends.cim.program.model import Reach
+from netwright.ir.program import constant
 from netwright.ir.shapes import static_shape
 
 WHOLE = Reach(0, whole=True)
@@ -34,10 +36,7 @@ def flow(piece: Piece, stream: Callable[[str], int]) -> tuple[tuple[Reach, ...],
     Returns:
         For each input what a row of the results needs, and the axis of rows of each output (−1 for all at once).
     """
-    tracks: dict[str, _Track] = {}
-    for name in piece.inputs:
-        axis = stream(name)
-        tracks[name] = _Track(axis if axis >= 0 else None, {name: Reach() if axis >= 0 else WHOLE})
+    tracks = _begun(piece, stream)
     for node in piece.nodes:
         _step(node, tracks)
     ends = [tracks[name] for name in piece.outputs]
@@ -45,6 +44,18 @@ def flow(piece: Piece, stream: Callable[[str], int]) -> tuple[tuple[Reach, ...],
     if any(axis < 0 for axis in axes.values()) or not axes:
         return tuple(WHOLE for _ in piece.inputs), dict.fromkeys(piece.outputs, -1)
     return tuple(_widest([end.needs[name] for end in ends if name in end.needs]) for name in piece.inputs), axes
+
+
+def ends(piece: Piece, stream: Callable[[str], int]) -> Iterator[onnx_ir.Node]:
+    """The nodes of a region that read something made row by row and need all of it at once."""
+    tracks = _begun(piece, stream)
+    for node in piece.nodes:
+        _step(node, tracks)
+        given = [tracks.get(value.name or "") if value is not None else None for value in node.inputs]
+        if any(track is not None and track.axis is not None for track in given) and all(
+            tracks[v.name or ""].axis is None for v in node.outputs
+        ):
+            yield node
 
 
 def input_axis(value: onnx_ir.Value, pieces: Sequence[Piece]) -> int:
@@ -66,11 +77,16 @@ def _one(piece: Piece, name: str, axis: int) -> Reach:
     return reaches[piece.inputs.index(name)]
 
 
+def _begun(piece: Piece, stream: Callable[[str], int]) -> dict[str, _Track]:
+    axes = {name: stream(name) for name in piece.inputs}
+    return {name: _Track(axis if axis >= 0 else None, {name: Reach() if axis >= 0 else WHOLE}) for name, axis in axes.items()}
+
+
 def _step(node: onnx_ir.Node, tracks: dict[str, _Track]) -> None:
     given = [tracks.get(value.name or "") if value is not None else None for value in node.inputs]
     axes = tuple(None if track is None else track.axis for track in given)
     needs: dict[str, Reach] = {}
-    made = follow(node, axes) if any(axis is not None for axis in axes) else None
+    made = (follow(node, axes) or follow(node, _with_constants(node, axes))) if any(axis is not None for axis in axes) else None
     if made is not None:
         for track in given:
             for name, reach in (track.needs if track is not None else {}).items():
@@ -86,6 +102,20 @@ def _step(node: onnx_ir.Node, tracks: dict[str, _Track]) -> None:
             needs[name] = _widest([needs[name], found]) if name in needs else found
     for value in node.outputs:
         tracks[value.name or ""] = _Track(first if step is not None else None, needs)
+
+
+def _with_constants(node: onnx_ir.Node, axes: Axes) -> Axes:
+    """Constants of elementwise operators have a row for each of the others' rows, too."""
+    rank = len(static_shape(node.outputs[0]) or ())
+    places = {rank - len(static_shape(value) or ()) + axis for value, axis in zip(node.inputs, axes, strict=True) if axis is not None}
+    if FOLLOW.get(node.op_type) is not elementwise or len(places) != 1:
+        return axes
+    (place,) = places
+    own = (place - rank + len(static_shape(value) or ()) for value in node.inputs)
+    return tuple(
+        here if axis is None and here >= 0 and constant(value) is not None and (static_shape(value) or ())[here] > 1 else axis
+        for value, axis, here in zip(node.inputs, axes, own, strict=True)
+    )
 
 
 def _widest(reaches: Sequence[Reach]) -> Reach:

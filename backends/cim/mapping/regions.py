@@ -8,7 +8,7 @@ to where they are read. Linear in nodes and edges.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -73,15 +73,16 @@ class Cut:
         return tuple(step for step in self.steps if isinstance(step, Piece))
 
 
-def cut(program: Program) -> Cut:
+def cut(program: Program, seams: Collection[onnx_ir.Node] = ()) -> Cut:
     """Cut a lowered program of static shapes into own operators and regions.
 
     Args:
         program: every dimension a number (the batch 1); shapes inferred.
+        seams: nodes that regions end before.
     """
     nodes = list(program.graph)
     carried = {node for node in nodes if _is_carried(node)}
-    levels, kinds, reasons = _levels(nodes, carried)
+    levels, kinds, reasons = _levels(nodes, carried, seams)
     roots = _components([node for node in nodes if node in kinds and kinds[node] != "own"], levels, kinds, carried)
     axes = batch_axes(program)
     readers = _readers(nodes, carried)
@@ -157,9 +158,9 @@ def _readers(nodes: list[onnx_ir.Node], carried: set[onnx_ir.Node]) -> defaultdi
 
 
 def _levels(
-    nodes: list[onnx_ir.Node], carried: set[onnx_ir.Node]
+    nodes: list[onnx_ir.Node], carried: set[onnx_ir.Node], seams: Collection[onnx_ir.Node]
 ) -> tuple[dict[onnx_ir.Node, int], dict[onnx_ir.Node, Kind], dict[onnx_ir.Node, str]]:
-    """How many changes of kind lie before each node, its kind, and why the host must run it."""
+    """How many changes of kind and seams lie before each node, its kind, and why the host must run it."""
     levels: dict[onnx_ir.Node, int] = {}
     kinds: dict[onnx_ir.Node, Kind] = {}
     reasons: dict[onnx_ir.Node, str] = {}
@@ -169,6 +170,7 @@ def _levels(
         reasons[node] = "" if node.domain == DOMAIN else why_host(node)
         kinds[node] = "own" if node.domain == DOMAIN else "host" if reasons[node] else "vector"
         levels[node] = max((levels[one] + (kinds[one] != kinds[node]) for one in _sources(node, carried)), default=0)
+        levels[node] += node in seams
     return levels, kinds, reasons
 
 

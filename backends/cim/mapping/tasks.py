@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import TypeAlias
 
+import numpy as np
+
 from netwright.backends.cim.program.layout import Box
-from netwright.backends.cim.program.model import Instruction
+from netwright.backends.cim.program.model import Instruction, Tensor
 
 Make: TypeAlias = Callable[[tuple[int, ...], tuple[int, ...]], Instruction]
 """From the numbers of source and target buffers to the instruction."""
+
+
+ROOM_SHARE = 4
+"""A region takes at most this part of a tile's memory, where it can be cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +63,8 @@ class Task:
     unit: int = -1
     piece: str = ""
     channel: int = -1
+
+
+def bytes_of(tensor: Tensor) -> int:
+    """Bytes of a whole tensor."""
+    return prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
