@@ -57,9 +57,8 @@ def build(program: Program, arch: Arch, options: Options = Options(), *, name: s
             laid = fit(plan.tasks, inputs, outputs, tensors, arch, pipeline=options.pipeline)
             break
         except TooLarge as error:
-            if not error.piece or error.piece in memory.hosted:
+            if not memory.learn(error.lessons, arch.network.tiles):
                 raise
-            memory.learn(error.piece, error.tile, error.message.rstrip("."), arch.network.tiles)
     tiles, host = instructions(laid, placer.units)
     notes = [*plan.notes, *laid.notes, *_notes(plan, placer, arch)]
     return ChipProgram(

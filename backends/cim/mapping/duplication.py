@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +56,31 @@ def copies_of(layers: Sequence[Layer], arrays: int, *, floor_ns: float = 0.0) ->
         else:
             low = middle + 1
     found = [layer.copies(times[high]) for layer in layers] if times else []
-    return found if sum(layer.arrays * copies for layer, copies in zip(layers, found, strict=True)) <= arrays else [1] * len(layers)
+    left = arrays - sum(layer.arrays * copies for layer, copies in zip(layers, found, strict=True))
+    return _filled(layers, found, left) if left >= 0 else [1] * len(layers)
+
+
+def _filled(layers: Sequence[Layer], copies: list[int], left: int) -> list[int]:
+    """What arrays are left go where a further copy saves most time for its arrays: layers that wait for all of another add up."""
+    found = list(copies)
+    heap = [entry for place, layer in enumerate(layers) for entry in _more(layer, place, found[place])]
+    heapify(heap)
+    while heap:
+        _, place, more = heappop(heap)
+        layer = layers[place]
+        cost = layer.arrays * (more - found[place])
+        if cost <= left:
+            left -= cost
+            found[place] = more
+            for entry in _more(layer, place, more):
+                heappush(heap, entry)
+    return found
+
+
+def _more(layer: Layer, place: int, copies: int) -> list[tuple[float, int, int]]:
+    """The next number of copies that is any faster: time saved for an array (negative), place, copies."""
+    steps = -(-layer.extent // copies)
+    if steps <= 1:
+        return []
+    more = -(-layer.extent // (steps - 1))
+    return [(-layer.row_ns * (steps - -(-layer.extent // more)) / (layer.arrays * (more - copies)), place, more)]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.mapping.layouts import layout_of
 from netwright.backends.cim.mapping.memory import Addresses, addresses
 from netwright.backends.cim.mapping.rings import Use, make_rings, uses_of
 from netwright.backends.cim.mapping.tasks import Part, Task
+from netwright.backends.cim.mapping.ties import Ties
 from netwright.backends.cim.mapping.weaving import Key, Woven, weave
 from netwright.backends.cim.program.model import Buffer, Tensor
 from netwright.ir.errors import UnsupportedModelError
@@ -36,18 +39,33 @@ _ONE_BY_ONE = (_Rings(across=False), _Rings(across=True), _Rings(across=True, st
 _OVERLAP = "Some layers overlap in spite of pipeline=False: a tile's memory does not hold their maps whole."
 
 
-class TooLarge(UnsupportedModelError):
-    """A tile's memory is too small.
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A region and a tile that is too small.
 
     Attributes:
         tile: which.
-        piece: a region that reads the largest buffer there, or fills it; empty for none.
+        piece: a region that reads the largest buffer there, or fills it.
+        why: in words.
+        hopeless: no tile has the memory for the region, with nothing else.
     """
 
-    def __init__(self, message: str, tile: int, piece: str, *, place: str, remedy: str) -> None:
+    tile: int
+    piece: str
+    why: str
+    hopeless: bool
+
+
+class TooLarge(UnsupportedModelError):
+    """Tiles' memories are too small.
+
+    Attributes:
+        lessons: for the tiles where regions could go elsewhere.
+    """
+
+    def __init__(self, message: str, lessons: tuple[Lesson, ...], *, place: str, remedy: str) -> None:
         super().__init__(message, place=place, remedy=remedy)
-        self.tile = tile
-        self.piece = piece
+        self.lessons = lessons
 
 
 @dataclass(frozen=True)
@@ -88,11 +106,12 @@ def fit(
     woven = weave(tasks, inputs, outputs)
     notes: tuple[str, ...] = ()
     first, *others = _PIPELINED if pipeline else _ONE_BY_ONE
-    uses, placed = _placed(woven, tensors, arch, first)
+    ties = cache(lambda: Ties(woven))
+    uses, placed = _placed(woven, ties, tensors, arch, first)
     for rings in others:
         if not placed.short:
             break
-        uses, placed = _placed(woven, tensors, arch, rings)
+        uses, placed = _placed(woven, ties, tensors, arch, rings)
         notes = () if pipeline else (_OVERLAP,)
     if placed.short:
         raise _too_large(woven, uses, placed.short, arch)
@@ -108,23 +127,49 @@ def fit(
     return Laid(placed.tasks, tuple(buffers), numbers, made, notes)
 
 
-def _placed(woven: Woven, tensors: Mapping[str, Tensor], arch: Arch, rings: _Rings) -> tuple[dict[Key, Use], Addresses]:
+def _placed(
+    woven: Woven, ties: Callable[[], Ties], tensors: Mapping[str, Tensor], arch: Arch, rings: _Rings
+) -> tuple[dict[Key, Use], Addresses]:
     uses = uses_of(woven, tensors, arch, across=rings.across, strict=rings.strict)
     if rings.any:
         make_rings(uses, arch.tile.memory.bytes)
-    return uses, addresses(woven, uses, arch.tile.memory.bytes)
+    return uses, addresses(woven, ties, uses, arch.tile.memory.bytes)
 
 
 def _too_large(woven: Woven, uses: Mapping[Key, Use], short: Mapping[int, int], arch: Arch) -> TooLarge:
+    room = arch.tile.memory.bytes
+    largest: dict[int, list[Key]] = defaultdict(list)
+    for key in sorted((key for key in uses if key[0] in short), key=lambda key: (-uses[key].size, key[1])):
+        largest[key[0]].append(key)
+    lessons: list[Lesson] = []
+    for tile, wanted in short.items():
+        places = dict.fromkeys(place for key in largest[tile] for place in (*uses[key].readers, *uses[key].writers))
+        pieces = dict.fromkeys(woven.tasks[place].piece for place in places if woven.tasks[place].piece and woven.tasks[place].tile == tile)
+        found = [Lesson(tile, piece, "", hopeless=True) for piece in pieces if _least(woven, uses, places, piece) > room]
+        why = _wanted(tile, wanted, largest[tile][0], uses, arch)
+        lessons += [replace(one, why=why) for one in found or [Lesson(tile, piece, "", hopeless=False) for piece in list(pieces)[:1]]]
     tile, wanted = max(short.items(), key=lambda entry: entry[1])
-    order = sorted((key for key in uses if key[0] == tile), key=lambda key: (-uses[key].size, key[1]))
-    touching = [woven.tasks[place] for key in order for place in (*uses[key].readers, *uses[key].writers)]
-    piece = next((task.piece for task in touching if task.piece and task.tile == tile), "")
     return TooLarge(
-        f"Tile {tile} needs {wanted:,} bytes of memory, {uses[order[0]].size:,} of them for %{order[0][1]}; "
-        f"{arch.name} has {arch.tile.memory.bytes:,}.",
-        tile,
-        piece,
-        place=order[0][1],
+        f"{_wanted(tile, wanted, largest[tile][0], uses, arch)}.",
+        tuple(lessons),
+        place=largest[tile][0][1],
         remedy="Choose a chip with larger tile memories (tile.memory.bytes), or a smaller input.",
     )
+
+
+def _wanted(tile: int, wanted: int, largest: Key, uses: Mapping[Key, Use], arch: Arch) -> str:
+    return (
+        f"Tile {tile} needs {wanted:,} bytes of memory, {uses[largest].size:,} of them for %{largest[1]}; "
+        f"{arch.name} has {arch.tile.memory.bytes:,}"
+    )
+
+
+def _least(woven: Woven, uses: Mapping[Key, Use], places: Iterable[int], piece: str) -> int:
+    """Bytes that one part of a region needs at least, with nothing else on its tile."""
+    found = 0
+    for place in places:
+        task = woven.tasks[place]
+        if task.piece == piece:
+            keys = dict.fromkeys((task.tile, part.tensor) for part in (*task.reads, *task.writes))
+            found = max(found, sum((uses[key].fewest or uses[key].rows) * uses[key].row_bytes for key in keys))
+    return found

@@ -7,12 +7,14 @@ begins (`ties.py`), which makes layers wait.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from netwright.backends.cim.mapping.rings import Use
 from netwright.backends.cim.mapping.tasks import Task
-from netwright.backends.cim.mapping.ties import groups
+from netwright.backends.cim.mapping.ties import Ties
 from netwright.backends.cim.mapping.weaving import Key, Woven
 from netwright.backends.cim.program.model import HOST
 
@@ -32,11 +34,12 @@ class Addresses:
     short: dict[int, int]
 
 
-def addresses(woven: Woven, uses: Mapping[Key, Use], room: int) -> Addresses:
+def addresses(woven: Woven, ties: Callable[[], Ties], uses: Mapping[Key, Use], room: int) -> Addresses:
     """An address for every buffer.
 
     Args:
         woven: the tasks.
+        ties: between them, asked for only where a tile is too small.
         uses: of the buffers.
         room: bytes of a tile's memory.
     """
@@ -55,7 +58,7 @@ def addresses(woven: Woven, uses: Mapping[Key, Use], room: int) -> Addresses:
             start += uses[key].room
     if not crowded:
         return Addresses(found, woven.tasks, {})
-    place = groups(woven, uses)
+    place = ties().groups(uses)
     short: dict[int, int] = {}
     for keys in crowded:
         spans = {key: _span(uses[key], place) for key in keys}
@@ -73,21 +76,19 @@ def _span(use: Use, place: Sequence[int]) -> tuple[int, int]:
 
 def _share(keys: Sequence[Key], uses: Mapping[Key, Use], spans: Mapping[Key, tuple[int, int]], found: dict[Key, int]) -> int:
     """The largest first, each at the lowest address that is free all the time that it lives. Quadratic in a tile's buffers."""
-    placed: list[Key] = []
+    order = sorted(keys, key=lambda key: (-uses[key].size, spans[key], key))
+    begun, over, low, high = (np.zeros(len(order), dtype=np.int64) for _ in range(4))
     top = 0
-    for key in sorted(keys, key=lambda key: (-uses[key].size, spans[key], key)):
+    for place, key in enumerate(order):
         first, last = spans[key]
-        taken = sorted((found[other], found[other] + uses[other].room) for other in placed if _meets(spans[other], first, last))
+        near = np.flatnonzero((begun[:place] <= last) & (over[:place] >= first))
+        taken = sorted(zip(low[near].tolist(), high[near].tolist(), strict=True))
         start = 0
-        for low, high in taken:
-            if start + uses[key].size <= low:
+        for below, above in taken:
+            if start + uses[key].size <= below:
                 break
-            start = max(start, high)
+            start = max(start, above)
         found[key] = start
-        placed.append(key)
+        begun[place], over[place], low[place], high[place] = first, last, start, start + uses[key].room
         top = max(top, start + uses[key].size)
     return top
-
-
-def _meets(span: tuple[int, int], first: int, last: int) -> bool:
-    return span[0] <= last and first <= span[1]

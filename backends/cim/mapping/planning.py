@@ -11,6 +11,7 @@ from netwright.backends.cim.cost.delays import vector_ns
 from netwright.backends.cim.mapping.boxes import meet, set_axis, spans, volume, whole
 from netwright.backends.cim.mapping.cutting import cut_axes, symbolic
 from netwright.backends.cim.mapping.facts import Facts
+from netwright.backends.cim.mapping.fitting import Lesson
 from netwright.backends.cim.mapping.floor import Floor
 from netwright.backends.cim.mapping.placing import Placed, Placer
 from netwright.backends.cim.mapping.regions import Piece
@@ -56,13 +57,24 @@ class Memories:
     avoided: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
     hosted: dict[str, str] = field(default_factory=dict[str, str])
 
-    def learn(self, piece: str, tile: int, why: str, tiles: int) -> None:
-        """A region did not fit on a tile: it goes elsewhere next time, and to the host after `ATTEMPTS` (or when no tile is left)."""
-        tried = self.avoided.setdefault(piece, set())
-        again = tile in tried
-        tried.add(tile)
-        if again or len(tried) >= min(ATTEMPTS, tiles):
-            self.hosted[piece] = why
+    def learn(self, lessons: Sequence[Lesson], tiles: int) -> bool:
+        """Regions that did not fit go elsewhere next time, and to the host after `ATTEMPTS` (or when no tile is left).
+
+        Args:
+            lessons: of one attempt.
+            tiles: of the chip.
+
+        Returns:
+            False where there is nothing new to learn.
+        """
+        fresh = [one for one in lessons if one.piece not in self.hosted]
+        for one in fresh:
+            tried = self.avoided.setdefault(one.piece, set())
+            again = one.tile in tried
+            tried.add(one.tile)
+            if one.hopeless or again or len(tried) >= min(ATTEMPTS, tiles):
+                self.hosted[one.piece] = one.why
+        return bool(fresh)
 
 
 class Planner:

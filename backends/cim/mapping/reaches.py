@@ -11,7 +11,6 @@ from netwright.backends.cim.mapping.carrying import Axes, elementwise
 from netwright.backends.cim.mapping.regions import Piece
 from netwright.backends.cim.mapping.tracks import FOLLOW, follow, window
 from netwright.backends.cim.program.model import Reach
-from netwright.ir.program import constant
 from netwright.ir.shapes import static_shape
 
 WHOLE = Reach(0, whole=True)
@@ -86,7 +85,7 @@ def _step(node: onnx_ir.Node, tracks: dict[str, _Track]) -> None:
     given = [tracks.get(value.name or "") if value is not None else None for value in node.inputs]
     axes = tuple(None if track is None else track.axis for track in given)
     needs: dict[str, Reach] = {}
-    made = (follow(node, axes) or follow(node, _with_constants(node, axes))) if any(axis is not None for axis in axes) else None
+    made = (follow(node, axes) or follow(node, _with_constants(node, axes, given))) if any(axis is not None for axis in axes) else None
     if made is not None:
         for track in given:
             for name, reach in (track.needs if track is not None else {}).items():
@@ -104,8 +103,8 @@ def _step(node: onnx_ir.Node, tracks: dict[str, _Track]) -> None:
         tracks[value.name or ""] = _Track(first if step is not None else None, needs)
 
 
-def _with_constants(node: onnx_ir.Node, axes: Axes) -> Axes:
-    """Constants of elementwise operators have a row for each of the others' rows, too."""
+def _with_constants(node: onnx_ir.Node, axes: Axes, given: Sequence[_Track | None]) -> Axes:
+    """What does not depend on a region's inputs has, for elementwise operators, a row for each of the others' rows, too."""
     rank = len(static_shape(node.outputs[0]) or ())
     places = {rank - len(static_shape(value) or ()) + axis for value, axis in zip(node.inputs, axes, strict=True) if axis is not None}
     if FOLLOW.get(node.op_type) is not elementwise or len(places) != 1:
@@ -113,8 +112,8 @@ def _with_constants(node: onnx_ir.Node, axes: Axes) -> Axes:
     (place,) = places
     own = (place - rank + len(static_shape(value) or ()) for value in node.inputs)
     return tuple(
-        here if axis is None and here >= 0 and constant(value) is not None and (static_shape(value) or ())[here] > 1 else axis
-        for value, axis, here in zip(node.inputs, axes, own, strict=True)
+        here if axis is None and here >= 0 and (track is None or not track.needs) and (static_shape(value) or ())[here] > 1 else axis
+        for value, axis, here, track in zip(node.inputs, axes, own, given, strict=True)
     )
 
 
