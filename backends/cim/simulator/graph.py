@@ -217,7 +217,7 @@ def _run_region(stage: Stage, runner: Runner, values: Mapping[str, np.ndarray]) 
     """A region on each sample; on one alone, where nothing that it reads depends on the sample."""
     inputs = {name: values[name] for name in stage.inputs}
     count = max((len(v) for v in inputs.values()), default=1)
-    results = [runner({name: v[n if len(v) > 1 else 0] for name, v in inputs.items()}) for n in range(count)]
+    results = [runner({name: np.asarray(v[n if len(v) > 1 else 0]) for name, v in inputs.items()}) for n in range(count)]
     return {name: np.stack([one[name] for one in results]) for name in stage.outputs}
 
 
