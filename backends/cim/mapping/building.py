@@ -17,9 +17,10 @@ from netwright.backends.cim.mapping.emitting import instructions
 from netwright.backends.cim.mapping.facts import Facts
 from netwright.backends.cim.mapping.fitting import TooLarge, fit
 from netwright.backends.cim.mapping.floor import Floor
+from netwright.backends.cim.mapping.lessons import Memories
 from netwright.backends.cim.mapping.pieces import BATCH
 from netwright.backends.cim.mapping.placing import Placer
-from netwright.backends.cim.mapping.planning import Memories, Plan, Planner
+from netwright.backends.cim.mapping.planning import Plan, Planner
 from netwright.backends.cim.mapping.products import product_notes
 from netwright.backends.cim.mapping.regions import Piece
 from netwright.backends.cim.mapping.seams import cut_to_fit

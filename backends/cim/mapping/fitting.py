@@ -9,6 +9,7 @@ from functools import cache
 
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.mapping.layouts import layout_of
+from netwright.backends.cim.mapping.lessons import Lesson
 from netwright.backends.cim.mapping.memory import Addresses, addresses
 from netwright.backends.cim.mapping.rings import Use, make_rings, uses_of
 from netwright.backends.cim.mapping.tasks import Part, Task
@@ -37,23 +38,6 @@ _PIPELINED = (_Rings(across=True), _Rings(across=True, any=False), _Rings(across
 _ONE_BY_ONE = (_Rings(across=False), _Rings(across=True), _Rings(across=True, strict=False))
 """What is tried, one after the other."""
 _OVERLAP = "Some layers overlap in spite of pipeline=False: a tile's memory does not hold their maps whole."
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """A region and a tile that is too small.
-
-    Attributes:
-        tile: which.
-        piece: a region that reads the largest buffer there, or fills it.
-        why: in words.
-        hopeless: no tile has the memory for the region, with nothing else.
-    """
-
-    tile: int
-    piece: str
-    why: str
-    hopeless: bool
 
 
 class TooLarge(UnsupportedModelError):

@@ -11,8 +11,8 @@ from netwright.backends.cim.cost.delays import vector_ns
 from netwright.backends.cim.mapping.boxes import meet, set_axis, spans, volume, whole
 from netwright.backends.cim.mapping.cutting import cut_axes, symbolic
 from netwright.backends.cim.mapping.facts import Facts
-from netwright.backends.cim.mapping.fitting import Lesson
 from netwright.backends.cim.mapping.floor import Floor
+from netwright.backends.cim.mapping.lessons import Memories
 from netwright.backends.cim.mapping.placing import Placed, Placer
 from netwright.backends.cim.mapping.regions import Piece
 from netwright.backends.cim.mapping.stages import Product, Rescale, Stage, cut_axis
@@ -20,10 +20,7 @@ from netwright.backends.cim.mapping.tasks import ROOM_SHARE, Make, Part, Task, b
 from netwright.backends.cim.program.access import cut_alike, window_box
 from netwright.backends.cim.program.fractions import denominator_of_parts
 from netwright.backends.cim.program.layout import Box
-from netwright.backends.cim.program.model import HOST, Accumulate, Mvm, Requantize, Scaling, Tensor, Unit, Vector, Window, Work
-
-ATTEMPTS = 4
-"""Tiles that a region is tried on before it goes to the host for want of memory."""
+from netwright.backends.cim.program.model import HOST, Accumulate, Mvm, Reach, Requantize, Scaling, Tensor, Unit, Vector, Window, Work
 
 
 @dataclass
@@ -43,38 +40,6 @@ class Plan:
     pieces: list[Piece] = field(default_factory=list[Piece])
     scalings: list[Scaling] = field(default_factory=list[Scaling])
     notes: list[str] = field(default_factory=list[str])
-
-
-@dataclass
-class Memories:
-    """What is known of regions that tiles had too little memory for.
-
-    Attributes:
-        avoided: tiles that are full without them, by region.
-        hosted: regions that no tile has the memory for, and what was wanted, in words.
-    """
-
-    avoided: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
-    hosted: dict[str, str] = field(default_factory=dict[str, str])
-
-    def learn(self, lessons: Sequence[Lesson], tiles: int) -> bool:
-        """Regions that did not fit go elsewhere next time, and to the host after `ATTEMPTS` (or when no tile is left).
-
-        Args:
-            lessons: of one attempt.
-            tiles: of the chip.
-
-        Returns:
-            False where there is nothing new to learn.
-        """
-        fresh = [one for one in lessons if one.piece not in self.hosted]
-        for one in fresh:
-            tried = self.avoided.setdefault(one.piece, set())
-            again = one.tile in tried
-            tried.add(one.tile)
-            if one.hopeless or again or len(tried) >= min(ATTEMPTS, tiles):
-                self.hosted[one.piece] = one.why
-        return bool(fresh)
 
 
 class Planner:
@@ -225,7 +190,7 @@ class Planner:
         for home, box in places:
             given = tuple(Part(name, cut_alike(shape, box, self._tensor(name).shape)) for name in one.inputs)
             made = tuple(Part(name, cut_alike(shape, box, self._tensor(name).shape)) for name in one.outputs)
-            held = 0 if streams else amount // len(places)
+            held = self._rows_held(one, reaches[0]) // len(places) if streams else amount // len(places)
             near, apart = self._around(given)
             tile = (
                 HOST
@@ -238,6 +203,12 @@ class Planner:
             keeps = tuple(reach.last - reach.first + 1 + reach.stride if streams else 0 for reach in reaches)
             self._task(tile, given, made, lambda s, t, box=box: Vector(number, s, t, box, one.name), one.name, keeps)
             self.plan.tasks[-1] = replace(self.plan.tasks[-1], piece=one.name)
+
+    def _rows_held(self, one: Piece, reach: Reach) -> int:
+        """Bytes of the rows that a region keeps that goes along row by row: those that one of its own needs, and two of its own."""
+        rows = [(name, reach.last - reach.first + 1 + reach.stride) for name in one.inputs] + [(name, 2) for name in one.outputs]
+        tensors = [(self._tensor(name), kept) for name, kept in rows]
+        return sum(bytes_of(tensor) * min(1, kept / tensor.shape[tensor.stream]) for tensor, kept in tensors).__ceil__()
 
     def _kept(self, given: tuple[Part, ...], *, streams: bool) -> dict[int, int]:
         """Bytes by tile of rows that are made there and could else be forgotten: who reads all of them there needs them kept."""

@@ -56,6 +56,7 @@ def weave(tasks: Sequence[Task], inputs: Iterable[Part], outputs: Iterable[Part]
             wanted[part.tensor][task.tile].append(part.box)
     for part in outputs:
         wanted[part.tensor][HOST].append(part.box)
+    phases = {(task.tile, part.tensor): task.phase for task in reversed(tasks) for part in task.reads}
     boxes: dict[Key, Box] = {}
     for name, places in made.items():
         held: dict[int, list[Box]] = defaultdict(list)
@@ -67,11 +68,11 @@ def weave(tasks: Sequence[Task], inputs: Iterable[Part], outputs: Iterable[Part]
     channels = iter(range(2**31))
     done: list[Task] = []
     for part in given:
-        done += _deliver(part, HOST, "", 0, wanted, boxes, channels)
+        done += _deliver(part, HOST, "", phases, wanted, boxes, channels)
     for task in tasks:
         done.append(task)
         for part in task.writes:
-            done += _deliver(part, task.tile, task.layer, task.phase, wanted, boxes, channels)
+            done += _deliver(part, task.tile, task.layer, phases if task.tile == HOST else task.phase, wanted, boxes, channels)
     sent = {task.channel: place for place, task in enumerate(done) if task.reads and task.channel >= 0}
     senders = {place: sent[task.channel] for place, task in enumerate(done) if task.writes and task.channel >= 0}
     return Woven(tuple(done), boxes, {name: tuple(places) for name, places in made.items()}, senders)
@@ -81,23 +82,24 @@ def _deliver(
     made: Part,
     source: int,
     layer: str,
-    phase: int,
+    phase: int | Mapping[Key, int],
     wanted: Mapping[str, Mapping[int, list[Box]]],
     boxes: Mapping[Key, Box],
     channels: Iterator[int],
 ) -> Iterator[Task]:
-    """A part of a tensor from where it is made to where it is needed."""
+    """A part of a tensor from where it is made to where it is needed; what the host holds comes in its first reader's phase."""
     for tile in wanted[made.tensor]:
         common = None if source == tile else meet(made.box, boxes[tile, made.tensor])
         if common is None:
             continue
+        when = phase if isinstance(phase, int) else phase.get((tile, made.tensor), 0)
         here, outside = (Part(made.tensor, common),), (Part(made.tensor, common, host=True),)
         if source == HOST:
-            yield Task(tile, outside, here, lambda s, t, box=common: Load(s[0], t[0], box, layer), layer, (0,), phase)
+            yield Task(tile, outside, here, lambda s, t, box=common: Load(s[0], t[0], box, layer), layer, (0,), when)
         elif tile == HOST:
-            yield Task(source, here, outside, lambda s, t, box=common: Store(s[0], t[0], box, layer), layer, (2,), phase)
+            yield Task(source, here, outside, lambda s, t, box=common: Store(s[0], t[0], box, layer), layer, (2,), when)
         else:
             way = next(channels)
-            send = Task(source, here, (), lambda s, _, box=common, way=way, to=tile: Send(way, s[0], box, to, layer), layer, (2,), phase)
-            receive = Task(tile, (), here, lambda _, t, box=common, way=way: Receive(way, t[0], box, layer), layer, (), phase)
+            send = Task(source, here, (), lambda s, _, box=common, way=way, to=tile: Send(way, s[0], box, to, layer), layer, (2,), when)
+            receive = Task(tile, (), here, lambda _, t, box=common, way=way: Receive(way, t[0], box, layer), layer, (), when)
             yield from (replace(send, channel=way), replace(receive, channel=way))
