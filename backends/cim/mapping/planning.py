@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from math import prod
 
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.cost.delays import vector_ns
+from netwright.backends.cim.mapping.attempts import Memories
 from netwright.backends.cim.mapping.boxes import meet, set_axis, spans, volume, whole
 from netwright.backends.cim.mapping.cutting import cut_axes, symbolic
 from netwright.backends.cim.mapping.facts import Facts
@@ -19,10 +21,7 @@ from netwright.backends.cim.mapping.tasks import ROOM_SHARE, Make, Part, Task, b
 from netwright.backends.cim.program.access import cut_alike, window_box
 from netwright.backends.cim.program.fractions import denominator_of_parts
 from netwright.backends.cim.program.layout import Box
-from netwright.backends.cim.program.model import HOST, Accumulate, Mvm, Requantize, Scaling, Tensor, Unit, Vector, Window, Work
-
-ATTEMPTS = 4
-"""Tiles that a region is tried on before it goes to the host for want of memory."""
+from netwright.backends.cim.program.model import HOST, Accumulate, Mvm, Requantize, Scaling, Tensor, Unit, Vector, Window, Work, Write
 
 
 @dataclass
@@ -42,27 +41,6 @@ class Plan:
     pieces: list[Piece] = field(default_factory=list[Piece])
     scalings: list[Scaling] = field(default_factory=list[Scaling])
     notes: list[str] = field(default_factory=list[str])
-
-
-@dataclass
-class Memories:
-    """What is known of regions that tiles had too little memory for.
-
-    Attributes:
-        avoided: tiles that are full without them, by region.
-        hosted: regions that no tile has the memory for, and what was wanted, in words.
-    """
-
-    avoided: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
-    hosted: dict[str, str] = field(default_factory=dict[str, str])
-
-    def learn(self, piece: str, tile: int, why: str, tiles: int) -> None:
-        """A region did not fit on a tile: it goes elsewhere next time, and to the host after `ATTEMPTS` (or when no tile is left)."""
-        tried = self.avoided.setdefault(piece, set())
-        again = tile in tried
-        tried.add(tile)
-        if again or len(tried) >= min(ATTEMPTS, tiles):
-            self.hosted[piece] = why
 
 
 class Planner:
@@ -111,6 +89,9 @@ class Planner:
     # ---- products --------------------------------------------------------------------------------------------------
 
     def _product(self, one: Product) -> None:
+        if one.lead is not None:
+            self._written(one, one.lead)
+            return
         placed = self._placer.place(one, self._homes.get(one.source, ()))
         axis = cut_axis(one)
         scaling = self._scaling(one.rescale)
@@ -121,6 +102,28 @@ class Planner:
                 tile = self._sums(one, placed, units, part)
                 if one.rescale is not None:
                     self._requantize(one.rescale, scaling, part, tile)
+
+    def _written(self, one: Product, lead: tuple[int, ...]) -> None:
+        """A product with computed weights: for each place of their leading axes, arrays are written and then multiply its vectors."""
+        matrix, scaling = self._placer.announce(one), self._scaling(one.rescale)
+        near = [*self._homes.get(one.weight, ()), *self._homes.get(one.source, ())]
+        for place in product(*map(range, lead)):
+            at = tuple((index, index + 1) for index in place)
+            placed = self._placer.place_written(matrix, one, near)
+            box = (*at, *whole(one.shape)[len(lead) :])
+            for columns, units in zip(placed.pattern.columns, placed.units[0], strict=True):
+                for number in units:
+                    self._write(one, number, at)
+                part = set_axis(box, len(box) - 1, columns)
+                tile = self._sums(one, placed, units, part)
+                if one.rescale is not None:
+                    self._requantize(one.rescale, scaling, part, tile)
+
+    def _write(self, one: Product, number: int, at: Box) -> None:
+        unit = self._placer.units[number]
+        box = (*at, unit.rows, unit.columns)
+        self._task(unit.tile, (Part(one.weight, box),), (), lambda s, _: Write(number, s[0], box, one.layer), one.layer, (0,))
+        self.plan.tasks[-1] = replace(self.plan.tasks[-1], unit=number, phase=self._placer.phase_of(number))
 
     def _sums(self, one: Product, placed: Placed, units: Sequence[int], box: Box) -> int:
         """Products of the units of one range of J, added up in a tree; the tile of the sum."""
@@ -149,7 +152,8 @@ class Planner:
     def _mvm(self, one: Product, number: int, unit: Unit, made: Part) -> None:
         source, box = self._tensor(one.source), made.box
         if one.window is None:
-            need, rows = (*box[:-1], unit.rows), 2 if source.stream == self._tensor(made.tensor).stream else 0
+            along = one.lead is None and source.stream == self._tensor(made.tensor).stream  # else it waits for its arrays, too
+            need, rows = (*box[:-1], unit.rows), 2 if along else 0
         else:
             need = window_box(one.window, unit, source.shape[3], box)
             rows = _window_rows(one.window) if source.stream == 1 else 0
