@@ -1,4 +1,4 @@
-"""What products of two values of the input cost either way: on a vector unit, or with the right one written to arrays first."""
+"""What products of two values of the input cost either way: on vector units, or with the right one written to arrays first."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from netwright.ir.shapes import static_shape
 
 RING_SHARE = 0.6
 """What products' vectors and sums may take of a tile's memory; regions and messages need some, too."""
+_CUT_SHARE = 4
+"""A region that is cut takes at most this part of a tile's memory."""
+_FLOAT_BYTES = 4
 _SUM_BYTES = 5
 """Of a sum and the byte that becomes of it."""
 
@@ -35,12 +38,19 @@ class Attention:
     outputs: int
 
     def prices(self, arch: Arch) -> tuple[Price, Price, Price, int]:
-        """On one tile's vector unit; written to arrays, heads side by side; of which the writing; cells written."""
+        """On vector units; written to arrays, heads side by side; of which the writing; cells written."""
         coding = coding_for(arch)
-        unit = on_vector_unit(arch, self.count * self.vectors * self.rows * self.outputs)
+        one = on_vector_unit(arch, self.count * self.vectors * self.rows * self.outputs)
+        unit = Price(one.pj, one.ns / self.tiles(arch))
         wrote, cells = writing(arch, coding, rows=self.rows, outputs=self.outputs)
         done = wrote + on_arrays(arch, coding, rows=self.rows, outputs=self.outputs, vectors=self.vectors)
         return unit, Price(self.count * done.pj, done.ns), Price(self.count * wrote.pj, wrote.ns), self.count * cells
+
+    def tiles(self, arch: Arch) -> int:
+        """Tiles that a mapping cuts the floats among: one, as long as they take little of its memory; no more than there are products."""
+        elements = self.vectors * self.rows + self.rows * self.outputs + self.vectors * self.outputs
+        wanted = -(-_CUT_SHARE * _FLOAT_BYTES * self.count * elements // arch.tile.memory.bytes)
+        return max(1, min(wanted, self.count, arch.network.tiles))
 
     def why_not_held(self, arch: Arch) -> str | None:
         """Why tiles' memories have no room for vectors, matrices and sums beside the arrays; None where they have."""
@@ -54,7 +64,7 @@ class Attention:
         )
 
     def why_vector(self, arch: Arch) -> str | None:
-        """Why it had better stay on a vector unit, with prices; None where arrays take less energy × delay."""
+        """Why it had better stay on vector units, with prices; None where arrays take less energy × delay."""
         short = self.why_not_held(arch)
         if short is not None:
             return short
@@ -62,7 +72,7 @@ class Attention:
         if arrays.product < unit.product:
             return None
         return (
-            f"both operands are computed, and the vector unit costs less ({unit}) "
+            f"both operands are computed, and vector units cost less ({unit}) "
             f"than arrays ({arrays}, of which {wrote} to write {cells:,} cells)"
         )
 

@@ -54,7 +54,7 @@ def written_notes(stages: Iterable[Stage], arch: Arch) -> list[str]:
         unit, arrays, wrote, cells = Attention(count, one.positions // count, rows, outputs).prices(arch)
         notes.append(
             f"{one.layer}: {count} × [{rows}, {outputs}] are computed and written to arrays for every sample, {cells:,} cells: about "
-            f"{arrays}, of which {wrote} to write; {unit} on one vector unit."
+            f"{arrays}, of which {wrote} to write; {unit} on vector units."
         )
     return notes
 
@@ -67,9 +67,9 @@ def _attention_notes(piece: Piece, arch: Arch) -> list[str]:
     dearer = arrays.product >= unit.product
     integers = all(_is_integers(value) for node, _ in found for value in node.inputs[:2])
     why = "are kept there (the pass `crossbars` says of each why)" if integers else "are floats, and arrays take bytes"
-    verdict = "The vector unit costs less." if dearer else f"Arrays would cost less by energy × delay, but the operands {why}."
+    verdict = "Vector units cost less." if dearer else f"Arrays would cost less by energy × delay, but the operands {why}."
     return [
-        f"{piece.name}: products of two values of the input stay on vector units: {unit} on one; in arrays {arrays}, "
+        f"{piece.name}: products of two values of the input stay on vector units: {unit} there; in arrays {arrays}, "
         f"of which {wrote} to write {cells:,} cells. {verdict}"
     ]
 

@@ -58,7 +58,7 @@ def reason(outcome: Outcome, name: str) -> str:
 def test_short_sequences_stay_float_with_both_prices() -> None:
     outcome = in_integers(CHIP, "attention='auto'")
     why = reason(outcome, "s")
-    assert "the vector unit costs less (" in why
+    assert "vector units cost less (" in why
     assert "to write 1,536 cells" in why
     assert "attention='arrays'" in why
 

@@ -150,7 +150,7 @@ def test_notes_tell_what_is_written_and_what_it_costs(chip: ChipProgram) -> None
     told = [note for note in chip.notes if "written to arrays for every sample" in note]
     assert len(told) == 2
     assert "4 × [4, 12]" in told[0]
-    assert "on one vector unit" in told[0]
+    assert "on vector units" in told[0]
 
 
 def test_one_unit_may_hold_one_head_after_the_other(program: Program, chip: ChipProgram) -> None:
