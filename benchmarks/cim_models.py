@@ -4,7 +4,8 @@
 
 The chip's outputs are compared with ONNX Runtime's on the same integers, with the same sizes, one sample after the other: `equal` is the
 share of outputs that are the same bit for bit, over the samples that energy is measured on. `plain` is the latency without copies of
-weights and without overlapping layers. Products that stay on the vector unit or the host are counted, and named below the table.
+weights and without overlapping layers. Products that stay on the vector unit or the host are counted, and named below the table. Where
+there are products of two values of the input (attention), a second table has them all on vector units, and all written to arrays.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks._attention import attention
 from benchmarks._cim import Job, at_sizes, chosen, in_batches, integers, on_chip
 from benchmarks.table import Row, report
 from benchmarks.zoo import ZooModel
@@ -31,13 +33,18 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rows: list[Row] = []
+    both: list[Row] = []
     notes: list[str] = []
     for model, job in chosen(options.names):
         row, left = _row(model, job, options.chip, options.samples, quick=not options.full)
         rows.append(row)
         notes += [f"{model.name}: {note}" for note in left]
+        if any("products of two values" in note for note in left):
+            both += attention(model, job, options.chip, options.samples, quick=not options.full)
         print(row, flush=True)
     report(f"whole models on cim:{options.chip}", rows, path=options.json)
+    if both:
+        report(f"attention on cim:{options.chip}, both ways", both)
     print("\n".join(notes))
 
 

@@ -29,6 +29,12 @@ class CimTarget:
         """True: crossbars take static integers, of any size."""
         return True
 
+    def why_vector(self, count: int, vectors: int, rows: int, outputs: int) -> str | None:
+        """Why so many products [vectors, rows]·[rows, outputs] of two activations had better stay on vector units, with prices."""
+        from netwright.backends.cim.lowering.prices import Attention
+
+        return Attention(count, vectors, rows, outputs).why_vector(self.arch)
+
     def supports(self, op_type: str, domain: str = "", dtype: onnx_ir.DataType | None = None) -> bool:
         """True of standard operators and the chip's own; which of them run on the host, mapping tells."""
         return domain in ("", "ai.onnx", "netwright.cim")

@@ -50,6 +50,7 @@ def make_plan(options: Quantize, program: Program, context: Context) -> Plan:
     else:
         draft.choices = {unit: offered[0] for unit, offered in draft.options.items()}
     curves = _allocate(options.budget, program, context, draft) if options.budget is not None else ()
+    draft.choices.update((unit, Static(axis="tensor")) for unit in draft.pairs)
     grids = _used(program, draft) if options.metric_drop is None else draft.grids
     decisions = decisions_of(draft.choices, grids, Steps(correct_bias=options.correct_bias))
     plan = Plan(

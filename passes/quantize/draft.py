@@ -19,6 +19,7 @@ class Draft:
         notes: what the report says of the plan as a whole.
         grids: of activations.
         choices: the choice that was made for each unit.
+        pairs: products of two activations that become static, whatever others become.
     """
 
     options: dict[Unit, tuple[Choice, ...]] = field(default_factory=dict["Unit", tuple[Choice, ...]])
@@ -26,6 +27,7 @@ class Draft:
     notes: list[str] = field(default_factory=list[str])
     grids: dict[str, ActivationGrid] = field(default_factory=dict[str, ActivationGrid])
     choices: dict[Unit, Choice] = field(default_factory=dict["Unit", Choice])
+    pairs: list[Unit] = field(default_factory=list["Unit"])
 
     def miss(self, unit: Unit, reason: str) -> None:
         """Leave a unit float."""

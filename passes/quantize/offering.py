@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netwright.ir.errors import ContractError, DataError, RunError
+from netwright.passes.quantize.attention import why_vector
 from netwright.passes.quantize.choice import Dynamic, Static
 from netwright.passes.quantize.draft import Draft
 from netwright.passes.quantize.planning import (
@@ -51,14 +52,17 @@ def offer(options: Quantize, program: Program, context: Context, draft: Draft) -
         )
     convolutions = options.scheme in ("static", "weights") or (options.scheme == "auto" and data)
     smaller = options.tune is not None or "bytes" in (options.budget or {})
-    found = survey(program, convolutions=convolutions, grus=options.scheme != "weights")
+    written = data and in_arrays(context) and options.scheme in ("static", "auto")
+    found = survey(program, convolutions=convolutions, grus=options.scheme != "weights", pairs=written)
     draft.misses.extend(found.misses)
     units: list[Unit] = []
     for unit in found.units:
         reason = excluded(unit, options.exclude) or _too_small(options, unit, context) or not_finite(unit)
         reason = reason or (None if smaller else slow_gru(unit)) or (None if options.tune is not None else spectral(unit))
+        pair = unit.sites[0].kind == "pair"
+        reason = reason or (why_vector(options.attention, unit.sites[0].node, program, context) if pair else None)
         if reason is None:
-            units.append(unit)
+            (draft.pairs if pair else units).append(unit)
         else:
             draft.miss(unit, reason)
     if options.scheme == "weights":

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from netwright.ir.errors import PipelineError
+from netwright.passes.quantize.attention import ATTENTION
 from netwright.passes.quantize.calibration import METHODS
 from netwright.passes.quantize.choice import BLOCK_SIZES, ROUNDINGS
 
@@ -42,6 +43,7 @@ def check_options(options: Quantize) -> None:
     _one_of("recipe", options.recipe, (None, *RECIPES))
     _one_of("tune", options.tune, (None, "latency"))
     _one_of("activations", options.activations, ("u8", "s8"))
+    _one_of("attention", options.attention, ATTENTION)
     allowed = WEIGHT_BITS[options.scheme]
     if options.bits not in allowed:
         raise PipelineError(

@@ -50,7 +50,14 @@ class ArrayTarget(Protocol):
 
     @property
     def in_arrays(self) -> bool:
-        """True where only static integers with constant weights get there, of any size."""
+        """True where only static integers get there, of any size."""
+        ...
+
+    def why_vector(self, count: int, vectors: int, rows: int, outputs: int) -> str | None:
+        """Why so many products [vectors, rows]·[rows, outputs] of two activations had better stay where floats are computed.
+
+        None where the right operand is better written to arrays.
+        """
         ...
 
 
@@ -67,15 +74,16 @@ class Survey:
     misses: list[Miss] = field(default_factory=list[Miss])
 
 
-def survey(program: Program, *, convolutions: bool = False, grus: bool = False) -> Survey:
+def survey(program: Program, *, convolutions: bool = False, grus: bool = False, pairs: bool = False) -> Survey:
     """All units without an obstacle in the graph; a Miss for every other site that holds weights.
 
     Args:
         program: looked at only.
         convolutions: whether they can be sites; else each is a miss.
         grus: the same for them.
+        pairs: the same for products of two activations.
     """
-    found = list(find_sites(program, convolutions=convolutions, grus=grus))
+    found = list(find_sites(program, convolutions=convolutions, grus=grus, pairs=pairs))
     misses = [entry for entry in found if isinstance(entry, Miss)]
     units: list[Unit] = []
     for unit in units_of(entry for entry in found if isinstance(entry, Site)):

@@ -12,6 +12,7 @@ from netwright.passes.base import PlannedPass, Proposals
 from netwright.passes.context import Context
 from netwright.passes.numerics import Lossy, Numerics
 from netwright.passes.plan import Plan
+from netwright.passes.quantize.attention import Attention
 from netwright.passes.quantize.calibration import Method
 from netwright.passes.quantize.carrying import Carrying
 from netwright.passes.quantize.deciding import make_plan
@@ -54,6 +55,8 @@ class Quantize(PlannedPass):
     """One scale for each output channel, else for each weight (a little faster, far less accurate)."""
     activations: Literal["u8", "s8"] = "u8"
     """`static`: unsigned (fast on x86) or signed and symmetric."""
+    attention: Attention = "auto"
+    """`static`, for chips: which products of two activations: `auto`: where written arrays take less energy × delay; `arrays`, `vector`."""
     ranges: Method | None = None
     """`static`: how grids follow from calibration data: `minmax`, `moving`, `percentile`, `entropy`, `mse` or `lp`."""
     statistics: str | None = None

@@ -95,7 +95,7 @@ def read(plan: Plan, program: Program) -> Decided:
     """
     if not plan.decisions:
         return Decided({}, {})
-    units = survey(program, convolutions=True, grus=True).units
+    units = survey(program, convolutions=True, grus=True, pairs=True).units
     grids = {
         key.removeprefix(ACTIVATION): read_grid(key, decision) for key, decision in plan.decisions.items() if key.startswith(ACTIVATION)
     }
@@ -159,15 +159,19 @@ def _together(unit: Unit, choices: Sequence[Choice]) -> Choice:
     first, site = choices[0], unit.sites[0]
     kinds = {one.kind for one in unit.sites}
     if isinstance(first, BlockWise):
-        if not kinds.isdisjoint(GATES) or any(choice != first for choice in choices):
-            raise _discord(unit, "Give all of them the same decision; an LSTM or GRU takes 'dynamic'.")
+        if not kinds.isdisjoint({*GATES, "pair"}) or any(choice != first for choice in choices):
+            raise _discord(
+                unit, "Give all of them the same decision; an LSTM or GRU takes 'dynamic', a product of two activations 'static'."
+            )
         return first
     if isinstance(first, Static):
-        if not kinds <= {"linear", "conv"} or any(choice != first for choice in choices):
+        if not kinds <= {"linear", "conv", "pair"} or any(choice != first for choice in choices):
             raise _discord(unit, "Give all of them the same decision; tables, LSTMs and GRUs take 'dynamic'.")
         return first
     if "conv" in kinds:
         raise PlanError(f"%{site.name} is a convolution.", place=site.name, remedy="Convolutions take 'static' or 'weights'.")
+    if "pair" in kinds:
+        raise PlanError(f"%{site.name} is a product of two activations.", place=site.name, remedy="They take 'static'.")
     dynamic = [choice for choice in choices if isinstance(choice, Dynamic)]
     shared = next((choice for choice, one in zip(dynamic, unit.sites, strict=False) if one.kind != "table"), first)
     alike = all(

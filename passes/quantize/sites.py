@@ -15,7 +15,7 @@ from netwright.passes.quantize.grus import NO_GRU, gru_obstacle
 from netwright.passes.quantize.thresholds import CONVOLUTION
 from netwright.passes.rewrite import Miss, site_of
 
-Kind = Literal["linear", "conv", "table", "lstm", "gru"]
+Kind = Literal["linear", "conv", "table", "lstm", "gru", "pair"]
 
 GATES: Mapping[str, int] = MappingProxyType({"lstm": 4, "gru": 3})
 """Kinds of recurrent layers, and how many gates each has."""
@@ -46,10 +46,10 @@ class Site:
 
     Attributes:
         node: MatMul, Gemm, Conv, Gather, LSTM or GRU.
-        kind: which of the treatments it gets.
-        weights: the constants that become integers: one, or W and R of an LSTM or a GRU.
+        kind: which of the treatments it gets; a `pair` is a MatMul of two activations.
+        weights: the constants that become integers: one, or W and R of an LSTM or a GRU; none of a pair.
         rows: input channels of a product, weights of a convolution's output channel, entries of a table, inputs of an LSTM or GRU.
-        columns: output channels of a product or convolution, width of a table, hidden units of an LSTM or GRU.
+        columns: output channels of a product or convolution, width of a table, hidden units of an LSTM or GRU. Both are 0 of a pair.
         transposed: a product that reads its weight as [columns, rows]: Gemm with transB, or behind a Transpose.
     """
 
@@ -77,34 +77,35 @@ def quantized_nodes(program: Program) -> list[onnx_ir.Node]:
     return list(program.nodes(*QUANTIZED_OPS))
 
 
-def find_sites(program: Program, *, convolutions: bool = False, grus: bool = False) -> Iterator[Site | Miss]:
+def find_sites(program: Program, *, convolutions: bool = False, grus: bool = False, pairs: bool = False) -> Iterator[Site | Miss]:
     """Every node that holds weights, in graph order: a site, or why it cannot be one. Linear in nodes.
 
     Args:
         program: looked at only.
         convolutions: whether they can be sites, as for static quantization; else each is a miss.
         grus: whether they can be sites; else each is a miss.
+        pairs: whether products of two activations can be sites; else each is a miss.
     """
     for graph in (program.graph, *program.graph.subgraphs()):
         for node in graph:
-            found = _look(node, convolutions, grus)
+            found = _look(node, convolutions, grus, pairs)
             if found is not None:
                 yield found
     for function in program.model.functions.values():
         for node in function.graph.all_nodes():
-            found = _look(node, convolutions, grus)
+            found = _look(node, convolutions, grus, pairs)
             if isinstance(found, Site):
                 yield Miss(f"left float: it stands inside the function {function.name}; inline the function first", found.name)
             elif found is not None:
                 yield found
 
 
-def _look(node: onnx_ir.Node, convolutions: bool, grus: bool) -> Site | Miss | None:
+def _look(node: onnx_ir.Node, convolutions: bool, grus: bool, pairs: bool) -> Site | Miss | None:
     if node.domain:
         return None
     match node.op_type:
         case "MatMul":
-            return _matmul(node)
+            return _matmul(node, pairs)
         case "Gemm":
             return _gemm(node)
         case "Conv":
@@ -120,13 +121,14 @@ def _look(node: onnx_ir.Node, convolutions: bool, grus: bool) -> Site | Miss | N
             return Miss(reason, site_of(node)) if reason is not None else None
 
 
-def _matmul(node: onnx_ir.Node) -> Site | Miss | None:
+def _matmul(node: onnx_ir.Node, pairs: bool) -> Site | Miss | None:
     left, right = node.inputs
     root, transposed = _root(right)
     if root is None:
         if constant(left) is not None:
             return _float_only(left, Miss(f"left float: the weight {_shown(left)} stands on the left", site_of(node)))
-        return _float_only(right, Miss(f"left float: both operands, {_shown(left)} and {_shown(right)}, are computed", site_of(node)))
+        found = _float_only(right, Miss(f"left float: both operands, {_shown(left)} and {_shown(right)}, are computed", site_of(node)))
+        return Site(node, "pair", (), 0, 0) if pairs and found is not None else found
     return _product(node, root, transposed)
 
 

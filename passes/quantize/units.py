@@ -83,7 +83,8 @@ def units_of(sites: Iterable[Site]) -> list[Unit]:
         joined = [position, *(member for weight in site.weights for member in group_of.get(weight, []))]
         group = sorted(set(joined))
         group_of.update((weight, group) for member in group for weight in every[member].weights)
-    return [Unit(tuple(every[member] for member in group)) for _, group in sorted({group[0]: group for group in group_of.values()}.items())]
+    groups = {group[0]: group for group in group_of.values()} | {place: [place] for place, site in enumerate(every) if not site.weights}
+    return [Unit(tuple(every[member] for member in group)) for _, group in sorted(groups.items())]
 
 
 def _is_seat(site: Site, index: int, value: onnx_ir.Value | None, weight: onnx_ir.Value) -> bool:

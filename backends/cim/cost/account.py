@@ -142,7 +142,7 @@ def account(chip: ChipProgram, trace: Trace, timeline: Timeline) -> Cost:
         macs=(crossbar_macs + vector_macs) / trace.samples,
         crossbar_macs=crossbar_macs / trace.samples,
         counts=counts,
-        loading_pj=sum(_loading_pj(chip, unit) for unit in chip.units if unit.phase == 0),
+        loading_pj=sum(_loading_pj(chip, unit) for unit in chip.units if unit.phase == 0 and not chip.matrices[unit.matrix].source),
         use=measure(chip, trace, timeline),
         converter="" if adc is None else adc.model,
     )

@@ -1,4 +1,4 @@
-"""`crossbars`: quantized products with constant weights become products on crossbars."""
+"""`crossbars`: quantized products become products on crossbars."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import onnx_ir
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.lowering.binary import is_binary, lower_binary
 from netwright.backends.cim.lowering.convolutions import lower_convolution
-from netwright.backends.cim.lowering.emitting import Place, Workshop
+from netwright.backends.cim.lowering.emitting import Attend, Place, Workshop
 from netwright.backends.cim.lowering.matmuls import lower_matmul
 from netwright.backends.cim.lowering.naming import Names
 from netwright.backends.cim.lowering.operators import QLINEAR, lower_integer_matmul, open_qlinear
@@ -45,17 +45,25 @@ class Crossbars(RewritePass):
     """Name of a preset or path of a description; the target's chip where it is empty, else the default one."""
     grouped: Place = "auto"
     """Where grouped convolutions go: `auto` weighs energy × delay of both, `vector` and `crossbars` force one."""
+    attention: Attend = "auto"
+    """Where products of two values of the input go: `auto` weighs likewise, `vector` and `arrays` (written for every sample) force one."""
 
     def check(self) -> None:
         """Refuse a place that there is not.
 
         Raises:
-            PipelineError: `grouped` is none of the three.
+            PipelineError: `grouped` or `attention` is none of the three.
         """
         if self.grouped not in get_args(Place):
             raise PipelineError(
                 f"Grouped convolutions go to auto, vector or crossbars, not {self.grouped!r}.",
                 place="crossbars(grouped=…)",
+                remedy="Leave it out, or give one of these.",
+            )
+        if self.attention not in get_args(Attend):
+            raise PipelineError(
+                f"Products of two values go to auto, vector or arrays, not {self.attention!r}.",
+                place="crossbars(attention=…)",
                 remedy="Leave it out, or give one of these.",
             )
 
@@ -64,7 +72,7 @@ class Crossbars(RewritePass):
         for node in [node for node in program.graph if is_standard(node, *QLINEAR)]:
             opened = open_qlinear(node)
             yield opened if opened is not None else Miss(f"the scales of {node.op_type} are computed", site(node))
-        workshop = Workshop(chosen_arch(self.chip, context), self.grouped, Names.beside(program.graph))
+        workshop = Workshop(chosen_arch(self.chip, context), self.grouped, Names.beside(program.graph), self.attention)
         for node in list(program.graph):
             lower = _LOWER.get(node.op_type) if is_standard(node) else None
             if lower is None or node.graph is None:

@@ -21,6 +21,7 @@ from netwright.ir.editor import Editor
 from netwright.ir.opinfo import site
 
 Place: TypeAlias = Literal["auto", "vector", "crossbars"]
+Attend: TypeAlias = Literal["auto", "vector", "arrays"]
 
 _ALWAYS = ("rows", "encoding", "converter_mode")
 """Attributes that stand in the graph whatever they are; others are left out where they are as usual, so that dumps are read easily."""
@@ -37,6 +38,7 @@ class Workshop:
         arch: the chip.
         grouped: where grouped convolutions go: `auto`, `vector` or `crossbars`.
         names: of layers.
+        attention: where products of two values of the input go: `auto`, `vector` or `arrays`.
         matrices: by name of the weight and form: [K, J] matrices in the graph, so that ties stay ties.
         products: products made so far; each has its own stream of noise.
     """
@@ -44,6 +46,7 @@ class Workshop:
     arch: Arch
     grouped: Place = "auto"
     names: Names = field(default_factory=Names)
+    attention: Attend = "auto"
     matrices: dict[tuple[str, str], onnx_ir.Value] = field(default_factory=dict[tuple[str, str], onnx_ir.Value])
     products: int = 0
 

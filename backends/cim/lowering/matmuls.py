@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir
 
+from netwright.backends.cim.lowering.attention import is_computed, lower_pair
 from netwright.backends.cim.lowering.emitting import SIGN_SHIFT, Workshop, shift_sign
 from netwright.backends.cim.lowering.reading import NoProduct, activation, grid_of, weight
 from netwright.backends.cim.lowering.sums import Scales, offset_of, to_bytes, to_floats
@@ -25,6 +26,8 @@ def lower_matmul(node: onnx_ir.Node, workshop: Workshop) -> Rewrite:
     gemm = node.op_type == "Gemm"
     if gemm:
         check_gemm(node)
+    elif is_computed(node.inputs[1]):
+        return lower_pair(node, workshop)
     turned = gemm and bool(int_attr(node, "transB", 0))
     x, input_scale, zero = activation(node.inputs[0])
     w, data, weight_scale = weight(node.inputs[1], 0 if turned else 1)

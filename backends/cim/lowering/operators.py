@@ -53,7 +53,7 @@ def lower_integer_matmul(node: onnx_ir.Node, workshop: Workshop) -> Rewrite:
     x, w, x_zero, w_zero = (*node.inputs, None, None)[:4]
     data = array(w)
     if x is None or w is None or data is None:
-        raise NoProduct("both operands are computed: weights in arrays are constant")
+        raise NoProduct("both operands are computed: of such products MatMul between grids alone is written to arrays")
     if data.dtype != np.int8 or data.ndim != 2 or len(shape_of(x) or ()) < 2:
         raise NoProduct(f"weights {data.dtype.name} of rank {data.ndim}; arrays hold int8 matrices")
     weight_zero = np.zeros(1) if w_zero is None else array(w_zero)

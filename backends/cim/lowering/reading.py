@@ -107,7 +107,7 @@ def weight(value: onnx_ir.Value | None, axis: int) -> tuple[Integers, np.ndarray
     found = integers(value, "the weight")
     data = array(found.value)
     if data is None:
-        raise NoProduct("both operands are computed: weights in arrays are constant")
+        raise NoProduct("both operands are computed: of such products MatMul alone is written to arrays")
     if found.dtype != "int8":
         raise NoProduct(f"the weight is {found.dtype}, not int8")
     if found.zero.any():

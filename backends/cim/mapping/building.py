@@ -11,6 +11,7 @@ import onnx_ir
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.coding.model import Coding
 from netwright.backends.cim.cost.delays import dram_ns, mvm_ns
+from netwright.backends.cim.mapping.attempts import Memories
 from netwright.backends.cim.mapping.boxes import whole
 from netwright.backends.cim.mapping.duplication import Layer, copies_of
 from netwright.backends.cim.mapping.emitting import instructions
@@ -21,7 +22,7 @@ from netwright.backends.cim.mapping.lessons import Memories
 from netwright.backends.cim.mapping.pieces import BATCH
 from netwright.backends.cim.mapping.placing import Placer
 from netwright.backends.cim.mapping.planning import Plan, Planner
-from netwright.backends.cim.mapping.products import product_notes
+from netwright.backends.cim.mapping.products import product_notes, written_notes
 from netwright.backends.cim.mapping.regions import Piece
 from netwright.backends.cim.mapping.seams import cut_to_fit
 from netwright.backends.cim.mapping.stages import Product, Stage, cut_axis
@@ -91,6 +92,7 @@ def _planned(program: Program, arch: Arch, options: Options, memory: Memories) -
         for stage in stages:
             planner.add(stage)
         if placer.phase == 0 or not any(count > 1 for count in copies.values()):
+            planner.plan.notes += written_notes(stages, arch)
             return planner.plan, placer
     raise AssertionError("without copies, any number of phases will do")
 
@@ -99,7 +101,7 @@ def _copies(stages: Sequence[Stage], facts: Facts, arch: Arch, arrays: int) -> t
     """The copies of each matrix, and the time of the slowest layer."""
     users: dict[tuple[str, Coding], list[Product]] = defaultdict(list)
     for stage in stages:
-        if isinstance(stage, Product):
+        if isinstance(stage, Product) and stage.lead is None:
             users[stage.weight, stage.coding].append(stage)
     layers: list[Layer] = []
     for (_, coding), products in users.items():

@@ -251,3 +251,8 @@ def not_last(node: onnx_ir.Node, axes: Axes) -> Axes | None:
     """All axes but the last."""
     alone = axes[0] is not None and axes[0] < len(_shape(node.inputs[0])) - 1 and all(axis is None for axis in axes[1:])
     return (axes[0],) if alone else None
+
+
+def crossbar(node: onnx_ir.Node, axes: Axes) -> Axes | None:
+    """Constant weights: all axes but K; computed ones: as MatMul."""
+    return not_last(node, axes) if axes[1] is None else matmul(node, axes)

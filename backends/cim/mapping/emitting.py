@@ -13,13 +13,15 @@ def instructions(laid: Laid, units: Sequence[Unit]) -> tuple[dict[int, tuple[Ins
     """Every tile's instructions, and the host's.
 
     A unit is loaded before its first product where its arrays do not hold it: never where all weights fit; else every sample anew, since
-    the next sample finds the arrays as this one leaves them.
+    the next sample finds the arrays as this one leaves them. Tasks of units that make nothing write their arrays themselves.
     """
     tiles: dict[int, list[Instruction]] = {}
     holds = _left(laid.tasks, units)
     for task in laid.tasks:
         own = tiles.setdefault(task.tile, [])
-        if task.unit >= 0 and not _is_held(units[task.unit], task.unit, holds):
+        if task.unit >= 0 and not task.writes:
+            _hold(units[task.unit], task.unit, holds)
+        elif task.unit >= 0 and not _is_held(units[task.unit], task.unit, holds):
             own.append(Reload(task.unit, task.layer))
             _hold(units[task.unit], task.unit, holds)
         sources, targets = (

@@ -46,6 +46,8 @@ def facts_of(program: Program, cut: Cut, stages: tuple[Stage, ...]) -> Facts:
     for stage in stages:
         if isinstance(stage, Product):
             stream = first_axis(stage.shape) if stage.window is None else 1 if stage.shape[1] > 1 else -1
+            if stage.lead is not None and stage.shape[-2] > 1:  # matrices stand side by side: vectors follow each other
+                stream = len(stage.shape) - 2
             add(stage.sums, stream)
             if stage.rescale is not None:
                 add(stage.rescale.target, stream)

@@ -7,9 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 
 from netwright.backends.cim.arch.model import Arch
-
-RING_SHARE = 0.6
-"""What products' rows may take of a tile's memory, as long as other tiles have room; regions and messages need some, too."""
+from netwright.backends.cim.lowering.prices import RING_SHARE
 
 
 class Floor:

@@ -66,6 +66,34 @@ class Placer:
                 self._loaded |= dict.fromkeys((unit for group in copy for unit in group), self.phase)
         return self._placed[number]
 
+    def announce(self, one: Product) -> int:
+        """The number of a product's matrix that is computed, of which `place_written` then places one after the other."""
+        self.matrices.append(Matrix(one.weight, one.values, one.coding, one.layer, one.weight))
+        return len(self.matrices) - 1
+
+    def place_written(self, number: int, one: Product, near: Sequence[int]) -> Placed:
+        """Arrays for one matrix of a product whose weights are computed: near some tiles, side by side with those before.
+
+        Raises:
+            UnsupportedModelError: no tile has arrays enough for the smallest unit.
+        """
+        size = (one.values.shape[0], one.values.shape[1])
+        room = self._arch.tile_arrays
+        while room:
+            pattern = pattern_of(self._arch, one.coding, size, room=room)
+            before, kept = self._floor.snapshot(), len(self.units)
+            found = self._copy(number, pattern, 0, near, _row_bytes(one, 1), fresh=False)
+            if found is not None:
+                return Placed(pattern, (found,))
+            self._floor.restore(before)
+            del self.units[kept:]
+            room //= 2
+        self._next_phase()
+        pattern = pattern_of(self._arch, one.coding, size)
+        made = self._copy(number, pattern, 0, near, _row_bytes(one, 1), fresh=True)
+        assert made is not None, "fresh arrays are found, or it raises"
+        return Placed(pattern, (made,))
+
     def phase_of(self, unit: int) -> int:
         """The phase in which a unit was last written."""
         return self._loaded[unit]
@@ -129,6 +157,9 @@ class Placer:
 
 def _row_bytes(one: Product, copies: int) -> tuple[int, int]:
     """Memory that goes with one copy's rows: of inputs, and for each output: two rows of sums (4 bytes) and of results (1)."""
+    if one.lead is not None:
+        vectors, rows = one.shape[-2], one.values.shape[0]
+        return vectors * rows, vectors * 5 + rows
     rows = next((extent for extent in one.shape[:-1] if extent > 1), 1)
     width = -(-one.positions // (rows * copies))
     if one.window is None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from math import prod
 
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.cost.delays import vector_ns
+from netwright.backends.cim.mapping.attempts import Memories
 from netwright.backends.cim.mapping.boxes import meet, set_axis, spans, volume, whole
 from netwright.backends.cim.mapping.cutting import cut_axes, symbolic
 from netwright.backends.cim.mapping.facts import Facts
@@ -20,7 +22,20 @@ from netwright.backends.cim.mapping.tasks import ROOM_SHARE, Make, Part, Task, b
 from netwright.backends.cim.program.access import cut_alike, window_box
 from netwright.backends.cim.program.fractions import denominator_of_parts
 from netwright.backends.cim.program.layout import Box
-from netwright.backends.cim.program.model import HOST, Accumulate, Mvm, Reach, Requantize, Scaling, Tensor, Unit, Vector, Window, Work
+from netwright.backends.cim.program.model import (
+    HOST,
+    Accumulate,
+    Mvm,
+    Reach,
+    Requantize,
+    Scaling,
+    Tensor,
+    Unit,
+    Vector,
+    Window,
+    Work,
+    Write,
+)
 
 
 @dataclass
@@ -88,6 +103,9 @@ class Planner:
     # ---- products --------------------------------------------------------------------------------------------------
 
     def _product(self, one: Product) -> None:
+        if one.lead is not None:
+            self._written(one, one.lead)
+            return
         placed = self._placer.place(one, self._homes.get(one.source, ()))
         axis = cut_axis(one)
         scaling = self._scaling(one.rescale)
@@ -98,6 +116,28 @@ class Planner:
                 tile = self._sums(one, placed, units, part)
                 if one.rescale is not None:
                     self._requantize(one.rescale, scaling, part, tile)
+
+    def _written(self, one: Product, lead: tuple[int, ...]) -> None:
+        """A product with computed weights: for each place of their leading axes, arrays are written and then multiply its vectors."""
+        matrix, scaling = self._placer.announce(one), self._scaling(one.rescale)
+        near = [*self._homes.get(one.weight, ()), *self._homes.get(one.source, ())]
+        for place in product(*map(range, lead)):
+            at = tuple((index, index + 1) for index in place)
+            placed = self._placer.place_written(matrix, one, near)
+            box = (*at, *whole(one.shape)[len(lead) :])
+            for columns, units in zip(placed.pattern.columns, placed.units[0], strict=True):
+                for number in units:
+                    self._write(one, number, at)
+                part = set_axis(box, len(box) - 1, columns)
+                tile = self._sums(one, placed, units, part)
+                if one.rescale is not None:
+                    self._requantize(one.rescale, scaling, part, tile)
+
+    def _write(self, one: Product, number: int, at: Box) -> None:
+        unit = self._placer.units[number]
+        box = (*at, unit.rows, unit.columns)
+        self._task(unit.tile, (Part(one.weight, box),), (), lambda s, _: Write(number, s[0], box, one.layer), one.layer, (0,))
+        self.plan.tasks[-1] = replace(self.plan.tasks[-1], unit=number, phase=self._placer.phase_of(number))
 
     def _sums(self, one: Product, placed: Placed, units: Sequence[int], box: Box) -> int:
         """Products of the units of one range of J, added up in a tree; the tile of the sum."""
@@ -126,7 +166,8 @@ class Planner:
     def _mvm(self, one: Product, number: int, unit: Unit, made: Part) -> None:
         source, box = self._tensor(one.source), made.box
         if one.window is None:
-            need, rows = (*box[:-1], unit.rows), 2 if source.stream == self._tensor(made.tensor).stream else 0
+            along = one.lead is None and source.stream == self._tensor(made.tensor).stream  # else it waits for its arrays, too
+            need, rows = (*box[:-1], unit.rows), 2 if along else 0
         else:
             need = window_box(one.window, unit, source.shape[3], box)
             rows = _window_rows(one.window) if source.stream == 1 else 0

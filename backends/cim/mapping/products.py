@@ -1,53 +1,25 @@
-"""Products that are not on crossbars, in words: those of two values of the input priced both ways, those with weights counted."""
+"""Products that are not on crossbars, in words, and those written to them: of two values of the input priced both ways, others counted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Literal, TypeAlias
 
 import onnx_ir
 
 from netwright.backends.cim.arch.model import Arch
-from netwright.backends.cim.cost.estimate import Price, on_arrays, on_vector_unit, writing
-from netwright.backends.cim.lowering.chips import coding_for
+from netwright.backends.cim.cost.estimate import Price
+from netwright.backends.cim.lowering.prices import Attention, attention_of
 from netwright.backends.cim.mapping.regions import Piece
+from netwright.backends.cim.mapping.stages import Product, Stage
 from netwright.ir.cost.macs import macs
 from netwright.ir.program import constant
-from netwright.ir.shapes import static_shape
 
 Right: TypeAlias = Literal["computed", "float weights", "integer weights"]
 
 _MULTIPLY = ("MatMul", "MatMulInteger", "Gemm", "Conv")
 _MOVE = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Split", "Slice", "Concat", "Identity", "Expand")
-
-
-@dataclass(frozen=True, slots=True)
-class Attention:
-    """A product [M, K]·[K, N] of two values of the input, `count` times side by side (heads).
-
-    Attributes:
-        count: how many.
-        vectors: M.
-        rows: K, which would be rows of arrays.
-        outputs: N.
-        integers: both operands are integers behind a DequantizeLinear, or as they are.
-    """
-
-    count: int
-    vectors: int
-    rows: int
-    outputs: int
-    integers: bool
-
-    def prices(self, arch: Arch) -> tuple[Price, Price, Price, int]:
-        """On one tile's vector unit; written to arrays, heads side by side; of which the writing; cells written."""
-        coding = coding_for(arch)
-        unit = on_vector_unit(arch, self.count * self.vectors * self.rows * self.outputs)
-        wrote, cells = writing(arch, coding, rows=self.rows, outputs=self.outputs)
-        done = wrote + on_arrays(arch, coding, rows=self.rows, outputs=self.outputs, vectors=self.vectors)
-        return unit, Price(self.count * done.pj, done.ns), Price(self.count * wrote.pj, wrote.ns), self.count * cells
 
 
 def product_notes(pieces: Sequence[Piece], arch: Arch) -> list[str]:
@@ -72,31 +44,38 @@ def product_notes(pieces: Sequence[Piece], arch: Arch) -> list[str]:
     return notes
 
 
-def attention_of(node: onnx_ir.Node) -> Attention | None:
-    """The sizes of a product of two values of the input; None of other nodes."""
-    if _right(node) != "computed" or node.op_type not in ("MatMul", "MatMulInteger"):
-        return None
-    a, y = static_shape(node.inputs[0]), static_shape(node.outputs[0])
-    if a is None or y is None or min(len(a), len(y)) < 2:
-        return None
-    integers = all(_is_integers(value) for value in node.inputs[:2])
-    return Attention(prod(y[:-2]), y[-2], a[-1], y[-1], integers)
+def written_notes(stages: Iterable[Stage], arch: Arch) -> list[str]:
+    """A sentence for each product whose right operand is written to arrays, with what that costs either way."""
+    notes: list[str] = []
+    for one in stages:
+        if not isinstance(one, Product) or one.lead is None:
+            continue
+        count, (rows, outputs) = prod(one.lead), one.values.shape
+        unit, arrays, wrote, cells = Attention(count, one.positions // count, rows, outputs).prices(arch)
+        notes.append(
+            f"{one.layer}: {count} × [{rows}, {outputs}] are computed and written to arrays for every sample, {cells:,} cells: about "
+            f"{arrays}, of which {wrote} to write; {unit} on vector units."
+        )
+    return notes
 
 
 def _attention_notes(piece: Piece, arch: Arch) -> list[str]:
-    found = [one for node in piece.nodes if (one := attention_of(node)) is not None]
+    found = [(node, one) for node in piece.nodes if _is_pair(node) and (one := attention_of(node)) is not None]
     if not found:
         return []
-    unit, arrays, wrote, cells = _added([one.prices(arch) for one in found])
+    unit, arrays, wrote, cells = _added([one.prices(arch) for _, one in found])
     dearer = arrays.product >= unit.product
-    why = (
-        "are floats, and arrays take bytes" if not all(one.integers for one in found) else "are computed, and programs write only constants"
-    )
-    verdict = "The vector unit costs less." if dearer else f"Arrays would cost less by energy × delay, but the operands {why}."
+    integers = all(_is_integers(value) for node, _ in found for value in node.inputs[:2])
+    why = "are kept there (the pass `crossbars` says of each why)" if integers else "are floats, and arrays take bytes"
+    verdict = "Vector units cost less." if dearer else f"Arrays would cost less by energy × delay, but the operands {why}."
     return [
-        f"{piece.name}: products of two values of the input stay on vector units: {unit} on one; in arrays {arrays}, "
+        f"{piece.name}: products of two values of the input stay on vector units: {unit} there; in arrays {arrays}, "
         f"of which {wrote} to write {cells:,} cells. {verdict}"
     ]
+
+
+def _is_pair(node: onnx_ir.Node) -> bool:
+    return node.op_type in ("MatMul", "MatMulInteger") and _right(node) == "computed"
 
 
 def _added(prices: Iterable[tuple[Price, Price, Price, int]]) -> tuple[Price, Price, Price, int]:

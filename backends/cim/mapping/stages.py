@@ -40,11 +40,11 @@ class Rescale:
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """A product with constant weights.
+    """A product with weights in arrays.
 
     Attributes:
         weight: name of the matrix.
-        values: int8 [K, J].
+        values: int8 [K, J]; 0 where they are computed.
         coding: how it is computed.
         source: what is multiplied.
         window: how rows of K are read from it; None where they are its last axis.
@@ -52,6 +52,7 @@ class Product:
         shape: of the sums.
         rescale: what becomes of the sums where nothing else reads them.
         layer: for reports.
+        lead: of computed weights [..., K, J], the leading axes: a matrix for each place; None of constant ones.
     """
 
     weight: str
@@ -63,6 +64,7 @@ class Product:
     shape: tuple[int, ...]
     rescale: Rescale | None
     layer: str
+    lead: tuple[int, ...] | None = None
 
     @property
     def positions(self) -> int:
@@ -112,10 +114,13 @@ def _multiplies(user: onnx_ir.Node, step: onnx_ir.Node) -> bool:
 def _product(node: onnx_ir.Node) -> tuple[Product, onnx_ir.Node | None]:
     values = array(node.inputs[1])
     source, weight, sums = node.inputs[0], node.inputs[1], node.outputs[0]
-    shape = static_shape(sums)
+    shape, held = static_shape(sums), static_shape(weight)
+    lead = held[:-2] if values is None and held is not None else None
+    if values is None and held is not None:
+        values = np.zeros(held[-2:], np.int8)
     if values is None or source is None or weight is None or shape is None:
         raise UnsupportedModelError(
-            "The weight of a product on crossbars must be constant, and its shape known.",
+            "The shapes of a product on crossbars are not known.",
             place=site(node),
             remedy="Lower the quantized model again with netwright's own passes, with a number for every dimension.",
         )
@@ -131,7 +136,8 @@ def _product(node: onnx_ir.Node) -> tuple[Product, onnx_ir.Node | None]:
     rescale = _rescale(scaler, layer) if scaler is not None else None
     assert source is not None, "own operators leave no input out"
     coding = coding_of(node)
-    return Product(weight.name or "", values, coding, source.name or "", window, sums.name or "", shape, rescale, layer), scaler
+    name = weight.name or ""
+    return Product(name, values, coding, source.name or "", window, sums.name or "", shape, rescale, layer, lead), scaler
 
 
 def _window(node: onnx_ir.Node) -> Window:

@@ -6,6 +6,8 @@ Shapes: D digits, S cells, B blocks of R rows, N vectors, J outputs; sums are [D
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 import onnx_ir
 
@@ -15,14 +17,29 @@ from netwright.backends.cim.ops.arithmetic import Whole
 from netwright.backends.cim.ops.building import Body
 
 
-def lossy_product(body: Body, coding: Coding, rows: int, outputs: int) -> onnx_ir.Value:
-    """The product of the body's x [..., rows] and w [rows, outputs], as int32 [..., outputs].
+def lossy_product(body: Body, coding: Coding, weight: tuple[int, ...]) -> onnx_ir.Value:
+    """The product of the body's x [..., K] and w [..., K, J] (its shape is `weight`), as int32 [..., J].
 
-    Memory: D·S·B·N·J sums of 8 bytes at once.
+    Memory: D·S·B·N·J sums of 8 bytes at once, of one matrix after the other where w has several.
     """
     at = Whole(body)
     x, w = body.input(0), body.input(1)
-    vectors = at.reshape(at.of(x), [-1, rows])
+    *lead, rows, outputs = weight
+    leading = body.op("Slice", [body.op("Shape", [x]), at.known([0]), at.known([-1]), at.known([0])])
+    shape = body.op("Concat", [leading, at.known([outputs])], {"axis": 0})
+    if not lead:
+        return body.op("Reshape", [at.cast(_one(at, coding, at.reshape(at.of(x), [-1, rows]), w, rows, outputs), "int32"), shape])
+    matrices = body.op("Reshape", [w, at.known([-1, rows, outputs])])
+    vectors = at.reshape(at.of(x), [prod(lead), -1, rows])
+    values: list[onnx_ir.Value] = []
+    for place in range(prod(lead)):
+        left, right = (body.op("Gather", [given, at.known(place)], {"axis": 0}) for given in (vectors, matrices))
+        values.append(_one(at, coding, left, right, rows, outputs))
+    return body.op("Reshape", [at.cast(body.op("Concat", values, {"axis": 0}), "int32"), shape])
+
+
+def _one(at: Whole, coding: Coding, vectors: onnx_ir.Value, w: onnx_ir.Value, rows: int, outputs: int) -> onnx_ir.Value:
+    """int64 [N, outputs] of vectors int64 [N, rows] and one matrix [rows, outputs]."""
     blocks = -(-rows // coding.rows)
     spare = blocks * coding.rows - rows
     holding = np.array([min(coding.rows, rows - start) for start in range(0, rows, coding.rows)], np.int64)
@@ -41,9 +58,7 @@ def lossy_product(body: Body, coding: Coding, rows: int, outputs: int) -> onnx_i
     if coding.encoding == "offset":
         share = at.two("Mul", at.sum(vectors, [1], keep=True), 1 << (coding.weight_bits - 1))
         values = at.two("Sub", values, share)
-    leading = body.op("Slice", [body.op("Shape", [x]), at.known([0]), at.known([-1]), at.known([0])])
-    shape = body.op("Concat", [leading, at.known([outputs])], {"axis": 0})
-    return body.op("Reshape", [at.cast(values, "int32"), shape])
+    return values
 
 
 def _digits(at: Whole, vectors: onnx_ir.Value, coding: Coding) -> onnx_ir.Value:

@@ -19,6 +19,7 @@ from netwright.backends.cim.program.model import (
     Unit,
     Vector,
     Window,
+    Write,
 )
 
 Touch: TypeAlias = tuple[int, Box]
@@ -27,7 +28,7 @@ Touch: TypeAlias = tuple[int, Box]
 
 def reads(chip: ChipProgram, one: Instruction) -> tuple[Touch, ...]:
     """Boxes that must hold values before the instruction."""
-    if isinstance(one, Load | Store | Send | Requantize):
+    if isinstance(one, Load | Store | Send | Requantize | Write):
         return ((one.source, one.box),)
     if isinstance(one, Accumulate):
         return tuple((source, one.box) for source in one.sources)

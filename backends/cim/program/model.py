@@ -78,12 +78,15 @@ class Matrix:
         values: int8 [K, J].
         coding: how products with it are computed.
         layer: the layer's name in reports.
+        source: tensor [..., K, J] that it is written from, for every sample; empty for weights that are there from the start. Its
+            `values` are 0 then, and a unit holds the matrix of one place of the leading axes at a time.
     """
 
     name: str
     values: np.ndarray
     coding: Coding
     layer: str
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +330,16 @@ class Reload:
 
 
 @dataclass(frozen=True, slots=True)
+class Write:
+    """Write a unit's arrays with a box of its matrix's source: one place of the leading axes, the unit's rows and columns."""
+
+    unit: int
+    source: int
+    box: Box
+    layer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Sync:
     """Wait until every tile that has this barrier has come to it."""
 
@@ -334,7 +347,7 @@ class Sync:
     layer: str = ""
 
 
-Instruction: TypeAlias = Load | Store | Mvm | Accumulate | Requantize | Vector | Send | Receive | Reload | Sync
+Instruction: TypeAlias = Load | Store | Mvm | Accumulate | Requantize | Vector | Send | Receive | Reload | Write | Sync
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from netwright.backends.cim.program.access import Touch, reads, writes
 from netwright.backends.cim.program.coverage import Coverage
 from netwright.backends.cim.program.layout import Box
-from netwright.backends.cim.program.model import HOST, ChipProgram, Instruction, Load, Mvm, Receive, Reload, Send, Sync
+from netwright.backends.cim.program.model import HOST, ChipProgram, Instruction, Load, Mvm, Receive, Reload, Send, Sync, Write
 from netwright.ir.errors import VerifyError
 
 Place: TypeAlias = tuple[int, int]
@@ -50,6 +50,7 @@ class _Walk:
     arrived: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
     expected: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
     held: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
+    places: dict[int, Box] = field(default_factory=dict[int, Box])
 
     def run(self) -> tuple[Place, ...]:
         """Follow all lists to their ends."""
@@ -73,7 +74,7 @@ class _Walk:
             if buffer.tile == HOST and buffer.tensor in fed:
                 self.written[number].add(buffer.box)
         for number, unit in enumerate(chip.units):
-            if unit.phase == 0:
+            if unit.phase == 0 and not self.chip.matrices[unit.matrix].source:
                 self._hold(number)
         for tile, own in chip.tiles.items():
             for one in own:
@@ -95,7 +96,7 @@ class _Walk:
         """The next sample finds the arrays as this one leaves them: what was there from the start may have to be written again."""
         for tile, own in self.chip.tiles.items():
             for index, one in enumerate(own):
-                if isinstance(one, Reload):
+                if isinstance(one, Reload | Write):
                     self._hold(one.unit)
                 elif isinstance(one, Mvm) and not self._is_held(one.unit):
                     message = f"In the second sample the weights of unit {one.unit} are not in its arrays: others were written over them."
@@ -135,10 +136,17 @@ class _Walk:
             if not self.written[buffer].holds(box):
                 tensor = self.chip.buffers[buffer].tensor
                 raise _fault(name_of(self.chip, place), f"It reads {_text(box)} of {tensor} in buffer {buffer} before that is written.")
-        if isinstance(one, Mvm) and not self._is_held(one.unit):
-            raise _fault(name_of(self.chip, place), f"The weights of unit {one.unit} are not in its arrays.")
+        if isinstance(one, Mvm):
+            self._check_arrays(place, one)
         if isinstance(one, Receive):
             self._check_message(place, one)
+
+    def _check_arrays(self, place: Place, one: Mvm) -> None:
+        if not self._is_held(one.unit):
+            raise _fault(name_of(self.chip, place), f"The weights of unit {one.unit} are not in its arrays.")
+        written = self.places.get(one.unit, ())
+        if written and one.box[: len(written)] != written:
+            raise _fault(name_of(self.chip, place), f"Unit {one.unit} holds the matrix at {_text(written)}, not that of {_text(one.box)}.")
 
     def _check_message(self, place: Place, one: Receive) -> None:
         sender = self.sent[one.channel]
@@ -162,6 +170,9 @@ class _Walk:
             self.taken.add(one.channel)
         elif isinstance(one, Reload):
             self._hold(one.unit)
+        elif isinstance(one, Write):
+            self._hold(one.unit)
+            self.places[one.unit] = one.box[:-2]
 
     def _hold(self, number: int) -> None:
         unit = self.chip.units[number]

@@ -11,12 +11,14 @@ from netwright.backends.cim.program.model import (
     Load,
     Mvm,
     Receive,
+    Reload,
     Requantize,
     Send,
     Store,
     Tensor,
     Vector,
     Window,
+    Write,
 )
 from netwright.ir.errors import VerifyError
 
@@ -53,6 +55,11 @@ def check_instruction(chip: ChipProgram, tile: int, one: Instruction, place: str
         _requantize(chip, one, place)
     elif isinstance(one, Vector):
         _vector(chip, one, place)
+    elif isinstance(one, Write):
+        _write(chip, one, place)
+    elif isinstance(one, Reload):
+        source = chip.matrices[chip.units[one.unit].matrix].source
+        _require(not source, place, f"Unit {one.unit} is written from {source}, not from outer memory.")
 
 
 def _owners(one: Instruction, tile: int) -> list[tuple[int, int]]:
@@ -60,7 +67,7 @@ def _owners(one: Instruction, tile: int) -> list[tuple[int, int]]:
         return [(one.source, HOST), (one.target, tile)]
     if isinstance(one, Store):
         return [(one.source, tile), (one.target, HOST)]
-    if isinstance(one, Send):
+    if isinstance(one, Send | Write):
         return [(one.source, tile)]
     if isinstance(one, Receive):
         return [(one.target, tile)]
@@ -91,6 +98,15 @@ def _product(chip: ChipProgram, one: Mvm, place: str) -> None:
         _require(fits, place, f"Its source is {source.shape}, not {(*target.shape[:-1], rows)}.")
     else:
         _windowed(one.window, source, target, rows, place)
+
+
+def _write(chip: ChipProgram, one: Write, place: str) -> None:
+    unit, source = chip.units[one.unit], _tensor(chip, one.source)
+    matrix = chip.matrices[unit.matrix]
+    _require(source.name == matrix.source, place, f"It writes {source.name}; the unit's matrix is {matrix.source or 'constant'}.")
+    fits = len(one.box) == len(source.shape) and one.box[-2:] == (unit.rows, unit.columns)
+    _require(fits, place, f"It writes {one.box}; the unit holds rows {unit.rows} and columns {unit.columns}.")
+    _require(all(stop - start == 1 for start, stop in one.box[:-2]), place, f"{one.box} is more than one matrix.")
 
 
 def _windowed(window: Window, source: Tensor, target: Tensor, rows: int, place: str) -> None:

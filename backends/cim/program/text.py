@@ -60,7 +60,7 @@ def assemble(text: str, *, data_of: ChipProgram | None = None, place: str = "tex
         ModelFileError: a line cannot be read, or data is missing.
         VerifyError: the program breaks a rule.
     """
-    kept = {hashlib.sha256(_bytes(blob)).hexdigest(): blob for blob in to_plain(data_of)[1]} if data_of is not None else {}
+    kept = {_key(_blob_fields(blob, data=False)): blob for blob in to_plain(data_of)[1]} if data_of is not None else {}
     plain, blobs = _Assembler(place, kept).read(text)
     chip = from_plain(plain, blobs, place=place)
     verify(chip)
@@ -108,6 +108,11 @@ def _blob_fields(blob: Blob, *, data: bool) -> dict[str, Plain]:
         fields = {"dtype": blob.dtype.name, "shape": list(blob.shape)}
     fields["sha256"] = hashlib.sha256(raw).hexdigest()
     return {**fields, "base64": base64.b64encode(raw).decode()} if data else fields
+
+
+def _key(record: dict[str, Plain]) -> str:
+    """What tells blobs apart: the same bytes may be arrays of several shapes."""
+    return f"{record.get('sha256')} {record.get('dtype')} {record.get('shape')}"
 
 
 class _Assembler:
@@ -180,7 +185,7 @@ class _Assembler:
     def _blob(self, number: int, record: dict[str, Plain]) -> Blob:
         coded = record.get("base64")
         if coded is None:
-            kept = self._kept.get(str(record.get("sha256")))
+            kept = self._kept.get(_key(record))
             if kept is None:
                 raise self._fault(number, "The text leaves its data out: disassemble it with data, or give the program that has them")
             return kept

@@ -115,6 +115,12 @@ def _matrices(chip: ChipProgram) -> None:
         place = f"matrix {number} ({one.name})"
         require(one.values.dtype == np.int8 and one.values.ndim == 2, place, "Its values are not int8 [K, J].")
         coding, converter = one.coding, one.coding.converter
+        if one.source:
+            held = chip.tensors.get(one.source)
+            fits = held is not None and held.dtype == "int8" and len(held.shape) > 1 and held.shape[-2:] == one.values.shape
+            require(
+                fits and not one.values.any(), place, f"It is written from {one.source}, which is no int8 tensor [..., K, J] of its size."
+            )
         sound = 1 <= coding.rows <= 2**20 and 1 <= coding.digit_bits <= coding.input_bits <= 16 and 1 <= coding.cell_bits <= 8
         sound = sound and coding.weight_bits in range(1, 9) and 1 <= converter.bits <= 24 and converter.step >= 1
         sound = sound and coding.masking.group >= 1 and coding.masking.parasitic >= 0 and 0 <= converter.low <= converter.high

@@ -15,6 +15,7 @@ from netwright.backends.cim.schedule.model import Span, Timeline
 LANES = {
     "mvm": 0,
     "reload": 0,
+    "write": 0,
     "vector": 1,
     "accumulate": 1,
     "requantize": 1,

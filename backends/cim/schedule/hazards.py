@@ -8,7 +8,7 @@ import networkx as nx
 import numpy as np
 
 from netwright.backends.cim.cost.delays import hops_ns
-from netwright.backends.cim.program.model import HOST, ChipProgram, Mvm, Reload, Sync
+from netwright.backends.cim.program.model import HOST, ChipProgram, Mvm, Reload, Sync, Write
 from netwright.backends.cim.schedule.jobs import Job, gate
 from netwright.backends.cim.schedule.mesh import hops
 
@@ -57,7 +57,7 @@ def reloads(chip: ChipProgram, jobs: list[Job], lists: dict[int, list[int]]) -> 
                 if one.unit in written:
                     jobs[number].after.append(written[one.unit])
                 users[one.unit].append(number)
-            elif isinstance(one, Reload):
+            elif isinstance(one, Reload | Write):
                 here = chip.units[one.unit]
                 stop = here.first_array + here.arrays
                 for unit in list(users):

@@ -23,6 +23,7 @@ from netwright.backends.cim.program.model import (
     Send,
     Store,
     Vector,
+    Write,
 )
 from netwright.backends.cim.schedule.streams import Stream
 
@@ -103,6 +104,10 @@ def takes(chip: ChipProgram, one: Instruction, stream: Stream, *, on_host: bool 
         return _mvm(chip, one, rows)
     if isinstance(one, Reload):
         return _reload(chip, one)
+    if isinstance(one, Write):
+        unit = chip.units[one.unit]
+        depth = unit.rows[1] - unit.rows[0]
+        return Takes(write_ns(arch, min(depth, arch.array.rows)), memory_ns(arch, _bytes(chip, one.source, one.box)))
     if isinstance(one, Send):
         payload = _bytes(chip, one.source, one.box) // rows
         return Takes(read_ns=memory_ns(arch, payload), link_ns=link_ns(arch, payload), bytes=payload + arch.network.header_bytes)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from netwright.backends.cim.cost.delays import dram_latency_ns
-from netwright.backends.cim.program.model import HOST, Accumulate, ChipProgram, Load, Mvm, Reload, Requantize, Send, Store, Vector
+from netwright.backends.cim.program.model import HOST, Accumulate, ChipProgram, Load, Mvm, Reload, Requantize, Send, Store, Vector, Write
 from netwright.backends.cim.schedule.jobs import Job
 from netwright.backends.cim.schedule.mesh import PORT, route
 from netwright.backends.cim.schedule.model import ResourceKind
@@ -109,7 +109,7 @@ def _by_row(job: Job) -> list[Waits]:
 
 
 def _unit(plan: Plan, job: Job) -> int:
-    if isinstance(job.one, Mvm | Reload):
+    if isinstance(job.one, Mvm | Reload | Write):
         return plan.resource("arrays", job.tile, job.one.unit)
     if isinstance(job.one, Accumulate | Requantize | Vector) and job.tile != HOST:
         return plan.resource("vector", job.tile)

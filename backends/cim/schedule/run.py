@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from netwright.backends.cim.program.model import HOST, ChipProgram, Reload
+from netwright.backends.cim.program.model import HOST, ChipProgram, Mvm, Reload, Write
 from netwright.backends.cim.schedule import hazards, waits
 from netwright.backends.cim.schedule.engine import Run, simulate
 from netwright.backends.cim.schedule.jobs import Job, takes
@@ -66,7 +66,7 @@ def _timeline(chip: ChipProgram, jobs: list[Job], plan: Plan, run: Run) -> Timel
     latency = max((span.end_ns for span in spans), default=0.0)
     resources = [Resource(key[0], key[1], _name(chip, key), run.busy[number]) for key, number in plan.resources.items()]
     resources.sort(key=lambda one: -one.busy_ns)
-    interval, busiest = _interval(chip, resources, latency)
+    interval, busiest = _interval(chip, resources, latency, spans)
     links = {(key[1], key[2]): 0 for key in plan.resources if key[0] == "link"}
     keys = list(plan.resources)
     for number, job in enumerate(jobs):
@@ -90,13 +90,30 @@ def _name(chip: ChipProgram, key: Key) -> str:
     return f"arrays of {chip.matrices[unit.matrix].layer} on tile {tile} (unit {detail})"
 
 
-def _interval(chip: ChipProgram, resources: list[Resource], latency: float) -> tuple[float, str]:
+def _interval(chip: ChipProgram, resources: list[Resource], latency: float, spans: list[Span]) -> tuple[float, str]:
     """From one sample to the next: the busiest resource where samples overlap; else all of one, and the first weights again."""
     if any(isinstance(one, Reload) for part in chip.tiles.values() for one in part):
         return latency + _first_load_ns(chip), "arrays that are loaded again: samples cannot overlap"
     if not chip.options.pipeline or not resources:
         return latency, "one layer at a time: samples do not overlap"
+    held, unit = _longest_held(chip, spans)
+    if held > resources[0].busy_ns:
+        return held, f"{_name(chip, ('arrays', chip.units[unit].tile, unit))}, from being written to their last product"
     return resources[0].busy_ns, resources[0].name
+
+
+def _longest_held(chip: ChipProgram, spans: list[Span]) -> tuple[float, int]:
+    """Arrays that are written for every sample are the next one's when this one's last product is done: the longest time, and the unit."""
+    begun: dict[int, float] = {}
+    held: dict[int, float] = {}
+    for span in spans:
+        one = None if span.tile == HOST else chip.tiles[span.tile][span.index]
+        if isinstance(one, Write):
+            begun[one.unit] = min(begun.get(one.unit, span.start_ns), span.start_ns)
+        elif isinstance(one, Mvm) and one.unit in begun:
+            held[one.unit] = max(held.get(one.unit, 0.0), span.end_ns - begun[one.unit])
+    unit = max(held, key=held.__getitem__, default=-1)
+    return held.get(unit, 0.0), unit
 
 
 def _first_load_ns(chip: ChipProgram) -> float:
@@ -112,7 +129,11 @@ def _first_load_ns(chip: ChipProgram) -> float:
     port, slowest = 0.0, 0.0
     for number, unit in enumerate(chip.units):
         stop = unit.first_array + unit.arrays
-        if number in again or not any(low < stop and unit.first_array < high for low, high in overwritten[unit.tile]):
+        if (
+            chip.matrices[unit.matrix].source
+            or number in again
+            or not any(low < stop and unit.first_array < high for low, high in overwritten[unit.tile])
+        ):
             continue
         part = takes(chip, Reload(number), Stream(1, (), ()))
         port += part.dram_ns

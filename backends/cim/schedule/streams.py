@@ -8,7 +8,7 @@ import numpy as np
 
 from netwright.backends.cim.program.access import Touch, reads, writes
 from netwright.backends.cim.program.layout import Box
-from netwright.backends.cim.program.model import ChipProgram, Instruction, Mvm, Reach, Send, Vector, Window
+from netwright.backends.cim.program.model import ChipProgram, Instruction, Mvm, Reach, Send, Vector, Window, Write
 
 WHOLE = -1
 """The axis of what is made, or needed, all at once."""
@@ -65,6 +65,9 @@ class Stream:
 
 def stream_of(chip: ChipProgram, one: Instruction) -> Stream:
     """The rows of an instruction: along the stream axis of what it makes (of what it sends)."""
+    if isinstance(one, Write):
+        once = np.zeros(1, np.int64)
+        return Stream(1, (Needed(one.source, one.box, WHOLE, once, once + 1),), ())
     made = writes(chip, one)
     lead = (one.source, one.box) if isinstance(one, Send) else made[0] if made else None
     if lead is None:

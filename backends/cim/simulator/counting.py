@@ -4,7 +4,7 @@
   read), and writes its sums.
 - A message is a packet for each row of its box along the tensor's `stream` axis, one packet where there is none.
 - A region's share of its work is its box's share of the first target.
-- A Reload reads the weights from DRAM once for every sample.
+- A Reload reads the weights from DRAM once for every sample, a Write from the tile's memory.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from netwright.backends.cim.program.model import (
     Unit,
     Vector,
     Window,
+    Write,
 )
 from netwright.backends.cim.schedule.mesh import hops
 from netwright.backends.cim.simulator.activity import Activity
@@ -48,11 +49,13 @@ def count(chip: ChipProgram, tile: int, one: Instruction) -> Activity:
         found.messages = _packets(chip, one)
         routers = hops(chip.arch.network, tile, one.to)
         found.byte_hops = (found.sent_bytes + found.messages * chip.arch.network.header_bytes) * routers
-    elif isinstance(one, Reload):
+    elif isinstance(one, Reload | Write):
         _reload(chip, chip.units[one.unit], found)
     else:
         _moved(chip, one, found)
-    if isinstance(one, Accumulate):
+    if isinstance(one, Write):
+        found.read_bytes, found.dram_read = found.dram_read, 0
+    elif isinstance(one, Accumulate):
         found.elements = volume(one.box) * max(len(one.sources) - 1, 0)
         found.special = volume(one.box) if one.denominator != 1 else 0
     elif isinstance(one, Requantize):

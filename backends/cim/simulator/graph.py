@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 import onnx_ir
@@ -20,6 +21,7 @@ from netwright.backends.cim.ops.requantize import dtype_of
 from netwright.backends.cim.simulator.activity import RegionLoader, Runner
 from netwright.backends.cim.simulator.kernels import patches, requantize
 from netwright.backends.cim.simulator.stages import Stage, is_own, stages
+from netwright.backends.cim.simulator.written import multiply_each
 from netwright.ir.errors import DataError, RunError
 from netwright.ir.opinfo import int_attr, site
 from netwright.ir.program import Program, array
@@ -139,7 +141,7 @@ class _Ready:
         """An own operator on stacked samples [S, …]."""
         x = self._operand(node, 0, values)
         if node.op_type == "CrossbarMatMul":
-            return self._multiply(node, x, first, count, result)
+            return self._multiply(node, x, values, first, count, result)
         if node.op_type == "Im2Col":
             found = patches(x.reshape(-1, *x.shape[2:]), Im2Col.of(node))
             return found.reshape(*x.shape[:2], *found.shape[1:])
@@ -164,22 +166,31 @@ class _Ready:
             raise RunError(f"{value.name!r} is not there when {node.op_type} reads it.", place=site(node))
         return found[None]
 
-    def _multiply(self, node: onnx_ir.Node, x: np.ndarray, first: int, count: int, result: Execution) -> np.ndarray:
+    def _multiply(
+        self, node: onnx_ir.Node, x: np.ndarray, values: Mapping[str, np.ndarray], first: int, count: int, result: Execution
+    ) -> np.ndarray:
+        weight = array(node.inputs[1])
+        if weight is None:
+            return self._multiply_each(node, x, values, first, count, result)
         prepared = self._prepared.get(node)
         if prepared is None:
-            weight = array(node.inputs[1])
-            if weight is None:
-                raise RunError("The weight of a product on crossbars must be constant.", place=site(node))
             prepared = self._prepared[node] = engines.prepare(weight, ops.coding_of(node), threads=self._threads)
         rows = x.reshape(-1, x.shape[-1])
         start = first * (rows.shape[0] // x.shape[0])
         outcome = prepared.multiply(rows, numbers=np.arange(start, start + rows.shape[0], dtype=np.int64))
-        name = site(node)
-        counts = result.counts.setdefault(name, MvmCounts())
-        for _ in range(count // x.shape[0]):  # what does not depend on the sample is still done for each
-            counts.add(outcome.counts)
-        result.engines[name] = outcome.engine
+        _count(result, site(node), outcome.counts, count // x.shape[0], outcome.engine)
         return outcome.values.reshape(*x.shape[:-1], outcome.values.shape[-1])
+
+    def _multiply_each(
+        self, node: onnx_ir.Node, x: np.ndarray, values: Mapping[str, np.ndarray], first: int, count: int, result: Execution
+    ) -> np.ndarray:
+        """With weights that are computed, sample by sample."""
+        w, coding = self._operand(node, 1, values), ops.coding_of(node)
+        samples, vectors = max(len(x), len(w)), prod(x.shape[1:-1])
+        numbers = np.arange(first * vectors, (first + samples) * vectors, dtype=np.int64)
+        done = multiply_each(x, w, lambda part: engines.prepare(part, coding, threads=self._threads), numbers)
+        _count(result, site(node), done.counts, count // samples, done.engine)
+        return done.values.reshape(samples, *x.shape[1:-1], w.shape[-1])
 
 
 def stack(program: Program, feeds: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int]:
@@ -211,6 +222,13 @@ def stack(program: Program, feeds: Mapping[str, np.ndarray]) -> tuple[dict[str, 
                 f"The feed holds {count} samples, another {samples}.", place=f"input {name}", remedy="Feed as many of each, or one."
             )
     return found, samples
+
+
+def _count(result: Execution, name: str, counts: MvmCounts, times: int, engine: str) -> None:
+    found = result.counts.setdefault(name, MvmCounts())
+    for _ in range(times):  # what does not depend on the sample is still done for each
+        found.add(counts)
+    result.engines[name] = engine
 
 
 def _run_region(stage: Stage, runner: Runner, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

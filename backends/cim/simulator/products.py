@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
@@ -19,6 +19,7 @@ from netwright.backends.cim.program.model import ChipProgram, Mvm, Unit, Window
 from netwright.backends.cim.simulator.kernels import patches
 from netwright.backends.cim.simulator.steps import Slot
 from netwright.backends.cim.simulator.values import Values
+from netwright.backends.cim.simulator.written import multiply_each
 
 PIECE = 2**24
 """Bytes of patches that are gathered at once."""
@@ -40,13 +41,14 @@ class Products:
     engine: Engine
     counts: Counting
     _prepared: dict[tuple[int, tuple[int, int], tuple[int, int]], Prepared]
+    _slow: dict[int, str] = field(default_factory=dict[int, str])
 
-    def multiply(self, one: Mvm, source: Slot, box: Box, values: Values, first: int) -> tuple[np.ndarray, MvmCounts, str, int]:
+    def multiply(self, one: Mvm, sources: tuple[Slot, ...], box: Box, values: Values, first: int) -> tuple[np.ndarray, MvmCounts, str, int]:
         """Sums of a box.
 
         Args:
             one: the instruction; its own box is not looked at.
-            source: slot of its source.
+            sources: slot of its source.
             box: of the target.
             values: of slots.
             first: number of the first sample within the run; 0 for what all samples share.
@@ -54,7 +56,7 @@ class Products:
         Returns:
             The sums [samples or 1, …], what arrays did for them, by which engine, and the number of samples computed.
         """
-        chip, unit = self.chip, self.chip.units[one.unit]
+        chip, unit, source = self.chip, self.chip.units[one.unit], sources[0]
         prepared = self._ready(unit)
         columns = slice(box[-1][0] - unit.columns[0], box[-1][1] - unit.columns[0])
         samples, vectors = len(values.read(source, self._read(one, unit, box))), volume(box[:-1])
@@ -80,11 +82,35 @@ class Products:
             found = np.zeros((samples * vectors, prepared.shape[1]), np.int32)
         return found[:, columns].reshape(samples, *extents(box)), counts or MvmCounts(), engine, samples
 
+    def multiply_written(
+        self, one: Mvm, sources: tuple[Slot, ...], box: Box, values: Values, first: int
+    ) -> tuple[np.ndarray, MvmCounts, str, int]:
+        """As `multiply`, with what arrays are written with as the second source: engines are prepared matrix by matrix."""
+        unit = self.chip.units[one.unit]
+        matrix = self.chip.matrices[unit.matrix]
+        lead = len(self.chip.tensors[matrix.source].shape) - 2
+        x = values.read(sources[0], (*box[:-1], unit.rows))
+        w = values.read(sources[1], (*box[:lead], unit.rows, unit.columns))
+        noisy = matrix.coding.noise is not None
+        samples = max(len(x), len(w))
+        everything = slice(0, samples * volume(box[:-1]))
+        numbers = _numbers(shape_of(self.chip, one.target)[:-1], box[:-1], everything, first) if noisy else None
+        fractions = denominator_of(self.chip, unit) != 1
+
+        def prepare(part: np.ndarray) -> Prepared:
+            return self._prepare(unit, part)
+
+        done = multiply_each(x, w, prepare, numbers, fractions=fractions)
+        self._slow[unit.matrix] = done.why_slow
+        columns = slice(box[-1][0] - unit.columns[0], box[-1][1] - unit.columns[0])
+        return done.values[..., columns].reshape(samples, *extents(box)), done.counts, done.engine, samples
+
     def why_slow(self) -> list[str]:
         """Why products took longer than they could, as sentences: what holds for all layers once, else with the layers' names."""
         reasons: dict[str, dict[str, None]] = {}
-        for (matrix, _, _), prepared in self._prepared.items():
-            reasons.setdefault(prepared.why_slow, {})[self.chip.matrices[matrix].layer] = None
+        known = [(matrix, prepared.why_slow) for (matrix, _, _), prepared in self._prepared.items()]
+        for matrix, why in (*known, *self._slow.items()):
+            reasons.setdefault(why, {})[self.chip.matrices[matrix].layer] = None
         layers = {name for named in reasons.values() for name in named}
         everywhere = {reason: len(named) == len(layers) for reason, named in reasons.items() if reason}
         told = [reason if all_ else f"{_listed(list(reasons[reason]))}: {reason}" for reason, all_ in everywhere.items()]
@@ -94,17 +120,20 @@ class Products:
         key = (unit.matrix, unit.rows, unit.columns)
         if key not in self._prepared:
             matrix = self.chip.matrices[unit.matrix]
-            part = np.ascontiguousarray(matrix.values[slice(*unit.rows), slice(*unit.columns)])
-            self._prepared[key] = engines.prepare(
-                part,
-                matrix.coding,
-                first_block=unit.rows[0] // matrix.coding.rows,
-                first_column=unit.columns[0],
-                threads=self.threads,
-                engine=self.engine,
-                counts=self.counts,
-            )
+            self._prepared[key] = self._prepare(unit, np.ascontiguousarray(matrix.values[slice(*unit.rows), slice(*unit.columns)]))
         return self._prepared[key]
+
+    def _prepare(self, unit: Unit, part: np.ndarray) -> Prepared:
+        coding = self.chip.matrices[unit.matrix].coding
+        return engines.prepare(
+            part,
+            coding,
+            first_block=unit.rows[0] // coding.rows,
+            first_column=unit.columns[0],
+            threads=self.threads,
+            engine=self.engine,
+            counts=self.counts,
+        )
 
     def _read(self, one: Mvm, unit: Unit, box: Box) -> Box:
         """The part of the source that a box needs."""

@@ -103,8 +103,9 @@ class Run:
             values.write(step.targets[0], box, values.read(step.sources[0], box))
 
     def _multiply(self, step: Step, one: Mvm, at: tuple[int, int], values: Values, first: int, samples: int) -> None:
-        box, number = step.boxes[at[1]], first if step.sources[0] in self.varying else 0
-        found, counts, engine, computed = self.products.multiply(one, step.sources[0], box, values, number)
+        box, number = step.boxes[at[1]], first if any(slot in self.varying for slot in step.sources) else 0
+        multiply = self.products.multiply if len(step.sources) == 1 else self.products.multiply_written
+        found, counts, engine, computed = multiply(one, step.sources, box, values, number)
         values.write(step.targets[0], box, found)
         self.ledger.count(at, counts, samples // computed, engine)  # what does not depend on the sample is still done for each
 

@@ -30,11 +30,12 @@ from netwright.backends.cim.program.model import (
     Send,
     Store,
     Vector,
+    Write,
 )
 from netwright.backends.cim.program.order import Place
 
 Slot: TypeAlias = "str | int | tuple[str, int]"
-"""A tensor's name; a buffer's number; or a channel."""
+"""A tensor's name; a buffer's number; or a channel, or what a unit's arrays are written with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +88,16 @@ def literal(chip: ChipProgram, order: Sequence[Place], reason: str = "asked for"
     steps: list[Step] = []
     for place in order:
         one = instruction(chip, place)
-        slots = _own_slots(one)
+        slots = _own_slots(chip, one)
         if slots is None:
             continue
         if isinstance(one, Send):
             extents["channel", one.channel] = one.box
             tensors["channel", one.channel] = chip.buffers[one.source].tensor
+        elif isinstance(one, Write):
+            known = extents.get(("arrays", one.unit), one.box)
+            extents["arrays", one.unit] = tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(known, one.box, strict=True))
+            tensors["arrays", one.unit] = chip.buffers[one.source].tensor
         box: Box = getattr(one, "box", ())
         steps.append(Step(one, *slots, (box,), ((place, box),)))
     return Plan(tuple(steps), extents, tensors, reason)
@@ -145,7 +150,8 @@ def _key(chip: ChipProgram, one: Mvm | Accumulate | Requantize | Vector) -> tupl
 
     if isinstance(one, Mvm):
         unit = chip.units[one.unit]
-        sources, targets = (name(one.source),), (name(one.target),)
+        written = chip.matrices[unit.matrix].source
+        sources, targets = (name(one.source), written) if written else (name(one.source),), (name(one.target),)
         return ("mvm", unit.matrix, unit.rows, unit.columns, one.box[-1], one.window, sources, targets), sources, targets
     if isinstance(one, Requantize):
         sources, targets = (name(one.source),), (name(one.target),)
@@ -207,7 +213,11 @@ def _freeing(steps: Sequence[Step], kept: Iterable[str]) -> tuple[Step, ...]:
     return tuple(reversed(found))
 
 
-def _own_slots(one: Instruction) -> tuple[tuple[Slot, ...], tuple[Slot, ...]] | None:
+def _own_slots(chip: ChipProgram, one: Instruction) -> tuple[tuple[Slot, ...], tuple[Slot, ...]] | None:
+    if isinstance(one, Mvm) and chip.matrices[chip.units[one.unit].matrix].source:
+        return (one.source, ("arrays", one.unit)), (one.target,)
+    if isinstance(one, Write):
+        return (one.source,), (("arrays", one.unit),)
     if isinstance(one, Load | Store | Mvm | Requantize):
         return (one.source,), (one.target,)
     if isinstance(one, Accumulate):

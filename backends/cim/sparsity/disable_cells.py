@@ -83,7 +83,9 @@ class DisableCells(PlannedPass):
             x, weight = node.inputs[0], array(node.inputs[1])
             assert x is not None, "products read something"
             if weight is None:
-                misses.append(Miss(f"its weight is not constant: {node.inputs[1]}", site_of(node)))
+                misses.append(
+                    Miss(f"its weight is not constant: %{node.inputs[1].name if node.inputs[1] is not None else ''}", site_of(node))
+                )
                 continue
             verdict = decide(
                 inputs[x.name or ""],

@@ -91,7 +91,7 @@ class Resequence(PlannedPass):
     def _decide(self, node: onnx_ir.Node, arch: Arch) -> Decision | str:
         weight = array(node.inputs[1])
         if weight is None:
-            return f"its weight is not constant: {node.inputs[1]}"
+            return f"its weight is not constant: %{node.inputs[1].name if node.inputs[1] is not None else ''}"
         coding = ops.coding_of(node)
         if coding.encoding == "xnor":
             return "its weights are ±1, which has no zeros (XNOR)"

@@ -42,7 +42,9 @@ def rounder_for(program: Program, choices: Mapping[Unit, Choice], context: Conte
     sites = {weight.name or "": unit.sites[0].name for unit in choices for weight in unit.weights}
     looked_up = frozenset(weight.name or "" for unit in choices if unit.tables for weight in unit.weights)
     needing = [
-        unit for unit, choice in sorted(choices.items(), key=lambda one: not isinstance(one[1], Static)) if choice.rounding in METHODS
+        unit
+        for unit, choice in sorted(choices.items(), key=lambda one: not isinstance(one[1], Static))
+        if choice.rounding in METHODS and unit.weights
     ]
     evidences: Evidences | None = None
     if needing and context.calibration is not None and context.executor is not None:

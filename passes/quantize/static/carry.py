@@ -16,6 +16,7 @@ from netwright.passes.quantize.rounding import Rounder
 from netwright.passes.quantize.sites import GATES
 from netwright.passes.quantize.static.convolution import quantize_convolutions
 from netwright.passes.quantize.static.fitting import fitted
+from netwright.passes.quantize.static.operands import quantize_pair
 from netwright.passes.quantize.static.operators import data_inputs
 from netwright.passes.quantize.static.pairs import Pairs
 from netwright.passes.quantize.static.product import quantize_products
@@ -57,8 +58,11 @@ def quantize_static(
         steps.extend((place, Miss(reason, name)) for name, reason in _strides_kept(unit, choice, trainable))
         write = quantize_convolutions if unit.convolutions else quantize_products
         change = partial(_quantize, write, unit, choice, rounder, pairs, regions, trainable)
-        starts[len(steps)] = unit
-        steps.append((place, Rewrite.edit(unit.sites[0].name, _why(choice), change, anchor=unit.sites[0].node)))
+        if unit.sites[0].kind == "pair":
+            change = partial(quantize_pair, unit.sites[0].node, pairs, regions)
+        else:
+            starts[len(steps)] = unit
+        steps.append((place, Rewrite.edit(unit.sites[0].name, _why(unit, choice), change, anchor=unit.sites[0].node)))
     for node in regions.neighbours:
         reason = _lacking([node.inputs[index] for index in data_inputs(node)], [regions.tails[node].value], pairs)
         if reason is not None:
@@ -109,7 +113,9 @@ def _hard_swish(node: onnx_ir.Node, pairs: Pairs, editor: Editor) -> None:
     pairs.settle(editor, made)
 
 
-def _why(choice: Static) -> str:
+def _why(unit: Unit, choice: Static) -> str:
+    if not unit.weights:
+        return "both operands on fixed grids"
     return f"int{choice.bits} weights by {choice.axis}, activations on fixed grids"
 
 
@@ -119,11 +125,15 @@ def _obstacle(unit: Unit, pairs: Pairs, regions: Regions) -> str | None:
         return "left float: static quantization is for products and convolutions; scheme='dynamic' quantizes tables, LSTMs and GRUs"
     for site in unit.sites:
         source = site.node.inputs[0]
+        sources = list(site.node.inputs) if site.kind == "pair" else [source]
         dtype = source.dtype if source is not None else None
-        if dtype not in (None, onnx_ir.DataType.FLOAT) or site.weights[0].dtype != onnx_ir.DataType.FLOAT:
+        if dtype not in (None, onnx_ir.DataType.FLOAT) or any(weight.dtype != onnx_ir.DataType.FLOAT for weight in site.weights):
             return (
                 f"left float: static quantization takes float32, and %{site.name} is {dtype.name.lower() if dtype else 'of another type'}"
             )
+        ranks = [len(dims) for value in sources if (dims := shape_of(value)) is not None]
+        if site.kind == "pair" and min(ranks, default=2) < 2:
+            return f"left float: one of its operands has {min(ranks)} dimensions, and 2 are the fewest"
         dims = shape_of(source)
         if site.kind == "linear" and dims is not None and len(dims) < 2:
             return f"left float: its activation has {len(dims)} dimensions, and 2 are the fewest"
@@ -131,7 +141,7 @@ def _obstacle(unit: Unit, pairs: Pairs, regions: Regions) -> str | None:
         if bias is not None and array(bias) is None:
             return f"left float: its bias %{bias.name} is computed"
         results = [regions.tails[site.node].value] if site.node in regions.results else []
-        reason = _lacking([source], results, pairs)
+        reason = _lacking(sources, results, pairs)
         if reason is not None:
             return reason
     return None

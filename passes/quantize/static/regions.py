@@ -33,7 +33,7 @@ class Regions:
     @classmethod
     def of(cls, program: Program, units: Iterable[Unit]) -> Regions:
         """Two passes over the nodes: forwards, what can be integers; backwards, what an integer kernel asks for. Linear."""
-        sites = {site.node: site for unit in units for site in unit.sites if site.kind in ("conv", "linear")}
+        sites = {site.node: site for unit in units for site in unit.sites if site.kind in ("conv", "linear", "pair")}
         nodes = [node for graph in (program.graph, *program.graph.subgraphs()) for node in graph]
         tails = dict(_tails(nodes, sites))
         fused = {node for tail in tails.values() for node in tail.nodes[1:]}
@@ -97,7 +97,8 @@ def _wanted(
         if node in fused or source is None:
             continue
         if node in sites:
-            wanted.add(source)
+            operands = node.inputs if sites[node].kind == "pair" else (source,)
+            wanted.update(operand for operand in operands if operand is not None)
         elif moves_integers(node):
             if any(output in wanted for output in node.outputs) and (is_view(node) or source in able) and constant(source) is None:
                 wanted.add(source)

@@ -11,12 +11,14 @@ from netwright.backends.cim.arch.catalog import resolve
 from netwright.backends.cim.cost.delays import mvm_ns
 from netwright.backends.cim.cost.estimate import Price
 from netwright.backends.cim.lowering.chips import coding_for
+from netwright.backends.cim.lowering.prices import Attention
 from netwright.backends.cim.mapping import build
-from netwright.backends.cim.mapping.products import Attention
 from tests.backends.cim.mapping.graphs import Net, small_arch
 
 FLOAT, UINT8 = 1, 2
 CHIP = resolve("generic-28nm")
+ROOMY = replace(CHIP, tile=replace(CHIP.tile, memory=replace(CHIP.tile.memory, bytes=2**30)))
+"""Nothing is cut for want of memory."""
 
 
 def attention(rows: int, *, integers: bool = False) -> list[str]:
@@ -41,11 +43,11 @@ def test_who_would_cost_less_depends_on_the_chip_and_why_not_on_the_operands() -
     (floats,) = attention(64)
     assert "the operands are floats" in floats
     (integers,) = attention(64, integers=True)
-    assert "write only constants" in integers
+    assert "the operands are kept there" in integers
 
 
 def test_the_price_of_arrays_is_that_of_writing_and_of_products() -> None:
-    one = Attention(count=4, vectors=48, rows=32, outputs=40, integers=False)
+    one = Attention(count=4, vectors=48, rows=32, outputs=40)
     unit, arrays, wrote, cells = one.prices(CHIP)
     assert cells == 4 * 32 * 40 * 8
     assert wrote.pj == pytest.approx(cells * CHIP.array.write_pj)
@@ -57,9 +59,7 @@ def test_the_price_of_arrays_is_that_of_writing_and_of_products() -> None:
 
 
 def test_long_sequences_are_cheaper_in_arrays_and_short_ones_on_the_vector_unit() -> None:
-    ratios = [
-        arrays.product / unit.product for unit, arrays, _, _ in (Attention(12, n, 64, n, True).prices(CHIP) for n in (8, 32, 128, 512))
-    ]
+    ratios = [arrays.product / unit.product for unit, arrays, _, _ in (Attention(12, n, 64, n).prices(ROOMY) for n in (8, 32, 128, 512))]
     assert ratios == sorted(ratios, reverse=True)
     assert ratios[0] > 1 > ratios[-1]
 
@@ -76,3 +76,10 @@ def test_float_weights_and_integer_weights_are_told_apart_from_attention() -> No
     floats, integers = sorted(notes, key=lambda note: "float weights" not in note)
     assert f"{6 * 8 * 3} multiply-accumulates with float weights" in floats
     assert f"{6 * 8 * 5} multiply-accumulates with integer weights" in integers
+
+
+def test_what_a_memory_does_not_hold_is_cut_among_vector_units() -> None:
+    one = Attention(12, 128, 64, 128)
+    assert (one.tiles(ROOMY), one.tiles(CHIP)) == (1, 12)
+    assert one.prices(CHIP)[0].ns == pytest.approx(one.prices(ROOMY)[0].ns / 12)
+    assert one.prices(CHIP)[0].pj == one.prices(ROOMY)[0].pj
