@@ -11,7 +11,6 @@ import onnx_ir
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.coding.model import Coding
 from netwright.backends.cim.cost.delays import dram_ns, mvm_ns
-from netwright.backends.cim.mapping.attempts import Memories
 from netwright.backends.cim.mapping.boxes import whole
 from netwright.backends.cim.mapping.duplication import Layer, copies_of
 from netwright.backends.cim.mapping.emitting import instructions

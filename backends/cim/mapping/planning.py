@@ -9,7 +9,6 @@ from math import prod
 
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.cost.delays import vector_ns
-from netwright.backends.cim.mapping.attempts import Memories
 from netwright.backends.cim.mapping.boxes import meet, set_axis, spans, volume, whole
 from netwright.backends.cim.mapping.cutting import cut_axes, symbolic
 from netwright.backends.cim.mapping.facts import Facts
