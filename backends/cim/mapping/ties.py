@@ -12,10 +12,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import product
+from typing import cast
 
 import numpy as np
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components  # pyright: ignore[reportUnknownVariableType]
 
 from netwright.backends.cim.mapping.boxes import hull
 from netwright.backends.cim.mapping.rings import Use
@@ -55,7 +56,7 @@ class Ties:
         edges = np.concatenate([self._edges, np.asarray(rings, dtype=np.int64).reshape(-1, 2)])
         ones = np.ones(len(edges), dtype=np.int8)
         graph = coo_array((ones, (edges[:, 0], edges[:, 1])), shape=(self._nodes, self._nodes)).tocsr()
-        count, members = connected_components(graph, directed=True, connection="strong")
+        count, members = cast("tuple[int, np.ndarray]", connected_components(graph, directed=True, connection="strong"))
         first = np.full(count, -1, dtype=np.int64)
         tasks = len(self._woven.tasks)
         first[members[:tasks][::-1]] = np.arange(tasks)[::-1]

@@ -31,6 +31,7 @@ from netwright.backends.cim.program.model import (
     Sync,
     Vector,
     Work,
+    Write,
 )
 from netwright.backends.cim.schedule import Span, Timeline, schedule
 from netwright.backends.cim.schedule.engine import simulate
@@ -252,7 +253,7 @@ def programs(draw: st.DrawFn) -> ChipProgram:
 
 def _row(chip: ChipProgram, one: Instruction, row: int, rows: int) -> Instruction:
     """An instruction cut to one row of what it makes."""
-    if rows == 1 or isinstance(one, Reload | Sync):
+    if rows == 1 or isinstance(one, Reload | Write | Sync):
         return one
     lead = one.source if isinstance(one, Send) else one.targets[0] if isinstance(one, Vector) else one.target
     axis = chip.tensors[chip.buffers[lead].tensor].stream
