@@ -39,9 +39,10 @@ def summary(chip: ChipProgram, timeline: Timeline, cost: Cost) -> list[tuple[str
     use, arch = cost.use, chip.arch
     used = f"arrays {percent(use.arrays)}, cells {percent(use.cells)}, packing {percent(use.packing)}, time {percent(use.busy)}"
     per_second = 1e9 / cost.interval_ns if cost.interval_ns else 0.0
+    beside = f", and {len(chip.host)} instructions of the host, whose time and energy are not counted" if chip.host else ""
     rows = [
         ("chip", f"{arch.name}, {arch.node_nm:g} nm, {arch.voltage:g} V, {arch.network.tiles} tiles of {arch.tile_arrays} arrays"),
-        ("latency", time(cost.latency_ns)),
+        ("latency", time(cost.latency_ns) + beside),
         ("interval", f"{time(cost.interval_ns)}, {count(per_second)} samples/s; busiest: {timeline.busiest}"),
         ("waiting for ports and links", time(timeline.waited_ns)),
         ("energy", f"{energy(cost.energy_pj)} per sample, mean of {cost.samples}; first load of the weights {energy(cost.loading_pj)}"),

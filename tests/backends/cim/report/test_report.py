@@ -170,6 +170,7 @@ def test_what_the_host_runs_is_told_with_its_reason(report: ChipReport) -> None:
     assert told.to_dict()["host"] == [{"name": "loop", "why": "Loop has no fixed number of steps"}]
     assert "on the host: loop: Loop has no fixed number of steps" in str(told)
     assert "On the host: loop: Loop has no fixed number of steps" in told.html()
+    assert "1 instructions of the host, whose time and energy are not counted" in told.html()
 
 
 def test_components_beyond_the_colours_are_the_rest() -> None:
