@@ -51,10 +51,18 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], *, compress
     Raises:
         NetwrightError: the folder is missing or cannot be written to.
     """
-    import numpy as np
+    from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
-    save = np.savez_compressed if compressed else np.savez
-    _write(Path(path), lambda file: save(file, allow_pickle=False, **arrays))
+    from numpy.lib import format as npy
+
+    def fill(file: IO[bytes]) -> None:
+        # numpy.savez takes names as keywords: an array called "file" would not be one.
+        with ZipFile(file, "w", ZIP_DEFLATED if compressed else ZIP_STORED, allowZip64=True) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as part:
+                    npy.write_array(part, array, allow_pickle=False)
+
+    _write(Path(path), fill)
 
 
 def _write(place: Path, fill: Callable[[IO[bytes]], object]) -> None:
