@@ -282,8 +282,7 @@ def _chip(text: str, model: str) -> CimBackend:
                 f"{setting!r} is no setting of a chip's mapping.", place="target", remedy="Settings: duplicate=on|off, pipeline=on|off."
             )
         chosen[key] = _SWITCHES[value]
-    return CimBackend(resolve(name or DEFAULT_CHIP), Options(**chosen), name=model)
+    return CimBackend(resolve(name), Options(**chosen), name=model)
 
 
-DEFAULT_CHIP = "generic-28nm"
 _SWITCHES = {"on": True, "off": False, "true": True, "false": False}

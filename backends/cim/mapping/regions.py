@@ -16,12 +16,10 @@ import onnx_ir
 
 from netwright.backends.cim.mapping.pieces import batch_axes, piece_of
 from netwright.backends.cim.mapping.work import why_host
+from netwright.backends.cim.ops.schemas import DOMAIN
 from netwright.backends.cim.program.model import Work
 from netwright.ir.opinfo import subgraphs
 from netwright.ir.program import Program
-
-DOMAIN = "netwright.cim"
-"""Domain of the operators that are not cut into regions."""
 
 Kind: TypeAlias = Literal["own", "vector", "host"]
 

@@ -10,10 +10,11 @@ import numpy as np
 import onnx_ir
 
 from netwright.backends.cim.coding.model import Coding
-from netwright.backends.cim.mapping.regions import DOMAIN, Cut, Piece
+from netwright.backends.cim.mapping.regions import Cut, Piece
 from netwright.backends.cim.ops import coding_of, layer_of
 from netwright.backends.cim.ops.im2col import Im2Col
 from netwright.backends.cim.ops.requantize import dtype_of
+from netwright.backends.cim.ops.schemas import DOMAIN
 from netwright.backends.cim.program.model import Scaling, Window
 from netwright.ir.errors import UnsupportedModelError
 from netwright.ir.opinfo import int_attr, site

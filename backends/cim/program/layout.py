@@ -65,28 +65,3 @@ class Layout:
             digits = digits * axis.grid + index // axis.block % axis.grid
             offsets += (index // (axis.block * axis.grid) * axis.block + index % axis.block) * axis.stride
         return np.asarray(self.tiles)[digits], np.asarray(self.bases)[digits] + offsets
-
-    @property
-    def replicated(self) -> bool:
-        """True where several tiles hold the whole tensor."""
-        return len(self.tiles) > 1 and all(axis.grid == 1 for axis in self.axes)
-
-
-def block_layout(
-    shape: tuple[int, ...], itemsize: int, tiles: tuple[int, ...], grid: tuple[int, ...], bases: tuple[int, ...] = ()
-) -> Layout:
-    """A block distribution in row-major order; each axis in ⌈n/P⌉.
-
-    Args:
-        shape: of the tensor.
-        itemsize: bytes of an element.
-        tiles: one for each place of the grid.
-        grid: places of each axis.
-        bases: address of the first element at each place; 0 everywhere where none are given.
-    """
-    blocks = [-(-extent // places) for extent, places in zip(shape, grid, strict=True)]
-    strides = [itemsize] * len(shape)
-    for axis in range(len(shape) - 2, -1, -1):
-        strides[axis] = strides[axis + 1] * blocks[axis + 1]
-    axes = tuple(AxisLayout(*facts) for facts in zip(shape, grid, blocks, strides, strict=True))
-    return Layout(axes, tiles, bases or (0,) * len(tiles))

@@ -17,8 +17,6 @@ from netwright.ir.storage import read_model
 
 LIMIT = 2**31
 """Largest value inside a region, in bytes, of one sample."""
-MODEL_LIMIT = 2**31 - 1
-"""protobuf's limit on a message."""
 
 
 def region_program(region: Region, *, place: str = "") -> Program:

@@ -86,10 +86,6 @@ class GraphExecutor:
             self._last = _Ready(program, feeds, names, self._loader, self._threads)
         return self._last.run(feeds, self._chunk)
 
-    def release(self) -> None:
-        """Let go of what is kept for the next run."""
-        self._last = None
-
 
 class _Ready:
     """One version of a program, for one choice of given and wanted values: regions loaded, weights prepared."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import onnx_ir
 
+from netwright.backends.cim.ops.schemas import DOMAIN
 from netwright.ir.errors import DataError
 from netwright.ir.opinfo import subgraphs
 from netwright.ir.program import Program
 
-DOMAIN = "netwright.cim"
 AFTER = -1
 """The turn of a caller who wants a value: after all others."""
 
