@@ -2,7 +2,7 @@
 
     python -m benchmarks.cim_cost_model [--check]
 
-1. Peaks that zigzag-imc's authors' code prints, from specs; 2. every part of energy, area and delay over a sweep of macros, as the largest
+1. Peaks that zigzag-imc's authors' code prints; 2. every part of energy, area and delay over a sweep of macros, as the largest
 relative difference to zigzag-dse's; 3. energy and area of a conversion by both fits.
 
 With `--check`, exits with 1 where a printed figure is missed or a difference exceeds 1e-6.

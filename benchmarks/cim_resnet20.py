@@ -4,7 +4,7 @@
 
 The network has the shape of He et al. (arXiv 1512.03385, §4.2), random weights, and is quantized by netwright; 8 images at a time, one
 thread, thread CPU time, best of several, with the account of what every instruction did. CrossSim 3.2 runs the same shape at 2.5 to 3.5
-images a second with 8 digits of 1 bit and a converter on each (specs, measured on 2 cores of the same kind).
+images a second with 8 digits of 1 bit and a converter on each (measured elsewhere, on 2 cores of the same kind).
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python -m benchmarks.cim_speed [--vectors N] [--threads N] [--check] [--json FILE]
 
 Every row is one configuration, best of several runs in CPU time of the thread, counts on; results are compared with a plain product in
-64-bit integers (lossless) or with the engine `numpy` (lossy) on some of the vectors. Beside them stand what CrossSim 3.2.0 and aihwkit
-1.2.0 needed for the same shape on two cores with AVX-512, one thread (specs/cim.md, §3.4; not run here). With `--check`, exits with 1
+64-bit integers (lossless) or with the engine `numpy` (lossy) on some of the vectors. Beside them stands what CrossSim 3.2.0
+needed for the same shape on two cores with AVX-512, one thread (measured elsewhere, not run here). With `--check`, exits with 1
 where the targets of 45 ms (a lossy conversion of each sum of 128 rows) or 10 ms (lossless) are missed on a machine that counts bits in
 AVX-512 lanes.
 """

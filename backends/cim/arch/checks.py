@@ -129,6 +129,10 @@ def _contradictions(arch: Arch) -> Iterator[Problem]:
     if any(one.endswith("group") for one in array.disabling.granularities) and array.disabling.group > array.active_rows:
         text = f"A group has {array.disabling.group} rows, and {array.active_rows} are read at once."
         yield Problem(("array", "disabling", "group"), text, f"Lower group to at most {array.active_rows}.")
+    slices = -(-arch.weight_bits // array.cell_bits)
+    if array.columns < slices:
+        text = f"A weight of {arch.weight_bits} bits takes {slices} columns, and the array has {array.columns}."
+        yield Problem(("array", "columns"), text, f"Raise columns to at least {slices}, or lower weight_bits.")
     yield from _conversions(arch)
 
 

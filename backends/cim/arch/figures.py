@@ -43,7 +43,8 @@ def resolution(arch: Arch) -> str:
     if adc.mode == "charge":
         return f"Charge: {sums} share {codes:,} steps, exactly where at most {codes // share:,} rows are enabled."
     if adc.mode == "range":
-        return f"Range: {codes:,} steps for sums from {adc.low:,} to {adc.high if adc.high != adc.low else largest:,}; others saturate."
+        low, high = (adc.low, adc.high) if adc.high != adc.low else (-largest if signed else 0, largest)
+        return f"Range: {codes * (1 + signed):,} steps for sums from {low:,} to {high:,}; others saturate."
     step = adc.step or 1
     while adc.mode == "step" and not adc.step and codes * step < largest:
         step *= 2

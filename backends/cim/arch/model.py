@@ -91,7 +91,7 @@ class Array:
 
     Attributes:
         kind: `analog` sums on bit lines and converts; `digital` adds in a tree, exactly.
-        device: what a cell is: its write energy and time, and whether it forgets.
+        device: what a cell is: `rram` multiplies by itself, `sram` has a gate beside each cell, which counts in the area.
         rows: word lines.
         columns: bit lines.
         active_rows: rows read at once; a block of this many rows is one partial sum.
