@@ -153,7 +153,7 @@ def _largest_result(coding: Coding) -> int:
 
 
 def _check_signs(values: np.ndarray, place: str) -> None:
-    if values.size and not bool(np.all(np.abs(values.astype(np.int16)) == 1)):
+    if not bool(np.all((values == 1) | (values == -1))):
         raise RunError("A value is neither 1 nor −1.", place=place, remedy="The encoding xnor multiplies signs: give ±1.")
 
 

@@ -190,11 +190,11 @@ def _blob(label: dict[str, object], part: bytes, place: str) -> Blob:
     dtype, shape = label.get("dtype"), label.get("shape")
     sound = label.keys() == {"dtype", "shape"} and dtype in _DTYPES and isinstance(shape, list)
     sizes = cast("list[object]", shape) if sound else []
-    if not sound or len(sizes) > 8 or any(type(size) is not int or not 0 <= size < 2**40 for size in sizes):
+    if not sound or len(sizes) > 8 or any(type(size) is not int or not 0 <= size < 2**31 for size in sizes):
         raise _fault(place, "A blob is no array that a program has.")
     whole = np.dtype(cast("str", dtype)).newbyteorder("<")
     dims = cast("list[int]", sizes)
-    if prod(dims) * whole.itemsize != len(part):
+    if prod(dims) * whole.itemsize != len(part) or prod(max(1, size) for size in dims) >= 2**40:
         raise _fault(place, f"An array of {whole.name} {dims} does not have {len(part):,} bytes.")
     return np.frombuffer(part, whole).reshape(dims).astype(whole.newbyteorder("="), copy=False)
 

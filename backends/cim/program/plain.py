@@ -7,7 +7,6 @@ no name is looked up but those of the types asked for, so plain data of unknown 
 
 from __future__ import annotations
 
-import math
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -101,7 +100,7 @@ def _integer(data: object, place: str, blobs: Sequence[Blob]) -> object:
 
 
 def _number(data: object, place: str, blobs: Sequence[Blob]) -> object:
-    if type(data) not in (int, float) or not math.isfinite(cast("float", data)) or abs(cast("float", data)) > 1e300:
+    if type(data) not in (int, float) or not abs(cast("float", data)) <= 1e300:  # NaN is not, and integers may be of any length
         raise fault(place, f"A finite number was expected, {_short(data)} found.")
     return float(cast("float", data))
 

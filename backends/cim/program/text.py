@@ -138,7 +138,7 @@ class _Assembler:
 
     def _line(self, number: int, line: str) -> None:
         word, _, rest = line.partition(" ")
-        if word.isdigit():
+        if _is_number(word):
             self._instruction(number, word, rest)
         elif word == "program":
             self._plain.update(self._record(number, rest))
@@ -154,7 +154,7 @@ class _Assembler:
     def _open(self, number: int, rest: str) -> None:
         name = rest.partition("#")[0].strip()
         tiles = cast("dict[str, Plain]", self._plain["tiles"])
-        if not name.endswith(":") or not name[:-1].isdigit() or name[:-1] in tiles:
+        if not name.endswith(":") or not _is_number(name[:-1]) or name[:-1] in tiles:
             raise self._fault(number, "`tile N:` was expected, once for each")
         self._tile = int(name[:-1])
         tiles[name[:-1]] = []
@@ -196,11 +196,11 @@ class _Assembler:
         if "dtype" not in record:
             return raw
         dtype, shape = record["dtype"], record.get("shape")
-        sizes = [size for size in shape if type(size) is int and 0 <= size < 2**40] if isinstance(shape, list) else []
+        sizes = [size for size in shape if type(size) is int and 0 <= size < 2**31] if isinstance(shape, list) else []
         if dtype not in _DTYPES or not isinstance(shape, list) or len(sizes) != len(shape):
             raise self._fault(number, "The data are of no type and shape that a program has")
         whole = np.dtype(str(dtype)).newbyteorder("<")
-        if prod(sizes) * whole.itemsize != len(raw):
+        if len(sizes) > 8 or prod(sizes) * whole.itemsize != len(raw) or prod(max(1, size) for size in sizes) >= 2**40:
             raise self._fault(number, f"{len(raw)} bytes are no {dtype} {sizes}")
         return np.frombuffer(raw, whole).reshape(sizes).astype(whole.newbyteorder("="), copy=False)
 
@@ -209,3 +209,8 @@ class _Assembler:
 
     def _fault(self, number: int, message: str) -> ModelFileError:
         return ModelFileError(f"{message}.", place=f"{self._place}, line {number}", remedy="See `netwright cim disasm` for the form.")
+
+
+def _is_number(word: str) -> bool:
+    """True of what `int` reads, and is short: digits of other scripts are no numbers here."""
+    return word.isascii() and word.isdigit() and len(word) <= 9

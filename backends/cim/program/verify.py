@@ -14,6 +14,7 @@ from typing import cast
 import numpy as np
 
 from netwright.backends.cim.arch.checks import check as check_arch
+from netwright.backends.cim.coding.checks import check as check_coding
 from netwright.backends.cim.coding.slicing import columns_of
 from netwright.backends.cim.program.access import contains, extents, reads, shape_of, whole, writes
 from netwright.backends.cim.program.fractions import check_fractions
@@ -23,7 +24,7 @@ from netwright.backends.cim.program.model import HOST, ChipProgram, Instruction,
 from netwright.backends.cim.program.order import Place, order
 from netwright.backends.cim.program.regions import check_region
 from netwright.backends.cim.program.rules import check_instruction
-from netwright.ir.errors import VerifyError
+from netwright.ir.errors import NetwrightError, VerifyError
 
 LIMIT = 2**31
 """Largest tensor of one sample, in bytes."""
@@ -80,7 +81,7 @@ def _tensors(chip: ChipProgram) -> None:
         place = f"tensor {one.name}"
         require(one.dtype in DTYPES, place, f"{one.dtype!r} is no element type of a chip.")
         require(len(one.shape) <= 16 and all(extent >= 0 for extent in one.shape), place, f"{one.shape} is no shape.")
-        require(prod(one.shape) * 8 <= LIMIT * 8, place, f"{one.shape} is larger than {LIMIT:,} elements.")
+        require(prod(max(extent, 1) for extent in one.shape) <= LIMIT, place, f"{one.shape} is larger than {LIMIT:,} elements.")
         require(-1 <= one.stream < max(len(one.shape), 1), place, f"Axis {one.stream} of {one.shape} cannot be streamed.")
         batch = one.batch_axis
         require(-1 <= batch < len(one.shape), place, f"Axis {batch} of {one.shape} cannot be the batch.")
@@ -125,6 +126,10 @@ def _matrices(chip: ChipProgram) -> None:
         sound = sound and coding.weight_bits in range(1, 9) and 1 <= converter.bits <= 24 and converter.step >= 1
         sound = sound and coding.masking.group >= 1 and coding.masking.parasitic >= 0 and 0 <= converter.low <= converter.high
         require(sound, place, "Its coding has figures out of range.")
+        try:
+            check_coding(coding)
+        except NetwrightError as error:
+            raise VerifyError(error.message, place=place, remedy=error.remedy) from error
     for number, one in enumerate(chip.scalings):
         place = f"scaling {number} ({one.name})"
         flat = one.bias.dtype == np.int32 and one.multiplier.dtype == np.float32 and one.bias.ndim == one.multiplier.ndim == 1

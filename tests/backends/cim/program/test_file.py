@@ -6,6 +6,7 @@ import hashlib
 import json
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 
 from netwright.backends.cim.program import file as files
-from netwright.backends.cim.program import is_chip_file, load, save
+from netwright.backends.cim.program import is_chip_file, load, save, verify
+from netwright.backends.cim.program import plain as plain_data
 from netwright.backends.cim.program.file import from_bytes, to_bytes
 from netwright.backends.cim.program.model import ChipProgram
 from netwright.ir.errors import ModelFileError, NetwrightError, VerifyError
@@ -182,3 +184,24 @@ def test_parts_that_pack_too_well_are_stored_as_they_are():
         stored, raw, _ = struct.unpack_from("<QQB", data, HEAD + number * ENTRY)
         assert raw <= files.RATIO * stored
     assert not from_bytes(data).matrices[0].values.any()
+
+
+@pytest.mark.parametrize(
+    "shape", [[2**30, 2**30, 0], [2**39, 2**39, 0], [1] * 100, [-1], [2**62]], ids=["empty", "huge", "axes", "negative", "long"]
+)
+def test_shapes_that_no_array_has_are_errors(shape: list[int]):
+    part = struct.pack("<b", 0) * (1 if set(shape) == {1} else 0)
+    with pytest.raises(NetwrightError):
+        files._blob({"dtype": "int8", "shape": shape}, part, "here")  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_number_of_any_length_is_no_figure():
+    with pytest.raises(NetwrightError, match="finite number"):
+        plain_data._number(10**400, "here", ())  # pyright: ignore[reportPrivateUsage]
+
+
+def test_codings_that_no_array_computes_are_refused():
+    chip = MADE["linear"]
+    coding = replace(chip.matrices[0].coding, weight_bits=1, encoding="differential")
+    with pytest.raises(VerifyError, match="1 bit"):
+        verify(replace(chip, matrices=(replace(chip.matrices[0], coding=coding),)))

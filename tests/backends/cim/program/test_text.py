@@ -113,3 +113,9 @@ def test_text_with_marks_shuffled_is_an_error_or_a_program():
         except NetwrightError:
             refused += 1
     assert refused > 0.8 * len(spots)
+
+
+def test_digits_of_other_scripts_are_no_tile():
+    text = disassemble(MADE["linear"], data=True)
+    with pytest.raises(ModelFileError):
+        assemble(text.replace("tile 0:", "tile ²:", 1))
