@@ -191,7 +191,9 @@ def slice(node: onnx_ir.Node, axes: Axes) -> Axes | None:
         return None
     starts = _shape(node.inputs[1])
     touched = {int(axis) % len(given) for axis in named} if named is not None else set(range(starts[0] if starts else len(made)))
-    kept = axes[0] not in touched or (given[axes[0]] == made[axes[0]] and given[axes[0]] > 1)
+    steps = array(node.inputs[4]) if len(node.inputs) > 4 else None
+    forward = len(node.inputs) < 5 or node.inputs[4] is None or (steps is not None and bool((steps > 0).all()))
+    kept = axes[0] not in touched or (forward and given[axes[0]] == made[axes[0]] and given[axes[0]] > 1)
     return (axes[0],) if kept else None
 
 

@@ -63,7 +63,8 @@ def _carries(piece: Piece, tensors: Mapping[str, Tensor], axis: int) -> bool:
     for node in piece.nodes:
         given = tuple(axes.get(value.name or "") if value is not None else None for value in node.inputs)
         made = follow(node, given)
-        if made is None or (node.op_type in _BLOCKED and any(given) and any(one is None for one in given)):
+        followed = [one is not None for one in given]
+        if made is None or (node.op_type in _BLOCKED and any(followed) and not all(followed)):
             return False
         axes |= {value.name or "": one for value, one in zip(node.outputs, made, strict=True)}
     return all(axes[name] == axis for name in piece.outputs) and all(static_shape(v) is not None for n in piece.nodes for v in n.outputs)

@@ -128,8 +128,7 @@ class Resequence(PlannedPass):
 
 def array_size(coding: Coding, arch: Arch) -> tuple[int, int]:
     """Rows of an array that are read at once, and weights that stand side by side in it."""
-    pair = 2 if coding.encoding == "differential" else 1
-    return coding.rows, max(1, pair * arch.array.columns // columns_of(coding))
+    return coding.rows, max(1, arch.array.columns // columns_of(coding))
 
 
 def _pays(found: Sequencing, coding: Coding, arch: Arch, *, back: bool) -> bool:
