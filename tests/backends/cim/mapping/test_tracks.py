@@ -15,7 +15,18 @@ from netwright.ir import shapes
 from netwright.ir.program import Program
 from tests.backends.cim.mapping.graphs import loader, node_of
 
-ONES = {"shape": np.array([2, 12]), "axes1": np.array([1]), "axes0": np.array([0]), "b": np.ones((4, 6), np.float32)}
+ONES = {
+    "shape": np.array([2, 12]),
+    "axes1": np.array([1]),
+    "axes0": np.array([0]),
+    "b": np.ones((4, 6), np.float32),
+    "first": np.array([0]),
+    "last": np.array([-1]),
+    "far": np.array([2**31]),
+    "before": np.array([-(2**31)]),
+    "one": np.array([1]),
+    "back": np.array([-1]),
+}
 CASES: list[tuple[str, list[str], Mapping[str, object], tuple[int, ...], int, int | None]] = [
     ("Relu", ["x"], {}, (2, 3, 4), 1, 1),
     ("Add", ["x", "row"], {}, (2, 3, 4), 1, 1),
@@ -39,6 +50,11 @@ CASES: list[tuple[str, list[str], Mapping[str, object], tuple[int, ...], int, in
     ("LayerNormalization", ["x", "row"], {}, (2, 3, 4), 2, None),
     ("Concat", ["x", "x"], {"axis": 1}, (2, 3, 4), 2, 2),
     ("Concat", ["x", "x"], {"axis": 2}, (2, 3, 4), 2, None),
+    ("Slice", ["x", "first", "far", "axes1"], {}, (2, 3, 4), 1, 1),
+    ("Slice", ["x", "first", "far", "axes1", "one"], {}, (2, 3, 4), 1, 1),
+    ("Slice", ["x", "last", "before", "axes1", "back"], {}, (2, 3, 4), 1, None),
+    ("Slice", ["x", "last", "before", "axes1", "back"], {}, (2, 3, 4), 2, 2),
+    ("Slice", ["x", "one", "far", "axes1"], {}, (2, 3, 4), 1, None),
 ]
 
 
