@@ -100,8 +100,8 @@ def compile(
         training: labelled batches, likewise.
         metric: a function from `run(feeds) -> outputs` to a score (higher is better), or a built-in name.
         loss: name of the training loss, or a function; see `netwright.training.LossLike`.
-        budget: limits by quantity: `params`, `macs`, `bytes`, `latency_ms` (up to 1 fractions of what there was before), `metric_drop`.
-            A bare `prune` prunes until the first four are met.
+        budget: limits by quantity: `params`, `macs`, `bytes`, `latency_ms` (up to 1 fractions of what there was before), `metric_drop`,
+            `energy_uj` (of a sample, on a chip). A bare `prune` prunes until the first four are met.
         check: compare every stage with the original on these feeds, or with `True` on inputs made up from the signature.
         seed: the only source of randomness.
         threads: how many threads the backend uses.

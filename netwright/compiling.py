@@ -129,7 +129,7 @@ def compile_program(
     backend = backend_for(target, model=name or file_name)
     given_passes = pipeline if isinstance(pipeline, Pipeline) else Pipeline.parse(pipeline)
     parsed = Pipeline(backend.complete(given_passes.passes))
-    limits = check_budget(budget)
+    limits = check_budget(budget, backend)
     program = program_or_source if isinstance(program_or_source, Program) else api.load(program_or_source)
     executor = backend.executor(threads)
     batches = None if calibration is None else as_batches(calibration, program)
@@ -175,6 +175,11 @@ def compile_program(
         before.latency_ms, after.latency_ms = backend.before_and_after(
             program, outcome.program, lambda: result.executable, feeds, threads=threads
         )
+    if ENERGY in limits:
+        some = next(iter(batches), None) if batches is not None else None
+        after.energy_uj = backend.energy_uj(
+            lambda: result.executable, some or find_feeds(program, executor, seed=seed, dims=given, shapes=shapes)
+        )
     report.budget = judge(limits, before, after)
     return result
 
@@ -214,25 +219,40 @@ def sample_inputs(
     return cast("list[Feeds]", feeds)
 
 
-QUANTITIES = ("params", "macs", "bytes", "latency_ms", "metric_drop")
+ENERGY = "energy_uj"
+QUANTITIES = ("params", "macs", "bytes", "latency_ms", ENERGY, "metric_drop")
 
 
-def check_budget(budget: Mapping[str, float] | None) -> Mapping[str, float]:
-    """Refuse unknown quantities.
+def check_budget(budget: Mapping[str, float] | None, backend: Backend) -> Mapping[str, float]:
+    """Refuse quantities that are unknown, or that the target does not tell.
 
     Raises:
-        NetwrightError: the budget names a quantity that does not exist.
+        NetwrightError: the budget names one.
     """
     for quantity in budget or {}:
+        if quantity == ENERGY and not backend.tells_energy:
+            raise NetwrightError(
+                "The target does not tell energy.", place="budget", remedy="Compile for a chip: target='cim:generic-28nm'."
+            )
         if quantity not in QUANTITIES:
             raise NetwrightError(f"The budget has no quantity {quantity}.", place="budget", remedy=f"Quantities: {', '.join(QUANTITIES)}.")
     return budget or {}
 
 
 def judge(limits: Mapping[str, float], before: Stats, after: Stats) -> tuple[Limit, ...]:
-    """Hold the result against the budget; limits up to 1, but for that of the metric's drop, are fractions of what there was before."""
+    """Hold the result against the budget; limits up to 1 are fractions of what there was before, where that was measured.
+
+    Of the metric's drop and of energy there is no before: those limits are taken as they are.
+    """
     drop = None if before.metric is None or after.metric is None else before.metric - after.metric
-    values = {"params": after.params, "macs": after.macs, "bytes": after.bytes, "latency_ms": after.latency_ms, "metric_drop": drop}
+    values = {
+        "params": after.params,
+        "macs": after.macs,
+        "bytes": after.bytes,
+        "latency_ms": after.latency_ms,
+        ENERGY: after.energy_uj,
+        "metric_drop": drop,
+    }
     was = {"params": before.params, "macs": before.macs, "bytes": before.bytes, "latency_ms": before.latency_ms}
     return tuple(
         Limit(quantity, limit if limit > 1 or (base := was.get(quantity)) is None else limit * base, values[quantity])

@@ -35,6 +35,7 @@ class Stats:
         bytes: what saving writes.
         ops: node count by operator.
         latency_ms: best-of latency of one run, where measured.
+        energy_uj: energy of one sample, where the budget limits it and the target tells it.
         metric: the score, where a metric was given.
     """
 
@@ -44,6 +45,7 @@ class Stats:
     bytes: int
     ops: dict[str, int]
     latency_ms: float | None = None
+    energy_uj: float | None = None
     metric: float | None = None
 
     def to_dict(self) -> dict[str, object]:
@@ -55,6 +57,7 @@ class Stats:
             "bytes": self.bytes,
             "ops": self.ops,
             "latency_ms": self.latency_ms,
+            "energy_uj": self.energy_uj,
             "metric": self.metric,
         }
 
@@ -161,6 +164,7 @@ class Report:
             ("MACs", self.before.macs, self.after.macs, human_count),
             ("nodes", self.before.nodes, self.after.nodes, str),
             ("latency ms", self.before.latency_ms, self.after.latency_ms, _decimals(3)),
+            ("energy µJ", self.before.energy_uj, self.after.energy_uj, _decimals(3)),
             ("metric", self.before.metric, self.after.metric, _decimals(4)),
         )
         for label, before, after, show in rows:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from netwright.ir.errors import NetwrightError
 
@@ -50,6 +50,9 @@ class Executable(Protocol):
 class Backend(Protocol):
     """Lowers programs to one target, runs and times them."""
 
+    tells_energy: ClassVar[bool]
+    """Whether `energy_uj` is known."""
+
     def target(self) -> Target:
         """What passes may know of the target."""
         ...
@@ -84,6 +87,10 @@ class Backend(Protocol):
         """Latency in ms of one run, before and after; None for what does not run on the target."""
         ...
 
+    def energy_uj(self, executable: Callable[[], Executable], feeds: Feeds) -> float | None:
+        """Energy of one sample in µJ, from a run on these feeds; None where the target does not tell."""
+        ...
+
     def turns(
         self, programs: Sequence[Program], feeds: Sequence[Mapping[str, np.ndarray]], *, threads: int | None, rounds: int, seconds: float
     ) -> list[list[float]]:
@@ -93,6 +100,8 @@ class Backend(Protocol):
 
 class OnnxRuntimeBackend:
     """ONNX Runtime on the CPU."""
+
+    tells_energy: ClassVar[bool] = False
 
     def target(self) -> Target:
         """What passes may know of the target."""
@@ -135,6 +144,10 @@ class OnnxRuntimeBackend:
         first, second = self.latencies([before, after], feeds, threads=threads)
         return first, second
 
+    def energy_uj(self, executable: Callable[[], Executable], feeds: Feeds) -> float | None:
+        """None: a processor's energy is not measured."""
+        return None
+
     def latencies(self, programs: Sequence[Program], feeds: Mapping[str, np.ndarray], *, threads: int | None) -> list[float]:
         """Best-of latency in ms of each program, measured in turns."""
         from netwright.backends.onnxruntime import SessionOptions, lower, measure
@@ -172,6 +185,7 @@ class CimBackend:
     options: Options
     dims: Mapping[str, int] = field(default_factory=dict[str, int])
     name: str = ""
+    tells_energy: ClassVar[bool] = True
 
     def target(self) -> Target:
         """What passes may know of the target."""
@@ -205,15 +219,12 @@ class CimBackend:
 
     def save(self, program: Program, executable: Callable[[], Executable], path: str | PathLike[str], *, sparse: bool) -> None:
         """Write the chip's program; the lowered graph where the file's name ends in `.onnx`."""
-        from netwright.backends.cim.executable import CimExecutable
         from netwright.ir.storage import write_model
 
         if Path(path).suffix == ".onnx":
             write_model(program.model, path, sparse=sparse)
             return
-        made = executable()
-        assert isinstance(made, CimExecutable), "lower() made it"
-        made.save(Path(path))
+        _on_chip(executable).save(Path(path))
 
     def latencies(self, programs: Sequence[Program], feeds: Mapping[str, np.ndarray], *, threads: int | None) -> list[float]:
         """Latency in ms of each program by the chip's schedule, whatever the feeds."""
@@ -223,11 +234,14 @@ class CimBackend:
         self, before: Program, after: Program, executable: Callable[[], Executable], feeds: Feeds, *, threads: int | None
     ) -> tuple[float | None, float | None]:
         """The result's latency by the schedule; the original, in floats, is nothing for the chip."""
-        from netwright.backends.cim.executable import CimExecutable
-
-        made = executable()
-        assert isinstance(made, CimExecutable), "lower() made it"
+        made = _on_chip(executable)
         return None, made.timeline.latency_ns / 1e6
+
+    def energy_uj(self, executable: Callable[[], Executable], feeds: Feeds) -> float | None:
+        """Of a sample, the mean over these feeds."""
+        made = _on_chip(executable)
+        made.run({port.name: feeds[port.name] for port in made.inputs})
+        return made.cost().energy_pj / 1e6
 
     def turns(
         self, programs: Sequence[Program], feeds: Sequence[Mapping[str, np.ndarray]], *, threads: int | None, rounds: int, seconds: float
@@ -241,6 +255,14 @@ class CimBackend:
 
         lowered = lower_graph(program, Context(target=self.target()), dims=self.dims)
         return self.lower(lowered.program, threads=1).timeline.latency_ns / 1e6
+
+
+def _on_chip(executable: Callable[[], Executable]) -> CimExecutable:
+    from netwright.backends.cim.executable import CimExecutable
+
+    made = executable()
+    assert isinstance(made, CimExecutable), "lower() made it"
+    return made
 
 
 def region_runner(program: Program) -> Runner:

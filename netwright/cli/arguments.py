@@ -55,7 +55,7 @@ def read_budget(text: str | None) -> dict[str, float] | None:
     """
     if text is None:
         return None
-    units = {"k": 1e3, "kb": 1e3, "m": 1e6, "mb": 1e6, "g": 1e9, "gb": 1e9, "t": 1e12, "ms": 1.0, "b": 1.0, "": 1.0}
+    units = {"k": 1e3, "kb": 1e3, "m": 1e6, "mb": 1e6, "g": 1e9, "gb": 1e9, "t": 1e12, "ms": 1.0, "uj": 1.0, "b": 1.0, "": 1.0}
     budget: dict[str, float] = {}
     for item in text.split(","):
         name, found, amount = (part.strip() for part in item.partition("="))

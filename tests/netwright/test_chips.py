@@ -76,6 +76,27 @@ def test_cost_follows_a_run(model: Path) -> None:
     assert cost.crossbar_macs == 4 * 4 * 8 * 27 + 128 * 5
 
 
+def test_energy_is_a_quantity_of_the_budget(model: Path) -> None:
+    given = feeds(16)
+    result = nw.compile(model, PIPELINE, target="cim", calibration=[given], budget={"energy_uj": 0.5}, latency=False)
+    (limit,) = result.report.budget
+    assert (limit.quantity, limit.limit) == ("energy_uj", 0.5)
+    result.run(given)
+    assert isinstance(result.executable, CimExecutable)
+    assert limit.value == pytest.approx(result.executable.cost().energy_pj / 1e6)
+    assert limit.met == (limit.value is not None and limit.value <= 0.5)
+    assert result.report.to_dict()["after"]["energy_uj"] == limit.value  # pyright: ignore[reportIndexIssue]
+    assert nw.compile(model, PIPELINE, target="cim", calibration=[given], latency=False).report.after.energy_uj is None
+
+    without = nw.compile(model, "simplify", target="cim", budget={"energy_uj": 1e-9}, latency=False).report
+    assert [limit.met for limit in without.budget] == [False]
+
+
+def test_a_processor_does_not_tell_energy(model: Path) -> None:
+    with pytest.raises(NetwrightError, match="does not tell energy"):
+        nw.compile(model, "simplify", budget={"energy_uj": 1.0})
+
+
 def test_the_command_line(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.savez(tmp_path / "d.npz", x=feeds(16)["x"])
     np.savez(tmp_path / "x.npz", x=feeds(3)["x"])
