@@ -26,13 +26,12 @@ import numpy as np
 
 from netwright.backends.cim.program.model import ChipProgram
 from netwright.backends.cim.program.plain import Blob, Plain
-from netwright.backends.cim.program.records import from_plain, to_plain
+from netwright.backends.cim.program.records import VERSION, from_plain, to_plain
 from netwright.backends.cim.program.verify import verify
 from netwright.ir.errors import ModelFileError, NetwrightError
 from netwright.ir.files import write_bytes
 
 MAGIC = b"\xeenwcim\r\n"
-VERSION = 1
 RATIO = 64
 """Parts that pack better than this are stored as they are."""
 _HEAD = struct.Struct("<8sHHIQ32s")

@@ -341,7 +341,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """Wait until every tile that has this barrier has come to it."""
+    """Wait until every tile that has this barrier has come to it: once on each, so that all meet there once."""
 
     barrier: int
     layer: str = ""

@@ -2,7 +2,7 @@
 
 What comes out is an order in which everything can be done one after the other. On the way it is held that every element is written
 before it is read and only once, that weights are in their arrays when products need them (those of the next sample, too), that messages
-are sent once and taken once, and that no tile waits for ever.
+are sent once and taken once, that tiles meet at a barrier once, and that no tile waits for ever.
 """
 
 from __future__ import annotations
@@ -77,9 +77,16 @@ class _Walk:
             if unit.phase == 0 and not self.chip.matrices[unit.matrix].source:
                 self._hold(number)
         for tile, own in chip.tiles.items():
-            for one in own:
+            for index, one in enumerate(own):
                 if isinstance(one, Sync):
-                    self.expected.setdefault(one.barrier, set()).add(tile)
+                    self._expect((tile, index), one.barrier)
+
+    def _expect(self, place: Place, barrier: int) -> None:
+        """A barrier is there once on each of its tiles: the second time, all would have come to it already."""
+        tiles = self.expected.setdefault(barrier, set())
+        if place[0] in tiles:
+            raise _fault(name_of(self.chip, place), f"Tile {place[0]} has barrier {barrier} already: tiles meet at a barrier once.")
+        tiles.add(place[0])
 
     def _end(self) -> None:
         unread = sorted(self.sent.keys() - self.taken)

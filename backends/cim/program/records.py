@@ -23,6 +23,9 @@ from netwright.ir.signature import Port
 
 T = TypeVar("T")
 
+VERSION = 2
+"""Of the records that files and texts have in common; those of another version are not read."""
+
 _LISTS = ("inputs", "outputs", "buffers", "matrices", "units", "regions", "scalings", "notes")
 _FIELDS = {"name", "arch", "options", "tensors", "tiles", "host", *_LISTS}
 

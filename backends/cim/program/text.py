@@ -1,6 +1,6 @@
 """A program's text: for reading, for comparing, and, with the data in it, for writing by hand.
 
-    nwcim 1
+    nwcim 2
     program name="…" arch={…} options={…} notes=[…]
     input name="x" dtype="FLOAT" shape=["batch", 3, 32, 32]
     tensor name="conv1" dtype="uint8" shape=[1, 32, 32, 16] stream=1 batch_axis=0 layout={…}
@@ -27,12 +27,11 @@ import numpy as np
 from netwright.backends.cim.program.access import reads, writes
 from netwright.backends.cim.program.model import HOST, ChipProgram, Instruction
 from netwright.backends.cim.program.plain import Blob, Plain
-from netwright.backends.cim.program.records import from_plain, to_plain
+from netwright.backends.cim.program.records import VERSION, from_plain, to_plain
 from netwright.backends.cim.program.syntax import read_record, write_record
 from netwright.backends.cim.program.verify import verify
 from netwright.ir.errors import ModelFileError
 
-VERSION = 1
 _UNNUMBERED = {"input": "inputs", "output": "outputs", "tensor": "tensors"}
 _NUMBERED = {"buffer": "buffers", "matrix": "matrices", "unit": "units", "region": "regions", "scaling": "scalings"}
 _DTYPES = ("int8", "int32", "float32")
@@ -129,8 +128,10 @@ class _Assembler:
     def read(self, text: str) -> tuple[dict[str, Plain], list[Blob]]:
         """Plain data and blobs of all lines."""
         lines = text.split("\n")
-        if lines[0].split("#")[0].split() != ["nwcim", str(VERSION)]:
-            raise self._fault(1, f"A program's text begins with `nwcim {VERSION}`")
+        first = lines[0].split("#")[0].split()
+        if first != ["nwcim", str(VERSION)]:
+            older = f", this one with `nwcim {first[1][:9]}`" if len(first) == 2 and first[0] == "nwcim" else ""
+            raise self._fault(1, f"A program's text begins with `nwcim {VERSION}`{older}")
         for number, line in enumerate(lines[1:], 2):
             if line.strip() and not line.lstrip().startswith("#"):
                 self._line(number, line.strip())

@@ -18,6 +18,7 @@ from netwright.backends.cim.program import is_chip_file, load, save, verify
 from netwright.backends.cim.program import plain as plain_data
 from netwright.backends.cim.program.file import from_bytes, to_bytes
 from netwright.backends.cim.program.model import ChipProgram
+from netwright.backends.cim.program.records import VERSION
 from netwright.ir.errors import ModelFileError, NetwrightError, VerifyError
 from tests.backends.cim.program import chips
 
@@ -151,11 +152,20 @@ def test_deep_nesting_is_an_error():
         )
 
 
-def test_another_version_is_told():
+@pytest.mark.parametrize("version", [1, VERSION + 1], ids=["older", "newer"])
+def test_another_version_is_told(version: int):
     data = bytearray(to_bytes(MADE["linear"]))
-    data[8] = 2
-    with pytest.raises(ModelFileError, match="version 2"):
+    struct.pack_into("<H", data, 8, version)
+    with pytest.raises(ModelFileError, match=f"version {version}; this netwright reads {VERSION}.*Compile the model again"):
         from_bytes(bytes(data))
+
+
+def test_what_older_netwrights_wrote_is_told_by_its_version():
+    """Files of version 1 had the same head: what stands behind it is not looked at."""
+    data = to_bytes(MADE["linear"])
+    old = data[:8] + struct.pack("<H", 1) + data[10:HEAD] + b"{}"
+    with pytest.raises(ModelFileError, match="version 1"):
+        from_bytes(sealed(old))
 
 
 def test_a_program_that_breaks_a_rule_names_file_and_place(tmp_path: Path):

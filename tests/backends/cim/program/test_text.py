@@ -46,7 +46,7 @@ def test_a_linear_layer_as_text():
 
     assert LINEAR in text
     assert text.startswith(
-        'nwcim 1\nprogram name="made" arch={name="small", network={columns=2, rows=2}} options={} notes=["made by hand"]\n'
+        'nwcim 2\nprogram name="made" arch={name="small", network={columns=2, rows=2}} options={} notes=["made by hand"]\n'
     )
 
 
@@ -66,7 +66,7 @@ def test_an_edited_text_is_held_to_the_rules():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("nwcim 1", "nwcim 2", "begins with"),
+        ("nwcim 2", "nwcim 1", "begins with `nwcim 2`, this one with `nwcim 1`"),
         ("tile 1:", "tile one:", "line 30"),
         ("  1 mvm unit=1", "  2 mvm unit=1", "Instruction 1 was expected"),
         ("  1 mvm unit=1", "  1 multiply unit=1", "'multiply' is none of"),

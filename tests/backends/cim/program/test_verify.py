@@ -140,6 +140,17 @@ def test_a_barrier_that_one_tile_never_reaches_is_a_deadlock():
         verify(replace(RELOAD, tiles=tiles))
 
 
+def test_tiles_meet_at_a_barrier_once():
+    met = {tile: (Sync(4), *LINEAR.tiles[tile], Sync(7)) for tile in LINEAR.tiles}
+    assert len(verify(replace(LINEAR, tiles=met))) == 9 + 4
+    twice = {**met, 1: (Sync(4), *LINEAR.tiles[1], Sync(4))}
+    with pytest.raises(VerifyError, match=r"Tile 1 has barrier 4 already.*tile 1, instruction 4 \(sync\)"):
+        verify(replace(LINEAR, tiles=twice))
+    both = {tile: (Sync(4), *LINEAR.tiles[tile], Sync(4)) for tile in LINEAR.tiles}
+    with pytest.raises(VerifyError, match="tiles meet at a barrier once"):
+        verify(replace(LINEAR, tiles=both))
+
+
 def test_a_buffer_may_lie_where_another_was():
     shared = sharing(LINEAR, "x", "y")
 
