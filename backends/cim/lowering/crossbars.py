@@ -16,6 +16,7 @@ from netwright.backends.cim.lowering.matmuls import lower_matmul
 from netwright.backends.cim.lowering.naming import Names
 from netwright.backends.cim.lowering.operators import QLINEAR, lower_integer_matmul, open_qlinear
 from netwright.backends.cim.lowering.reading import NoProduct
+from netwright.backends.cim.lowering.remaining import left_over
 from netwright.backends.cim.target import arch_of
 from netwright.ir.errors import PipelineError
 from netwright.ir.opinfo import is_standard, site
@@ -81,6 +82,7 @@ class Crossbars(RewritePass):
                 yield lower_binary(node, workshop) if is_binary(node) else lower(node, workshop)
             except NoProduct as reason:
                 yield Miss(str(reason), site(node))
+        yield from left_over(program, _LOWER.keys() | QLINEAR.keys())
 
 
 def chosen_arch(chip: str, context: Context) -> Arch:
