@@ -1,8 +1,9 @@
 """What a run cost: energy from the executed program's own counters, time from its schedule, area from the chip's description.
 
-Energy is per sample, by layer and component: the arrays' (`mvm`), `memory` (bytes × pJ), `network` (bytes × hops × router and link),
-`dram`, `vector units`, `writes` (cells reloaded), and the chip's `leakage` (power of its whole area for the time of a sample), which
-belongs to no layer. Loading the weights for the first time is not a sample's: it stands apart. The host's work costs the chip nothing.
+Energy is per sample, by layer and component: the arrays' (`mvm`), `memory` (bytes × pJ), `network` (bytes × hops × router and link, the way
+from and to outer memory included), `dram`, `vector units`, `writes` (cells reloaded), and the chip's `leakage` (power of its whole area for
+the time of a sample), which belongs to no layer. Loading the weights for the first time is not a sample's: it stands apart, and takes what
+as many Reloads would. The host's work costs the chip nothing.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from netwright.backends.cim.cost.areas import chip_areas_mm2
 from netwright.backends.cim.cost.mvm import mvm_energy
 from netwright.backends.cim.cost.utilisation import Utilisation, measure, product_of
 from netwright.backends.cim.engines.base import MvmCounts
-from netwright.backends.cim.program.model import HOST, ChipProgram, Instruction, Mvm, Unit
+from netwright.backends.cim.program.model import HOST, ChipProgram, Instruction, Mvm, Reload
 from netwright.backends.cim.schedule.model import Timeline
+from netwright.backends.cim.simulator import counting
 from netwright.backends.cim.simulator.activity import Activity, Trace
 from netwright.ir.errors import RunError
 
@@ -142,7 +144,7 @@ def account(chip: ChipProgram, trace: Trace, timeline: Timeline) -> Cost:
         macs=(crossbar_macs + vector_macs) / trace.samples,
         crossbar_macs=crossbar_macs / trace.samples,
         counts=counts,
-        loading_pj=sum(_loading_pj(chip, unit) for unit in chip.units if unit.phase == 0 and not chip.matrices[unit.matrix].source),
+        loading_pj=_loading_pj(chip),
         use=measure(chip, trace, timeline),
         converter="" if adc is None else adc.model,
     )
@@ -202,8 +204,8 @@ def _executed(chip: ChipProgram, trace: Trace) -> Iterator[tuple[int, Instructio
         yield tile, program[index], activity
 
 
-def _loading_pj(chip: ChipProgram, unit: Unit) -> float:
-    product = product_of(chip, unit)
-    stored = product.rows * product.columns
-    weight_bytes = product.rows * product.outputs
-    return stored * chip.arch.array.write_pj + weight_bytes * chip.arch.dram.read_pj_per_byte
+def _loading_pj(chip: ChipProgram) -> float:
+    """Energy of the first load: of all weights that are there from the start."""
+    first = (number for number, unit in enumerate(chip.units) if unit.phase == 0 and not chip.matrices[unit.matrix].source)
+    loads = ((Reload(number), counting.count(chip, chip.units[number].tile, Reload(number))) for number in first)
+    return sum(sum(activity_energy(chip, one, activity).values()) for one, activity in loads)

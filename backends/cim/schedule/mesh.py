@@ -28,3 +28,8 @@ def route(network: Network, start: int, end: int) -> tuple[tuple[int, int], ...]
 def hops(network: Network, start: int, end: int) -> int:
     """Routers passed."""
     return abs(start % network.columns - end % network.columns) + abs(start // network.columns - end // network.columns)
+
+
+def byte_hops(network: Network, start: int, end: int, payload: int, packets: int) -> int:
+    """Bytes times routers passed: what all links on the way carry together, a header for each packet included."""
+    return (payload + packets * network.header_bytes) * hops(network, start, end)

@@ -29,8 +29,8 @@ class Activity:
         written_bytes: to the tile's memory.
         dram_read: bytes read outside the chip.
         dram_written: bytes written outside the chip.
-        messages: packets sent.
-        sent_bytes: payload sent.
+        messages: packets sent over the mesh, those from and to outer memory included.
+        sent_bytes: their payload.
         byte_hops: payload and headers times routers passed.
         cells_written: cells of arrays.
         rows_written: rows of arrays.

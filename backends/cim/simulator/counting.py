@@ -2,9 +2,12 @@
 
 - A product reads, for every vector, the rows of K of its unit from the tile's memory (what a window finds outside the map is not
   read), and writes its sums.
-- A message is a packet for each row of its box along the tensor's `stream` axis, one packet where there is none.
+- A message is a packet for each row of its box along the tensor's `stream` axis, one packet where there is none; a unit's weights are one
+  packet. What comes from outer memory or goes there passes the mesh from or to the port's tile: its bytes and headers count at every
+  router, as the schedule counts them on every link.
 - A region's share of its work is its box's share of the first target.
-- A Reload reads the weights from DRAM once for every sample, a Write from the tile's memory.
+- A Reload reads the weights from DRAM, by the bits of their coding, once for every sample; the first load takes what Reloads would. A Write
+  reads what is to be written, element by element, from the tile's memory.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ from __future__ import annotations
 from math import prod
 from operator import attrgetter
 
-from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.program.access import reads, shape_of, volume, writes
 from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.memory import item_size
@@ -28,12 +30,12 @@ from netwright.backends.cim.program.model import (
     Requantize,
     Send,
     Store,
-    Unit,
     Vector,
     Window,
     Write,
 )
-from netwright.backends.cim.schedule.mesh import hops
+from netwright.backends.cim.program.stored import weight_bytes, weight_cells, weight_rows
+from netwright.backends.cim.schedule.mesh import PORT, byte_hops
 from netwright.backends.cim.simulator.activity import Activity
 
 
@@ -44,17 +46,12 @@ def count(chip: ChipProgram, tile: int, one: Instruction) -> Activity:
         return found
     if isinstance(one, Mvm):
         found.read_bytes, found.written_bytes = _product_reads(chip, one), _bytes(chip, one.target, one.box)
-    elif isinstance(one, Send):
-        found.read_bytes = found.sent_bytes = _bytes(chip, one.source, one.box)
-        found.messages = _packets(chip, one)
-        routers = hops(chip.arch.network, tile, one.to)
-        found.byte_hops = (found.sent_bytes + found.messages * chip.arch.network.header_bytes) * routers
-    elif isinstance(one, Reload | Write):
-        _reload(chip, chip.units[one.unit], found)
     else:
         _moved(chip, one, found)
-    if isinstance(one, Write):
-        found.read_bytes, found.dram_read = found.dram_read, 0
+    if isinstance(one, Send | Load | Store):
+        _carried(chip, tile, one, found)
+    elif isinstance(one, Reload | Write):
+        _stored(chip, tile, one, found)
     elif isinstance(one, Accumulate):
         found.elements = volume(one.box) * max(len(one.sources) - 1, 0)
         found.special = volume(one.box) if one.denominator != 1 else 0
@@ -65,21 +62,13 @@ def count(chip: ChipProgram, tile: int, one: Instruction) -> Activity:
     return found
 
 
-def cells_of(arch: Arch, unit: Unit, weight_bits: int, cell_bits: int, *, differential: bool) -> tuple[int, int]:
-    """Cells that hold a unit's weights, and rows that are written for them, one row of one array at a time."""
-    rows, columns = unit.rows[1] - unit.rows[0], unit.columns[1] - unit.columns[0]
-    slices = 2 * -(-(weight_bits - 1) // cell_bits) if differential else -(-weight_bits // cell_bits)
-    down = -(-rows // arch.array.rows)
-    return rows * columns * slices, rows * -(-unit.arrays // down)
-
-
-def _reload(chip: ChipProgram, unit: Unit, found: Activity) -> None:
+def _stored(chip: ChipProgram, tile: int, one: Reload | Write, found: Activity) -> None:
+    unit = chip.units[one.unit]
     coding = chip.matrices[unit.matrix].coding
-    differential = coding.encoding == "differential"
-    bits = 1 if coding.encoding == "xnor" else coding.weight_bits
-    found.cells_written, found.rows_written = cells_of(chip.arch, unit, bits, coding.cell_bits, differential=differential)
-    weights = (unit.rows[1] - unit.rows[0]) * (unit.columns[1] - unit.columns[0])
-    found.dram_read = -(-weights * bits // 8)
+    found.cells_written, found.rows_written = weight_cells(coding, unit), weight_rows(chip.arch, unit)
+    if isinstance(one, Reload):
+        found.dram_read = weight_bytes(coding, unit)
+        _sent(chip, PORT, tile, found.dram_read, 1, found)
 
 
 def _moved(chip: ChipProgram, one: Instruction, found: Activity) -> None:
@@ -89,7 +78,7 @@ def _moved(chip: ChipProgram, one: Instruction, found: Activity) -> None:
         found.dram_read, found.written_bytes = read, written
     elif isinstance(one, Store):
         found.read_bytes, found.dram_written = read, written
-    elif isinstance(one, Receive | Accumulate | Requantize | Vector):
+    elif isinstance(one, Send | Receive | Write | Accumulate | Requantize | Vector):
         found.read_bytes, found.written_bytes = read, written
 
 
@@ -108,9 +97,17 @@ def _bytes(chip: ChipProgram, buffer: int, box: Box) -> int:
     return volume(box) * item_size(chip.tensors[chip.buffers[buffer].tensor].dtype)
 
 
-def _packets(chip: ChipProgram, one: Send) -> int:
+def _carried(chip: ChipProgram, tile: int, one: Send | Load | Store, found: Activity) -> None:
     stream = chip.tensors[chip.buffers[one.source].tensor].stream
-    return one.box[stream][1] - one.box[stream][0] if stream >= 0 else 1
+    start = PORT if isinstance(one, Load) else tile
+    end = one.to if isinstance(one, Send) else PORT if isinstance(one, Store) else tile
+    packets = max(one.box[stream][1] - one.box[stream][0], 1) if stream >= 0 else 1
+    _sent(chip, start, end, _bytes(chip, one.source, one.box), packets, found)
+
+
+def _sent(chip: ChipProgram, start: int, end: int, payload: int, packets: int, found: Activity) -> None:
+    found.messages, found.sent_bytes = packets, payload
+    found.byte_hops = byte_hops(chip.arch.network, start, end, payload, packets)
 
 
 def _product_reads(chip: ChipProgram, one: Mvm) -> int:

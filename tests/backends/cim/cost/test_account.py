@@ -12,6 +12,9 @@ from netwright.backends.cim.cost.macro import macro
 from netwright.backends.cim.cost.mvm import Product, mvm_energy, tree_pj
 from netwright.backends.cim.cost.units import capacitor_pj, gates
 from netwright.backends.cim.engines.base import MvmCounts
+from netwright.backends.cim.program.model import Reload
+from netwright.backends.cim.simulator.activity import Trace
+from netwright.backends.cim.simulator.counting import count
 from netwright.ir.errors import RunError
 from tests.backends.cim.cost.programs import chip_program, full_counts, timeline_of, trace_of
 
@@ -105,6 +108,19 @@ def test_the_account_of_a_program() -> None:
     assert cost.tops_per_watt == pytest.approx(2000 / cost.fj_per_mac)
     assert cost.tops == pytest.approx(2 * cost.macs / 400.0 / 1e3)
     assert cost.loading_pj == pytest.approx(128 * 256 * 0.095 + 128 * 32 * 87.5)
+
+
+@pytest.mark.parametrize(("bits", "a_weight"), [(8, 1.0), (4, 0.5)])
+def test_the_first_load_takes_what_a_reload_takes(bits: int, a_weight: float) -> None:
+    """A unit three routers away: bits of the coding from outer memory, over the mesh with one header, into cells."""
+    chip = chip_program(ARCH, replace(CODING, weight_bits=bits), 128, 32)
+    chip = replace(chip, units=(replace(chip.units[0], tile=3), chip.units[1]))
+    trace = Trace(samples=2, activities={(3, 0): count(chip, 3, Reload(1))})
+    cost = account(chip, trace, timeline_of())
+    stored, network = 128 * 32 * a_weight, ARCH.network
+    over_mesh = 3 * (stored + network.header_bytes) * (network.router_pj_per_byte + network.link_pj_per_byte)
+    assert cost.loading_pj == pytest.approx(128 * 32 * bits * ARCH.array.write_pj + stored * ARCH.dram.read_pj_per_byte + over_mesh)
+    assert trace.samples * sum(cost.layers["fc"].values()) == pytest.approx(cost.loading_pj)
 
 
 def test_a_sample_costs_the_same_whatever_the_batch() -> None:

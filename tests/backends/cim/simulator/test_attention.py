@@ -15,6 +15,7 @@ from netwright.backends.cim.program.file import from_bytes, to_bytes
 from netwright.backends.cim.program.model import ChipProgram, Instruction, Mvm, Options, Reload, Write
 from netwright.backends.cim.program.text import assemble, disassemble
 from netwright.backends.cim.schedule import schedule
+from netwright.backends.cim.schedule.mesh import PORT, hops
 from netwright.backends.cim.simulator import Machine
 from netwright.backends.cim.simulator.activity import Activity
 from netwright.backends.cim.simulator.graph import GraphExecutor
@@ -110,8 +111,10 @@ def test_writes_are_counted_sample_by_sample(chip: ChipProgram) -> None:
     cost = account(chip, trace, schedule(chip))
     written = sum(parts.get("writes", 0.0) for parts in cost.layers.values())
     assert written == pytest.approx(2 * heads * tokens * width * bits * CHIP.array.write_pj)
-    constant = sum((u.rows[1] - u.rows[0]) * (u.columns[1] - u.columns[0]) for u in chip.units if not chip.matrices[u.matrix].source)
-    assert cost.loading_pj == pytest.approx(constant * (8 * CHIP.array.write_pj + CHIP.dram.read_pj_per_byte))
+    sizes = [((u.rows[1] - u.rows[0]) * (u.columns[1] - u.columns[0]), u.tile) for u in chip.units if not chip.matrices[u.matrix].source]
+    into = sum(size for size, _ in sizes) * (8 * CHIP.array.write_pj + CHIP.dram.read_pj_per_byte)
+    over_mesh = sum((size + CHIP.network.header_bytes) * hops(CHIP.network, PORT, tile) for size, tile in sizes)
+    assert cost.loading_pj == pytest.approx(into + over_mesh * (CHIP.network.router_pj_per_byte + CHIP.network.link_pj_per_byte))
 
 
 def test_the_arrays_do_the_same_for_each_sample(chip: ChipProgram) -> None:
