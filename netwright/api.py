@@ -105,7 +105,7 @@ def compile(
         check: compare every stage with the original on these feeds, or with `True` on inputs made up from the signature.
         seed: the only source of randomness.
         threads: how many threads the backend uses.
-        dims: values for symbolic dimensions, for MACs and latency.
+        dims: values for symbolic dimensions, for MACs and latency; a name that no input or output has is an error.
         plans: plans to carry out instead of making them, by pass name.
         latency: measure latency before and after.
 

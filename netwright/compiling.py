@@ -21,6 +21,7 @@ from netwright.passes.instruments import Instrument, OracleCheck
 from netwright.passes.manager import Outcome, run
 from netwright.passes.pipeline import Pipeline
 from netwright.passes.plan import Plan
+from netwright.passes.sizes import check_names
 from netwright.report import Limit, Report, Stats, measure_size
 from netwright.reproducer import attach_reproducer
 from netwright.samples import find_feeds
@@ -135,6 +136,7 @@ def compile_program(
     batches = None if calibration is None else as_batches(calibration, program)
     labelled = None if training is None else TrainingData(training, program)
     given = dims or {}
+    check_names(program, given)
     bindings = {**default_bindings(program), **given}
     score = None if metric is None else metrics.resolve(metric, program, batches if batches is not None else labelled, executor)
     context = Context(

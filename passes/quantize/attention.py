@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from math import prod
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import numpy as np
-
-from netwright.ir.cost.bindings import default_bindings
 from netwright.ir.dims import evaluate, shape_of
 from netwright.passes.quantize.planning import ArrayTarget
+from netwright.passes.sizes import named_sizes
 
 if TYPE_CHECKING:
     import onnx_ir
 
     from netwright.ir.program import Program
-    from netwright.passes.context import Context, Feeds
+    from netwright.passes.context import Context
 
 Attention = Literal["auto", "arrays", "vector"]
 ATTENTION = ("auto", "arrays", "vector")
+
+
+class PairSizes(NamedTuple):
+    """A product [M, K]·[K, N] of two activations.
+
+    Attributes:
+        count: how many right operands there are (heads); 1 where all vectors meet one.
+        vectors: M.
+        rows: K, which would be rows of arrays.
+        outputs: N.
+    """
+
+    count: int
+    vectors: int
+    rows: int
+    outputs: int
 
 
 def why_vector(attention: Attention, node: onnx_ir.Node, program: Program, context: Context) -> str | None:
@@ -33,30 +47,30 @@ def why_vector(attention: Attention, node: onnx_ir.Node, program: Program, conte
     """
     if attention != "auto":
         return None if attention == "arrays" else "left float: attention='vector' leaves products of two activations on vector units"
-    left, made = (shape_of(value) for value in (node.inputs[0], node.outputs[0]))
-    if left is None or made is None or min(len(left), len(made)) < 2:
-        return "left float: its sizes are not known, and so not what it would cost in arrays (attention='arrays' puts it there)"
-    sizes = dict(_sizes(program, context))
-    numbers = [evaluate(dim, sizes) for dim in (*made, left[-1])]
-    known = [number for number in numbers if number is not None]
-    if len(known) < len(numbers):
-        return "left float: its sizes depend on the data, and so what it would cost in arrays (attention='arrays' puts it there)"
-    *lead, vectors, outputs, rows = known
+    sizes = pair_sizes(node, named_sizes(program, context))
+    if sizes is None:
+        return "left float: its sizes are not known or depend on the data, and so its price in arrays (attention='arrays' puts it there)"
     assert isinstance(context.target, ArrayTarget), "asked for only with arrays"
-    reason = context.target.why_vector(prod(lead), vectors, rows, outputs)
+    reason = context.target.why_vector(*sizes)
     return f"left float: {reason} (attention='arrays' puts it there)" if reason is not None else None
 
 
-def _sizes(program: Program, context: Context) -> Iterator[tuple[str, int]]:
-    """A number for each name among dimensions: a usual one, that of the first calibration batch, or the given one; the batch is 1."""
-    yield from default_bindings(program).items()
-    batches = context.calibration
-    once = batches is None or iter(batches) is batches  # what can be read once is not read here
-    feeds: Feeds = {} if batches is None or once else next(iter(batches), dict[str, np.ndarray]())
-    firsts = {str(dims[0]) for value in program.inputs if (dims := shape_of(value)) and not isinstance(dims[0], int)}
-    for value in program.inputs:
-        given = np.shape(feeds[value.name]) if value.name is not None and value.name in feeds else ()
-        for dim, size in zip(shape_of(value) or (), given, strict=False):
-            if not isinstance(dim, int) and dim.value:
-                yield dim.value, 1 if str(dim) in firsts else int(size)
-    yield from context.dims.items()
+def pair_sizes(node: onnx_ir.Node, dims: Mapping[str, int]) -> PairSizes | None:
+    """The sizes of a MatMul of two values; None where they are not known, or are no matrices'.
+
+    Args:
+        node: a MatMul, or another product of the same shapes.
+        dims: numbers for named dimensions.
+    """
+    a, b, y = (_numbers(value, dims) for value in (node.inputs[0], node.inputs[1], node.outputs[0]))
+    if a is None or b is None or y is None or min(len(a), len(b), len(y)) < 2:
+        return None
+    if len(b) == 2:
+        return PairSizes(1, prod(y[:-1]), a[-1], y[-1])
+    return PairSizes(prod(y[:-2]), y[-2], a[-1], y[-1])
+
+
+def _numbers(value: onnx_ir.Value | None, dims: Mapping[str, int]) -> list[int] | None:
+    shape = shape_of(value)
+    numbers = [] if shape is None else [number for dim in shape if (number := evaluate(dim, dims)) is not None]
+    return numbers if shape is not None and len(numbers) == len(shape) else None

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from netwright.backends.cim.arch import preset
-from netwright.backends.cim.lowering import batch_name
 from netwright.backends.cim.target import CimTarget
 from netwright.backends.onnxruntime import OrtExecutor
 from netwright.catalog import describe
@@ -20,6 +19,7 @@ from netwright.ir.program import Program
 from netwright.ir.verify import verify
 from netwright.passes import Context, Lossy, Pass, Pipeline, Plan, pass_class, pass_names, run
 from netwright.passes.context import Feeds
+from netwright.passes.sizes import batch_name
 from netwright.passes.values import errors, within
 from tests.passes.programs import PROGRAMS, feeds_for
 

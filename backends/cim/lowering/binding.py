@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import onnx_ir
 
-from netwright.ir.cost.bindings import default_bindings
 from netwright.ir.dims import names_in, shape_of
 from netwright.ir.editor import Editor
 from netwright.ir.errors import DataError
@@ -17,12 +15,13 @@ from netwright.ir.program import Program
 from netwright.ir.shapes import infer
 from netwright.ir.signature import Port, input_ports, output_ports
 from netwright.passes.base import Proposals, RewritePass
-from netwright.passes.context import Context, Feeds
+from netwright.passes.context import Context
 from netwright.passes.driver import drive
 from netwright.passes.rewrite import Miss, Rewrite
 from netwright.passes.rules import RuleIndex
 from netwright.passes.simplify.fold import fold_constants
 from netwright.passes.simplify.shape_arithmetic import known_contents, static_dimensions
+from netwright.passes.sizes import batch_name, named_sizes, shown, unknown_names
 
 STATIC_SHAPES = "StaticShapes"
 _DECLARED = "netwright.dims"
@@ -41,8 +40,11 @@ class Bind(RewritePass):
 
     def rewrites(self, program: Program, context: Context) -> Proposals:
         """One rewrite of the signature, then what is known by it: arithmetic on shapes is constant. What stays symbolic is a miss."""
-        sizes = bindings(program, {**_seen(program, context), **context.dims})
+        sizes = bindings(program, context)
         if sizes:
+            known = context.original
+            unknown = [name for name in unknown_names(program, context.dims) if known is None or unknown_names(known, {name: 1})]
+            yield from (Miss(f"no input has a dimension {name}; those with names: {shown(program)}", program.name) for name in unknown)
             why = ", ".join(f"{name} = {size}" for name, size in sizes.items())
             yield Rewrite.edit(program.name, why, lambda editor: _bind(editor, sizes), anchor=next(iter(program.graph), None))
         yield from drive(program, _FOLD)
@@ -53,53 +55,24 @@ class Bind(RewritePass):
                     yield Miss(f"its size depends on the data: {', '.join(sorted(left))}", value.name or "")
 
 
-def bindings(program: Program, dims: Mapping[str, int]) -> dict[str, int]:
+def bindings(program: Program, context: Context) -> dict[str, int]:
     """A number for each name among the inputs' dimensions.
-
-    Args:
-        program: the program.
-        dims: chosen numbers.
 
     Raises:
         DataError: a number is not positive, or the batch is given another number than 1.
     """
-    batch = batch_name(program)
+    batch, sizes = batch_name(program), named_sizes(program, context)
     found: dict[str, int] = {}
-    usual = default_bindings(program)
     for value in program.inputs:
         for name in sorted(names_in(shape_of(value) or ())):
-            chosen = 1 if name == batch else dims.get(name, usual.get(name, 1))
-            if chosen < 1 or (name == batch and dims.get(name, 1) != 1):
+            found[name] = sizes.get(name, 1)
+            if found[name] < 1 or (name == batch and context.dims.get(name, 1) != 1):
                 raise DataError(
-                    f"The dimension {name} cannot be {dims.get(name)} on a chip.",
+                    f"The dimension {name} cannot be {context.dims.get(name, found[name])} on a chip.",
                     place=f"dims, {name}",
                     remedy="A chip's program is for one sample; the simulator repeats it for a batch." if name == batch else "Give a size.",
                 )
-            found[name] = chosen
     return found
-
-
-def _seen(program: Program, context: Context) -> dict[str, int]:
-    """Sizes of named dimensions in the first calibration batch, but for the batch's."""
-    batches = context.calibration
-    if batches is None or iter(batches) is batches:  # what can be read once is not read here
-        return {}
-    first: Feeds = next(iter(batches), dict[str, np.ndarray]())
-    batch, found = batch_name(program), dict[str, int]()
-    for value in program.inputs:
-        given = first.get(value.name or "")
-        for dim, size in zip(shape_of(value) or (), np.shape(given) if given is not None else (), strict=False):
-            if not isinstance(dim, int) and dim.value and dim.value != batch:
-                found.setdefault(dim.value, int(size))
-    return found
-
-
-def batch_name(program: Program) -> str:
-    """The name that all inputs with a symbolic first axis share there; empty where there is none."""
-    firsts = [dims[0] for value in program.inputs if (dims := shape_of(value)) and not isinstance(dims[0], int)]
-    names = {dim.value or "" for dim in firsts}
-    name = next(iter(names)) if len(names) == 1 else ""
-    return name if name.isidentifier() else ""
 
 
 def ports(program: Program) -> tuple[tuple[Port, ...], tuple[Port, ...]]:

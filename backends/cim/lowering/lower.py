@@ -14,6 +14,7 @@ from netwright.ir.program import Program
 from netwright.passes.base import Pass
 from netwright.passes.context import Context
 from netwright.passes.manager import Outcome, run
+from netwright.passes.sizes import check_names
 
 PASSES = (Bind(), Crossbars(), ChannelsLast())
 """What makes a quantized program one for a chip, in this order."""
@@ -49,8 +50,9 @@ def lower_graph(program: Program, context: Context, *, dims: Mapping[str, int] |
         ledger has a Miss for every product that is not on crossbars, with the reason. It can be run like any other program.
 
     Raises:
-        DataError: a size that a chip cannot have.
+        DataError: a size that a chip cannot have, or of a dimension that the program does not have.
     """
+    check_names(program, dims or {})
     target = CimTarget(arch) if arch is not None else context.target
     chosen = replace(context, target=target, dims={**context.dims, **(dims or {})})
     return run(program, PASSES, chosen)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
 import onnx_ir
 
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.cost.estimate import Price, on_arrays, on_vector_unit, writing
 from netwright.backends.cim.lowering.chips import coding_for
-from netwright.ir.shapes import static_shape
+from netwright.passes.quantize.attention import pair_sizes
 
 RING_SHARE = 0.6
 """What products' vectors and sums may take of a tile's memory; regions and messages need some, too."""
@@ -79,9 +78,5 @@ class Attention:
 
 def attention_of(node: onnx_ir.Node) -> Attention | None:
     """The sizes of a MatMul (or CrossbarMatMul) of two values; None where they are not known."""
-    a, b, y = static_shape(node.inputs[0]), static_shape(node.inputs[1]), static_shape(node.outputs[0])
-    if a is None or b is None or y is None or min(len(a), len(y)) < 2:
-        return None
-    if len(b) == 2:
-        return Attention(1, prod(y[:-1]), a[-1], y[-1])
-    return Attention(prod(y[:-2]), y[-2], a[-1], y[-1])
+    sizes = pair_sizes(node, {})
+    return None if sizes is None else Attention(*sizes)

@@ -15,6 +15,7 @@ from netwright.ir.dump import dump
 from netwright.ir.errors import PipelineError
 from netwright.ir.program import Program
 from netwright.passes import Context, Outcome, run
+from netwright.passes.quantize.attention import why_vector
 from tests.backends.cim.lowering.graphs import ARCH, count, normal, outputs, parsed
 
 BODY = """<ir_version: 10, opset_import: ["" : 20]>
@@ -120,3 +121,15 @@ def test_coarse_conversions_are_in_the_graph() -> None:
     assert not np.array_equal(made, exact)
     swapped = outputs(on(program, coarse).program, {name: data[::-1].copy() for name, data in FEEDS.items()})["y"]
     np.testing.assert_array_equal(swapped[::-1], made)
+
+
+@pytest.mark.parametrize("shape", ["7, 6", "2, 7, 6"])
+def test_the_quantizer_and_lowering_weigh_the_same_product(shape: str) -> None:
+    """One right operand for all vectors is one matrix to write, for both."""
+    program = pair(ZEROS[1], ZEROS[3], shape=shape)
+    (node,) = program.nodes("MatMul")
+    asked = why_vector("auto", node, program, Context(target=CimTarget(ARCH)))
+    assert asked is not None
+    price = asked.removeprefix("left float: ").partition(" (attention=")[0]
+    assert price == why(on(program, attention="auto"))
+    assert f"to write {336 * (1 if shape == '7, 6' else 2)} cells" in price
