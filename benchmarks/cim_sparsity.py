@@ -1,6 +1,7 @@
 """Cells disabled by the input's zeros: random products beside the specification's figures, and real models at fewer converter bits.
 
-    python -m benchmarks.cim_sparsity [--quick] [--vectors 128] [--outputs 32] [--bits 8 7 6 5 4] [--models NAME …] [--json FOLDER]
+    python -m benchmarks.cim_sparsity [--quick] [--vectors 128] [--outputs 32] [--bits 8 7 6 5 4] [--models NAME …]
+        [--groups 8 16 32] [--group-models NAME …] [--group-bits 5] [--json FOLDER]
 
 1. §4.3 of the specification, printed figure → measured. Activations are rectified normal numbers of 8 bits with a share s of zeros, weights
    normal of 8 bits in offset encoding and 1-bit cells, rows independent, no analog noise. The specification does not print how wide both
@@ -11,6 +12,8 @@
 3. Real models on 1152×256 charge-domain arrays with real data at fewer and fewer converter bits: the metric and the arrays' energy,
    without masks (`none`), with empty rows disabled (`pad`), and after `disable_cells` by row and by plane. The transformer's GELU leaves no
    zeros among values: what is left to gain is among the planes of its bytes.
+4. The same chip, were its rows switched in groups only: how many rest before and after `resequence(by='inputs')`, on samples that it did
+   not see, the metric at `--group-bits`, and the arrays' energy with `fewer_bits`.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks._cim_groups import group_rows
 from benchmarks._cim_models import OnChip
 from benchmarks._cim_monte_carlo import Masked, draw, measure
 from benchmarks.table import Row, report
@@ -68,6 +72,9 @@ def main() -> None:
     parser.add_argument("--outputs", type=int, default=32)
     parser.add_argument("--bits", type=int, nargs="+", default=[8, 7, 6, 5, 4])
     parser.add_argument("--models", nargs="*", default=["train_small_cnn", "train_small_transformer"])
+    parser.add_argument("--groups", type=int, nargs="*", default=[8, 16, 32], help="rows that are switched together")
+    parser.add_argument("--group-models", nargs="*", default=["train_small_cnn", "digit_cnn", "train_small_transformer"])
+    parser.add_argument("--group-bits", type=int, default=5)
     parser.add_argument("--json", type=Path, help="folder for the tables as JSON")
     options = parser.parse_args()
     folder: Path | None = options.json
@@ -79,6 +86,10 @@ def main() -> None:
     for name in options.models:
         where = None if folder is None else folder / f"cim_sparsity.{name}.json"
         report(f"{name} on 1152×256 charge-domain arrays", model_rows(name, options.bits, quick=options.quick), path=where)
+    for name in options.group_models:
+        where = None if folder is None else folder / f"cim_sparsity.groups.{name}.json"
+        rows = list(group_rows(name, charge_arch(options.group_bits), tuple(options.groups), quick=options.quick))
+        report(f"{name}, rows switched in groups, {options.group_bits} bits: as they are → ordered by inputs", rows, path=where)
 
 
 def random_products(vectors: int, outputs: int) -> list[Row]:

@@ -1,10 +1,10 @@
 """The weight path: what resequencing frees on a chip, for a CNN pruned in several ways; two thresholds swept apart; a binary layer.
 
-    python -m benchmarks.cim_weight_path [--chip generic-28nm] [--model train_small_cnn] [--quick] [--json FOLDER]
+    python -m benchmarks.cim_weight_path [--chip generic-28nm] [--model train_small_cnn] [--steps N] [--quick] [--json FOLDER]
 
 1. Arrays, rows and columns before and after `resequence`, on a lossless chip: outputs must be the same to the bit. Weights are pruned by
    magnitude to 80 and 95 % (elements anywhere), 2:4, by channel inputs within groups of outputs (block), and by whole channels left in
-   place; then quantized. The network is not trained again: it is the arrays that are looked at, so no accuracy is claimed, but printed.
+   place; trained again on the model's own data, zeros kept; then quantized. A table has the metric after each of these steps.
 2. Accuracy, arrays' energy and what was done as the two thresholds change: that of `disable_cells` (inputs) and that of `resequence`.
 3. A binary layer: ±1 inputs and weights on XNOR cells, one plane each, against the same layer as bytes.
 """
@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,25 +21,24 @@ import onnx
 
 import netwright as nw
 from benchmarks._cim_models import PIPELINE, OnChip
+from benchmarks._cim_pruned import PRUNERS, Pruned, pruned
 from benchmarks.cim_sparsity import charge_arch
+from benchmarks.finetune import RECIPES
 from benchmarks.table import Row, report
 from benchmarks.zoo import zoo
 from netwright.backends.cim.arch import Arch, preset
 from netwright.backends.cim.ops import coding_of
 from netwright.backends.cim.sparsity import DisableCells, Resequence
 from netwright.backends.cim.sparsity.resequence import array_size
-from netwright.ir.opinfo import int_attr
 from netwright.ir.program import Program, array
-
-Pruner = Callable[[np.ndarray], np.ndarray]
-"""What is kept of a weight [outputs, inputs, …]."""
 
 
 def main() -> None:
     """Prune, quantize, lower, resequence, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chip", default="generic-28nm")
-    parser.add_argument("--model", default="train_small_cnn")
+    parser.add_argument("--model", default="train_small_cnn", choices=sorted(RECIPES))
+    parser.add_argument("--steps", type=int, help="of training again; the recipe's of benchmarks.finetune where not given")
     parser.add_argument("--quick", action="store_true", help="score on a part of the evaluation data")
     parser.add_argument("--json", type=Path, help="folder for the tables as JSON")
     options = parser.parse_args()
@@ -49,85 +48,13 @@ def main() -> None:
         return None if folder is None else folder / f"cim_weight_path.{name}.json"
 
     arch = preset(options.chip)
-    pruned = {name: pruned_and_quantized(options.model, keep) for name, keep in PRUNERS.items()}
-    rows = [row for name, program in pruned.items() for row in freed(options.model, name, program, arch, quick=options.quick)]
+    models = {how: pruned(options.model, keep, steps=options.steps, quick=options.quick) for how, keep in PRUNERS.items()}
+    rows = [row for how, one in models.items() for row in freed(options.model, how, one.program, arch, quick=options.quick)]
     report(f"{options.model} on {arch.name}: resequenced, values compared", rows, path=where("arrays"))
-    swept = thresholds(options.model, pruned["block 50 %"], quick=options.quick)
+    report(f"{options.model}: {zoo[options.model].primary} step by step", steps_of(models, rows), path=where("accuracy"))
+    swept = thresholds(options.model, models["block 50 %"].program, quick=options.quick)
     report(f"{options.model}, block 50 %, on 288×256 charge-domain arrays, 5 bits: two thresholds", swept, path=where("thresholds"))
     report(f"A layer of 512 × 64 signs on {arch.name}", binary(arch), path=where("xnor"))
-
-
-def magnitude(share: float) -> Pruner:
-    """The largest elements anywhere."""
-
-    def keep(weight: np.ndarray) -> np.ndarray:
-        return np.abs(weight) > np.quantile(np.abs(weight), share)
-
-    return keep
-
-
-def two_of_four(weight: np.ndarray) -> np.ndarray:
-    """Of four consecutive inputs the two largest."""
-    flat = np.moveaxis(weight, 1, -1).reshape(-1, weight.shape[1])
-    if weight.shape[1] % 4:
-        return np.ones(weight.shape, bool)
-    fours = np.abs(flat).reshape(-1, 4)
-    kept = np.argsort(np.argsort(-fours, axis=1), axis=1) < 2
-    shape = np.moveaxis(weight, 1, -1).shape
-    return np.moveaxis(kept.reshape(shape), -1, 1)
-
-
-def blocks(share: float, outputs: int = 16) -> Pruner:
-    """For each `outputs` outputs, taken as they are alike, the inputs of largest norm: what block pruning for crossbars leaves."""
-
-    def keep(weight: np.ndarray) -> np.ndarray:
-        norms = np.sqrt((weight.reshape(*weight.shape[:2], -1) ** 2).sum(axis=2))
-        kept = np.zeros(norms.shape, bool)
-        order = np.argsort(norms.argmax(axis=1), kind="stable")
-        count = max(1, round(weight.shape[1] * (1.0 - share)))
-        for first in range(0, len(order), outputs):
-            some = order[first : first + outputs]
-            kept[np.ix_(some, np.argsort(-norms[some].sum(axis=0))[:count])] = True
-        return np.broadcast_to(kept.reshape(*kept.shape, *[1] * (weight.ndim - 2)), weight.shape)
-
-    return keep
-
-
-def channels(share: float) -> Pruner:
-    """Outputs of largest norm; the others are 0 and stay where they are."""
-
-    def keep(weight: np.ndarray) -> np.ndarray:
-        norms = np.abs(weight.reshape(len(weight), -1)).sum(axis=1)
-        kept = norms > np.quantile(norms, share)
-        return np.broadcast_to(kept.reshape(-1, *[1] * (weight.ndim - 1)), weight.shape)
-
-    return keep
-
-
-PRUNERS: dict[str, Pruner] = {
-    "dense": lambda weight: np.ones(weight.shape, bool),
-    "80 % anywhere": magnitude(0.8),
-    "95 % anywhere": magnitude(0.95),
-    "2:4": two_of_four,
-    "block 50 %": blocks(0.5),
-    "block 75 %": blocks(0.75),
-    "channels 50 %": channels(0.5),
-}
-
-
-def pruned_and_quantized(name: str, keep: Pruner) -> Program:
-    """A zoo model with zeros in its convolutions and products (first and last left whole), as integers."""
-    program = nw.load(zoo[name].onnx()).clone()
-    sites = [node for node in program.nodes("Conv", "Gemm", "MatMul") if (w := array(node.inputs[1])) is not None and w.ndim >= 2]
-    for node in sites[1:-1]:
-        value, weight = node.inputs[1], array(node.inputs[1])
-        assert value is not None, "sites have weights"
-        assert weight is not None, "sites have weights"
-        turned = node.op_type != "Conv" and not int_attr(node, "transB", 0)
-        mask = keep(weight.T).T if turned else keep(weight)
-        with program.edit(at=node) as editor:
-            editor.set_constant(value, (weight * mask).astype(weight.dtype))
-    return nw.compile(program, PIPELINE, calibration=zoo[name].feeds(16), latency=False, threads=1).program
 
 
 def freed(name: str, how: str, program: Program, arch: Arch, *, quick: bool) -> list[Row]:
@@ -157,6 +84,22 @@ def freed(name: str, how: str, program: Program, arch: Arch, *, quick: bool) -> 
             }
         )
     return rows
+
+
+def steps_of(models: Mapping[str, Pruned], rows: Sequence[Row]) -> list[Row]:
+    """The metric before pruning, after it, after training again, as integers and on the chip, resequenced."""
+    on_chip = {row["pruned"]: row["metric"] for row in rows if row[""] == "after"}
+    return [
+        {
+            "pruned": how,
+            "whole": round(one.whole, 4),
+            "after pruning": round(one.damaged, 4),
+            "trained again": round(one.trained, 4),
+            "as integers": round(one.integers, 4),
+            "on the chip": on_chip[how],
+        }
+        for how, one in models.items()
+    ]
 
 
 def arrays(program: Program, arch: Arch) -> int:

@@ -11,14 +11,13 @@ import onnx_ir
 
 from netwright.ir.editor import Editor
 from netwright.ir.maps import Mapped, Take
-from netwright.ir.opinfo import int_attr, ints_attr, is_standard
+from netwright.ir.opinfo import ELEMENTWISE_UNARY, int_attr, ints_attr, is_standard
 from netwright.ir.program import array
 from netwright.ir.shapes import static_shape
 
 _CHANNELWISE = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
 """Operators on [N, C, …] that keep channels apart."""
 
-_ELEMENTWISE = frozenset({"Cast", "Clip", "Identity", "Relu"})
 _WITH_CONSTANTS = frozenset({"Add", "Div", "Max", "Min", "Mul", "Sub", "Sum"})
 _RESHAPES = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
 
@@ -103,7 +102,7 @@ def _step(node: onnx_ir.Node, index: int, axis: int, order: np.ndarray, course: 
             return (axis, order) if _take_constants(node, index, len(shape) - axis, order, course) else stuck
         case "Transpose" if is_standard(node):
             return ints_attr(node, "perm", tuple(range(len(shape)))[::-1]).index(axis), order
-        case name if is_standard(node) and ((name in _CHANNELWISE and axis == 1) or name in _ELEMENTWISE):
+        case name if is_standard(node) and ((name in _CHANNELWISE and axis == 1) or name in ELEMENTWISE_UNARY):
             return axis, order
         case "DequantizeLinear" | "QuantizeLinear" if is_standard(node):
             scales = [array(one) for one in node.inputs[1:] if one is not None]

@@ -91,8 +91,8 @@ def sequence(weight: np.ndarray, block: int, width: int, *, places: int = 1, reo
         return Sequencing((whole,), idle[:0], live.shape, before, whole.arrays(block, width))
     plain = (_group(live, columns),)
     as_they_are = _merged(live, [columns[at : at + width] for at in range(0, len(columns), width)], block, width)
-    alike = _merged(live, _clusters(live, columns, width), block, width)
-    best = min((plain, as_they_are, alike), key=lambda groups: sum(group.arrays(block, width) for group in groups))
+    clustered = (_merged(live, alike(live, columns, width, fullest=fullest), block, width) for fullest in (True, False))
+    best = min((plain, as_they_are, *clustered), key=lambda groups: sum(group.arrays(block, width) for group in groups))
     return Sequencing(tuple(best), idle, live.shape, before, sum(group.arrays(block, width) for group in best))
 
 
@@ -114,14 +114,21 @@ def _merged(live: np.ndarray, parts: Sequence[np.ndarray], block: int, width: in
     return tuple(groups)
 
 
-def _clusters(live: np.ndarray, columns: np.ndarray, width: int) -> list[np.ndarray]:
-    """Columns with alike rows, `width` at a time: the column with the most rows first, then whichever adds the fewest."""
+def alike(live: np.ndarray, columns: np.ndarray, width: int, *, fullest: bool) -> list[np.ndarray]:
+    """Columns with alike rows, `width` at a time: one to begin with, then whichever adds the fewest rows.
+
+    Args:
+        live: [K, J], True where a column needs a row.
+        columns: to be put together.
+        width: of a group.
+        fullest: begin each group with the column of the most rows rather than that of the fewest.
+    """
     found: list[np.ndarray] = []
     left = columns
     while len(left):
         rows = live[:, left]
         adds = rows.sum(axis=0)
-        taken = [int(np.argmax(adds))]
+        taken = [int(np.argmax(adds) if fullest else np.argmin(adds))]
         union = rows[:, taken[0]].copy()
         adds = adds - rows[union].sum(axis=0)
         free = np.ones(len(left), bool)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netwright.backends.cim.arch.model import Adc, Arch, Array
+from netwright.backends.cim.arch.model import Adc, Arch, Array, Disabling
+from netwright.backends.cim.ops import coding_of
 from netwright.backends.cim.simulator.graph import GraphExecutor
 from netwright.backends.cim.sparsity import Resequence
 from netwright.backends.cim.sparsity.sequencing import sequence
+from netwright.backends.cim.sparsity.zeros import zeros
 from netwright.backends.cim.target import CimTarget
 from netwright.backends.onnxruntime import OrtExecutor
-from netwright.ir.program import Program
+from netwright.ir.errors import PlanError
+from netwright.ir.program import Program, array
 from netwright.ir.verify import verify
 from netwright.passes.context import Context
 from netwright.passes.manager import Outcome, run
+from netwright.passes.plan import Plan
 from netwright.targets import region_runner
 from tests.backends.cim.lowering.graphs import count, kernel, lowered, normal, quantized
 
@@ -141,3 +148,78 @@ def test_alike_columns_share_arrays() -> None:
         weight[(column % 4) * 16 : (column % 4) * 16 + 16, column] = 1
     found = sequence(weight, 16, 8)
     assert (found.arrays_before, found.arrays, found.rows_freed) == (16, 4, 0.75)
+
+
+GROUPS = replace(ARCH, array=replace(ARCH.array, disabling=Disabling(granularities=("none", "pad", "row_group"), group=4)))
+"""The same arrays, whose rows are switched four at a time."""
+
+
+def alternating(second: str = "y = Conv <pads = [1, 1, 1, 1]> (p, vd)") -> Program:
+    """Of 16 channels in turn one is often 0, one hardly ever: their sums are shifted by a bias."""
+    body = TWO.replace("(d, wd)", "(d, wd, bd)").replace("c = ", "bd = DequantizeLinear <axis = 0> (b, bs, bz)\n    c = ")
+    first, then = kernel(0, 16, 8, 3, 3), kernel(1, 8, 16, 3, 3, bias=False)
+    first["b"] = np.where(np.arange(16) % 2, 90_000, -90_000).astype(np.int32)
+    then = {"v" + name[1:]: data for name, data in then.items()}
+    grid = {"yz": np.array(0, np.uint8)}
+    return lowered(quantized((1, 8, 6, 6), body.format(second=second), {**first, **then, **grid}), GROUPS)
+
+
+def by_inputs(program: Program, arch: Arch = GROUPS, threshold: float = 0.3, **plans: Plan) -> Outcome:
+    executor = GraphExecutor(region_runner, OrtExecutor())
+    data = [{"x": normal(seed, 1, 8, 6, 6)} for seed in range(4)]
+    context = Context(target=CimTarget(arch), calibration=data, executor=executor, plans=plans)
+    outcome = run(program, (Resequence(by="inputs", threshold=threshold),), context)
+    verify(outcome.program)
+    return outcome
+
+
+def resting(program: Program) -> float:
+    """Share of the second product's rows that groups of 4 let rest, on data that the pass did not see."""
+    node = list(program.nodes("CrossbarMatMul"))[-1]
+    name = node.inputs[0].name or "" if node.inputs[0] is not None else ""
+    x = GraphExecutor(region_runner).run(program, {"x": normal(5, 1, 8, 6, 6)}, [name])[name]
+    return zeros(x.reshape(-1, x.shape[-1]), coding_of(node), "row_group", 4, 0.0).sparsity
+
+
+def test_channels_that_rest_together_become_neighbours() -> None:
+    before = alternating()
+    outcome = by_inputs(before)
+    (action,) = [one for one in outcome.program.ledger.actions if one.rule == "resequence"]
+    assert "of their rows rest by row_group of 4" in action.why
+    assert resting(outcome.program) > resting(before) + 0.2
+    assert count(outcome.program, "CrossbarMatMul") == 2
+    assert count(outcome.program, "Gather") == count(before, "Gather")  # the order is in weights and scalings: nothing moves
+    same(before, outcome.program, 1, 8, 6, 6)
+    (decision,) = outcome.plans[0].decisions.values()
+    weights = [[array(node.inputs[1]) for node in one.nodes("CrossbarMatMul")] for one in (before, outcome.program)]
+    np.testing.assert_array_equal(weights[1][0], weights[0][0][:, decision["order"]])
+
+
+def test_columns_that_cannot_follow_stay_in_order() -> None:
+    before = alternating("e = Softmax <axis = 1> (p)\n y = Add (e, e)")
+    reasons = [miss.reason for miss in by_inputs(before).program.ledger.misses]
+    assert any("its columns stay in order: Softmax" in reason for reason in reasons)
+
+
+def test_chips_without_groups_have_no_use_for_the_inputs_order() -> None:
+    outcome = by_inputs(alternating(), ARCH)
+    assert not [one for one in outcome.program.ledger.actions if one.rule == "resequence"]
+    reasons = [miss.reason for miss in outcome.program.ledger.misses]
+    assert sum("switches no groups of rows (it offers none, pad)" in reason for reason in reasons) == 2
+
+
+def test_inputs_have_a_threshold() -> None:
+    reasons = [miss.reason for miss in by_inputs(alternating(), threshold=0.9).program.ledger.misses]
+    assert any("of its readers' rows rest by row, which does not exceed the threshold of 90.0%" in reason for reason in reasons)
+
+
+def test_plan_of_inputs_needs_no_data_and_is_checked() -> None:
+    before = alternating()
+    outcome = by_inputs(before)
+    plan = outcome.plans[0]
+    again = run(before, (Resequence(by="inputs"),), Context(plans={"resequence": plan}, target=CimTarget(GROUPS)))
+    assert [one.why for one in again.program.ledger.actions] == [one.why for one in outcome.program.ledger.actions]
+    ((site, decision),) = plan.decisions.items()
+    twice = Plan(pass_name=plan.pass_name, fingerprint=plan.fingerprint, decisions={site: {**decision, "order": [0] * 16}})
+    with pytest.raises(PlanError, match="not one of 16 columns"):
+        by_inputs(before, resequence=twice)
