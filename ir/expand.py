@@ -10,7 +10,9 @@ from hashlib import blake2b
 import onnx_ir
 
 from netwright.ir.dims import shape_of
+from netwright.ir.errors import UnsupportedModelError
 from netwright.ir.operators import DOMAINS, expansion, operator_of
+from netwright.ir.opinfo import site
 
 OVERLOADS_FROM = 10
 """First IR version in which functions have overloads."""
@@ -28,7 +30,7 @@ def add_expansions(model: onnx_ir.Model) -> None:
         model: changed: functions are added, and nodes name theirs as their `overload`. Operators that netwright does not know stay.
 
     Raises:
-        UnsupportedModelError: an expansion needs a size that is not known.
+        UnsupportedModelError: an expansion needs a size that is not known, or operators of a later opset than the model's.
     """
     if not any(domain in DOMAINS for domain in model.opset_imports):
         return
@@ -37,13 +39,30 @@ def add_expansions(model: onnx_ir.Model) -> None:
             continue
         node.overload = signature(node)
         if node.op_identifier() not in model.functions:
-            model.functions[node.op_identifier()] = function_of(node)
+            model.functions[node.op_identifier()] = _at_opset(function_of(node), model.opset_imports.get("", 0), node)
 
 
 def function_of(node: onnx_ir.Node) -> onnx_ir.Function:
     """A node's expansion as a function, overloaded by the node's signature."""
     body = expansion(node)
     return onnx_ir.Function(node.domain, node.op_type, signature(node), graph=body, attributes=())
+
+
+def _at_opset(function: onnx_ir.Function, opset: int, node: onnx_ir.Node) -> onnx_ir.Function:
+    """The function in the model's own opset: callers and what they call must agree, and what expansions use later versions only extend.
+
+    Raises:
+        UnsupportedModelError: the model's is older than what the function uses.
+    """
+    needed = function.opset_imports.get("", 0)
+    if opset < needed:
+        raise UnsupportedModelError(
+            f"What {node.op_type} stands for takes opset {needed}, and the model has {opset}.",
+            place=site(node),
+            remedy=f"Raise it first: simplify(opset={needed}).",
+        )
+    function.opset_imports[""] = opset
+    return function
 
 
 def signature(node: onnx_ir.Node) -> str:

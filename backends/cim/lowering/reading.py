@@ -9,6 +9,7 @@ import onnx_ir
 
 from netwright.ir.opinfo import int_attr, is_standard
 from netwright.ir.program import array
+from netwright.passes.quantize.zeros import zero_points
 from netwright.passes.simplify.facts import producer, sole_use
 
 LIMITS = {"uint8": (0, 255), "int8": (-128, 127)}
@@ -72,12 +73,12 @@ def integers(value: onnx_ir.Value | None, what: str) -> Integers:
     if node is None or node.inputs[0] is None:
         raise NoProduct(f"{what} is not quantized: %{value.name if value is not None else ''} is {_kind(value)}")
     scale = array(node.inputs[1])
-    zero = array(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else None
-    if scale is None or (zero is None and len(node.inputs) > 2 and node.inputs[2] is not None):
+    zero = zero_points(node)
+    if scale is None or zero is None:
         raise NoProduct(f"the scale or zero point of {what} is not constant")
     if int_attr(node, "block_size", 0):
         raise NoProduct(f"{what} has scales by blocks of {int_attr(node, 'block_size', 0)}")
-    zeros = np.zeros(scale.shape, np.int64) if zero is None else zero.astype(np.int64)
+    zeros = np.broadcast_to(zero.astype(np.int64), scale.shape) if zero.size == 1 else zero.astype(np.int64)
     return Integers(node.inputs[0], scale, zeros, int_attr(node, "axis", 1))
 
 
@@ -131,8 +132,7 @@ def grid_of(value: onnx_ir.Value) -> Grid | None:
     if reader is None or not is_standard(reader, "QuantizeLinear") or reader.inputs[0] is not value:
         return None
     scale = array(reader.inputs[1])
-    given = reader.inputs[2] if len(reader.inputs) > 2 else None
-    zero = np.zeros((), np.uint8) if given is None else array(given)
+    zero = zero_points(reader)
     if scale is None or zero is None or scale.size != 1 or zero.dtype.name not in LIMITS or int_attr(reader, "block_size", 0):
         return None
     step, zero_point = np.float32(scale.reshape(-1)[0]), int(zero.reshape(-1)[0])

@@ -12,6 +12,7 @@ from netwright.ir.program import Program, array, constant
 from netwright.passes.quantize.folding.facts import dequantized, producer, sole_reader
 from netwright.passes.quantize.static.stored import store_bias, swap_constant
 from netwright.passes.quantize.weights import float_array, owner_of
+from netwright.passes.quantize.zeros import zero_points
 from netwright.passes.rewrite import Miss, Rewrite, site_of
 from netwright.passes.rules import rule
 
@@ -23,7 +24,7 @@ def quantize_constant(node: onnx_ir.Node, program: Program) -> Rewrite | None:
     """A constant on a constant grid: its integers are the constant."""
     weight = node.inputs[0]
     tensor = constant(weight)
-    scale, zero = array(node.inputs[1]), array(node.inputs[2]) if len(node.inputs) > 2 else np.zeros((), np.uint8)
+    scale, zero = array(node.inputs[1]), zero_points(node)
     if weight is None or tensor is None or scale is None or zero is None or node.outputs[0].is_graph_output():
         return None
     if scale.ndim > 1 or int_attr(node, "block_size", 0) or zero.dtype.kind not in "iu" or zero.dtype.itemsize > 2:
@@ -115,7 +116,7 @@ def turn_constant(node: onnx_ir.Node, program: Program) -> Rewrite | None:
 
 
 def _has_symmetric_weight(weight: onnx_ir.Node) -> bool:
-    zero = array(weight.inputs[2]) if len(weight.inputs) > 2 else np.zeros(1, np.int8)
+    zero = zero_points(weight)
     return zero is not None and not zero.any()
 
 

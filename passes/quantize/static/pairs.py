@@ -13,6 +13,7 @@ from netwright.ir.errors import UnsupportedModelError
 from netwright.ir.program import Program, array, constant
 from netwright.passes.quantize.choice import ActivationGrid
 from netwright.passes.quantize.static.operators import moves_integers, rescaling
+from netwright.passes.quantize.zeros import zero_points
 
 ON_GRID = 1e-3
 """How far, in steps, a shift or bound may lie from an integer to count as one."""
@@ -134,9 +135,7 @@ def grid_of(value: onnx_ir.Value | None) -> ActivationGrid | None:
 
 def grid_at(node: onnx_ir.Node) -> ActivationGrid | None:
     """The grid of a QuantizeLinear or DequantizeLinear; None where it is computed or varies along an axis."""
-    scale = array(node.inputs[1], limit=1)
-    zero = node.inputs[2] if len(node.inputs) > 2 else None
-    point = array(zero, limit=1) if zero is not None else np.zeros((), np.uint8)
+    scale, point = array(node.inputs[1], limit=1), zero_points(node, limit=1)
     if scale is None or point is None or scale.size != 1 or point.size != 1 or point.dtype.kind not in "iu" or point.dtype.itemsize > 2:
         return None
     return ActivationGrid(float(scale.reshape(-1)[0]), int(point.reshape(-1)[0]), 8 * point.dtype.itemsize, signed=point.dtype.kind == "i")
