@@ -12,7 +12,7 @@ from netwright.ir.program import array
 def zero_points(node: onnx_ir.Node, *, limit: int | None = None) -> np.ndarray | None:
     """A converter's zero point, of the integers' type; None where it is computed.
 
-    Without one it is 0: of the type that `output_dtype` names (from opset 21), else uint8; of a DequantizeLinear, of the type that it reads.
+    Without one it is 0: of the type that `output_dtype` names (from opset 21), else uint8; of a DequantizeLinear, of what it reads.
 
     Args:
         node: a QuantizeLinear or DequantizeLinear.
