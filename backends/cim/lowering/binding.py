@@ -8,12 +8,12 @@ from typing import ClassVar
 
 import onnx_ir
 
+from netwright.backends.cim.program.batches import note_batch
 from netwright.ir.dims import names_in, shape_of
 from netwright.ir.editor import Editor
 from netwright.ir.errors import DataError
 from netwright.ir.program import Program
 from netwright.ir.shapes import infer
-from netwright.ir.signature import Port, input_ports, output_ports
 from netwright.passes.base import Proposals, RewritePass
 from netwright.passes.context import Context
 from netwright.passes.driver import drive
@@ -24,8 +24,6 @@ from netwright.passes.simplify.shape_arithmetic import known_contents, static_di
 from netwright.passes.sizes import batch_name, named_sizes, shown, unknown_names
 
 STATIC_SHAPES = "StaticShapes"
-_DECLARED = "netwright.dims"
-"""Metadata of inputs and outputs: what their dimensions were before, with commas between."""
 
 _FOLD = RuleIndex((fold_constants, known_contents, static_dimensions))
 
@@ -75,29 +73,10 @@ def bindings(program: Program, context: Context) -> dict[str, int]:
     return found
 
 
-def ports(program: Program) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
-    """Inputs and outputs of a bound program with the batch still a name, as a caller sees them; other axes are numbers."""
-    inputs = tuple(_unbound(value, one) for value, one in zip(program.graph.inputs, input_ports(program), strict=True))
-    outputs = tuple(_unbound(value, one) for value, one in zip(program.outputs, output_ports(program), strict=True))
-    return inputs, outputs
-
-
-def is_bound(program: Program) -> bool:
-    """True of a program that `bind` made for one sample, whose callers may still feed many."""
-    return any(_DECLARED in value.metadata_props for value in program.graph.inputs)
-
-
-def _unbound(value: onnx_ir.Value, port: Port) -> Port:
-    declared = value.metadata_props.get(_DECLARED, "")
-    if not declared or port.shape is None:
-        return port
-    return Port(port.name, port.dtype, (declared.split(",")[0], *port.shape[1:]), port.kind, port.required)
-
-
 def _bind(editor: Editor, sizes: Mapping[str, int]) -> None:
     program = editor.program
     batch = batch_name(program)
-    _note_batch(program, batch)
+    note_batch(program, batch)
     for value in program.graph.inputs:
         dims = shape_of(value)
         if dims is not None and names_in(dims):
@@ -107,10 +86,3 @@ def _bind(editor: Editor, sizes: Mapping[str, int]) -> None:
         if names_in(shape_of(value) or ()):
             value.shape = None
     infer(program)
-
-
-def _note_batch(program: Program, batch: str) -> None:
-    for value in (*program.graph.inputs, *program.graph.outputs):
-        dims = shape_of(value)
-        if batch and dims and not isinstance(dims[0], int) and dims[0].value == batch:
-            value.metadata_props[_DECLARED] = batch

@@ -27,6 +27,7 @@ from netwright.backends.cim.mapping.seams import cut_to_fit
 from netwright.backends.cim.mapping.stages import Product, Stage, cut_axis
 from netwright.backends.cim.mapping.tasks import Part, bytes_of
 from netwright.backends.cim.mapping.units import pattern_of
+from netwright.backends.cim.program.batches import batch_axes_of
 from netwright.backends.cim.program.model import ChipProgram, Options, Reach, Region, Tensor
 from netwright.ir.program import Program
 from netwright.ir.signature import Port, port
@@ -61,13 +62,14 @@ def build(program: Program, arch: Arch, options: Options = Options(), *, name: s
             if not memory.learn(error.lessons, arch.network.tiles):
                 raise
     tiles, host = instructions(laid, placer.units)
+    given, gives = _ports(program, tensors)
     notes = [*plan.notes, *laid.notes, *_notes(plan, placer, arch)]
     return ChipProgram(
         name=name,
         arch=arch,
         options=options,
-        inputs=tuple(_port(value, tensors) for value in program.inputs),
-        outputs=tuple(_port(value, tensors) for value in program.outputs),
+        inputs=given,
+        outputs=gives,
         tensors=laid.tensors,
         buffers=laid.buffers,
         matrices=tuple(placer.matrices),
@@ -138,10 +140,20 @@ def _notes(plan: Plan, placer: Placer, arch: Arch) -> list[str]:
     return found + product_notes(plan.pieces, arch)
 
 
-def _port(value: onnx_ir.Value, tensors: Mapping[str, Tensor]) -> Port:
-    found = port(value)
-    tensor = tensors[found.name]
-    return replace(found, shape=tuple(BATCH if axis == tensor.batch_axis == 0 else size for axis, size in enumerate(tensor.shape)))
+def _ports(program: Program, tensors: Mapping[str, Tensor]) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """What a caller feeds and gets: the batch is a name, on the axis that the model gives it; where it does not tell, on that followed."""
+    told = batch_axes_of(program)
+    name = told.name if told is not None else BATCH
+
+    def named(value: onnx_ir.Value, axis: int | None) -> Port:
+        found = port(value)
+        tensor = tensors[found.name]
+        axis = tensor.batch_axis if axis is None else axis
+        return replace(found, shape=tuple(name if place == axis else size for place, size in enumerate(tensor.shape)))
+
+    inputs = told.inputs if told is not None else (None,) * len(program.inputs)
+    outputs = told.outputs if told is not None else (None,) * len(program.outputs)
+    return tuple(map(named, program.inputs, inputs)), tuple(map(named, program.outputs, outputs))
 
 
 def _region(piece: Piece, reaches: tuple[Reach, ...]) -> Region:

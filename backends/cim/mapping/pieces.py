@@ -10,6 +10,7 @@ import onnx_ir
 
 from netwright.backends.cim.mapping.tracks import follow
 from netwright.backends.cim.mapping.work import work_of
+from netwright.backends.cim.program.batches import batch_axes_of
 from netwright.ir.opinfo import site
 from netwright.ir.program import Program, constant
 from netwright.ir.shapes import static_shape
@@ -22,15 +23,18 @@ BATCH = "batch"
 
 
 def batch_axes(program: Program) -> dict[str, int]:
-    """By value, the axis of size 1 that is the batch: the first one of every input, followed through the graph; −1 for none.
+    """By value, the axis of size 1 that is the batch: of every input the one that the model names, or its first; −1 for none.
 
-    Where an operator mixes samples, its results' first axis counts again, if it has size 1: the region then runs sample by sample.
+    It is followed through the graph. Where an operator mixes samples, its results' first axis counts again, if it has size 1: the
+    region then runs sample by sample.
     """
-    found: dict[str, int] = {}
-    for value in (*program.graph.inputs, *program.graph.initializers.values()):
+    found = {value.name or "": -1 for value in program.graph.initializers.values()}
+    told = batch_axes_of(program)
+    for place, value in enumerate(program.graph.inputs):
         shape = static_shape(value)
-        fed = value.is_graph_input() and not value.is_initializer()
-        found[value.name or ""] = 0 if fed and shape and shape[0] == 1 else -1
+        axis = max(0, (told.inputs[place] if told is not None else None) or 0)
+        if not value.is_initializer():
+            found[value.name or ""] = axis if shape and axis < len(shape) and shape[axis] == 1 else -1
     for node in program.graph:
         given = tuple(_axis(found, value) for value in node.inputs)
         made = follow(node, given)

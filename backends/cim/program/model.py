@@ -371,8 +371,9 @@ class ChipProgram:
         name: of the model.
         arch: the chip.
         options: of the mapping.
-        inputs: what a caller feeds; symbolic first axes are the batch.
-        outputs: what a caller gets.
+        inputs: what a caller feeds; the axis whose size is a name is the batch (1 in the tensor), where there is one. An input without is
+            shared by all samples.
+        outputs: what a caller gets, likewise. An output without a batch's axis is of one sample, or what all samples share.
         tensors: by name.
         buffers: by number.
         matrices: weights in arrays.

@@ -179,8 +179,11 @@ def _ports(chip: ChipProgram) -> None:
         fits = one.shape is not None and len(one.shape) == len(tensor.shape)
         fits = fits and all(not isinstance(a, int) or a == b for a, b in zip(one.shape or (), tensor.shape, strict=True))
         require(fits, f"port {one.name}", f"It is {one}, and its tensor {tensor.shape}.")
-    named = [one.name for one in chip.inputs]
-    require(len(set(named)) == len(named), "inputs", "Two have the same name.")
+        batch = [tensor.shape[axis] for axis, size in enumerate(one.shape or ()) if not isinstance(size, int)]
+        message = f"It is {one}, and its tensor {tensor.shape}: one axis of size 1 may have a name, the batch."
+        require(batch in ([], [1]) and None not in (one.shape or ()), f"port {one.name}", message)
+    for side, own in (("inputs", chip.inputs), ("outputs", chip.outputs)):
+        require(len({one.name for one in own}) == len(own), side, "Two have the same name.")
 
 
 def _onnx_name(dtype: str) -> str:

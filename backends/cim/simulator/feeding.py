@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from netwright.backends.cim.program.model import ChipProgram, Tensor
-from netwright.ir.errors import DataError, RunError
+from netwright.backends.cim.program.model import ChipProgram
+from netwright.ir.errors import DataError
 from netwright.ir.signature import Port, fit_feeds
 
 
@@ -22,8 +22,8 @@ def samples_of(chip: ChipProgram, feeds: Mapping[str, object]) -> tuple[dict[str
     counts: dict[str, int] = {}
     for port in chip.inputs:
         tensor, array = chip.tensors[port.name], fitted[port.name]
-        if is_batched(port, tensor):
-            axis = tensor.batch_axis
+        axis = batch_axis(port)
+        if axis >= 0:
             counts[port.name] = array.shape[axis]
             array = np.moveaxis(np.expand_dims(array, axis + 1), axis, 0)
         else:
@@ -41,25 +41,35 @@ def samples_of(chip: ChipProgram, feeds: Mapping[str, object]) -> tuple[dict[str
     return found, next(iter(counts.values()), 1)
 
 
-def joined(port: Port, tensor: Tensor, pieces: Sequence[np.ndarray], samples: int) -> np.ndarray:
-    """What a caller gets of an output's samples, [n or 1, …] for each chunk."""
-    shared = all(len(piece) == 1 and np.array_equal(pieces[0], piece) for piece in pieces) or samples == 1
-    if shared and not is_batched(port, tensor):
-        return np.ascontiguousarray(pieces[0][0])
-    if is_batched(port, tensor):
-        axis = tensor.batch_axis
-        whole = np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
-        whole = np.broadcast_to(whole, (samples, *whole.shape[1:])) if len(whole) != samples else whole
-        return np.ascontiguousarray(np.moveaxis(whole, 0, axis).reshape(*whole.shape[1 : axis + 1], samples, *whole.shape[axis + 2 :]))
-    if port.shape and not isinstance(port.shape[0], int):  # rows of samples one after the other
-        return np.concatenate([sample for piece in pieces for sample in piece])
-    raise RunError(
-        f"{port.name!r} differs from sample to sample and has no axis for them.",
-        place=f"output {port.name}",
-        remedy="Run one sample at a time.",
-    )
+def check_batch(chip: ChipProgram, samples: int, varying: Collection[str]) -> None:
+    """Hold that a batch's results have a place in every output.
+
+    Args:
+        chip: the program.
+        samples: of the batch.
+        varying: outputs that depend on what has a batch.
+
+    Raises:
+        DataError: several samples make an output that has no axis for them.
+    """
+    for port in chip.outputs:
+        if samples > 1 and batch_axis(port) < 0 and port.name in varying:
+            raise DataError(
+                f"{port.name!r} is made anew of every sample and has no axis for {samples} of them: it is {port}.",
+                place=f"output {port.name}",
+                remedy="Run one sample at a time.",
+            )
 
 
-def is_batched(port: Port, tensor: Tensor) -> bool:
-    """True where an input or output has an axis of samples."""
-    return tensor.batch_axis >= 0 and port.shape is not None and not isinstance(port.shape[tensor.batch_axis], int)
+def joined(port: Port, pieces: Sequence[np.ndarray], samples: int) -> np.ndarray:
+    """What a caller gets of an output's samples, [n, …one sample's shape] of each chunk, or [1, …] of what all samples share."""
+    axis = batch_axis(port)
+    if axis < 0:
+        return np.array(pieces[0][0], order="C")
+    whole = np.concatenate(pieces) if sum(map(len, pieces)) == samples else np.broadcast_to(pieces[0], (samples, *pieces[0].shape[1:]))
+    return np.ascontiguousarray(np.moveaxis(whole, 0, axis).reshape(*whole.shape[1 : axis + 1], samples, *whole.shape[axis + 2 :]))
+
+
+def batch_axis(port: Port) -> int:
+    """The axis of samples of an input or output: the one whose size is a name; −1 where there is none."""
+    return next((axis for axis, size in enumerate(port.shape or ()) if not isinstance(size, int)), -1)

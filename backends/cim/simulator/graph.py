@@ -15,9 +15,9 @@ import onnx_ir
 
 from netwright.backends.cim import engines, ops
 from netwright.backends.cim.engines.base import MvmCounts, Prepared
-from netwright.backends.cim.lowering.binding import is_bound
 from netwright.backends.cim.ops.im2col import Im2Col
 from netwright.backends.cim.ops.requantize import dtype_of
+from netwright.backends.cim.program.batches import is_bound
 from netwright.backends.cim.simulator.activity import RegionLoader, Runner
 from netwright.backends.cim.simulator.kernels import patches, requantize
 from netwright.backends.cim.simulator.stages import Stage, is_own, stages

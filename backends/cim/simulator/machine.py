@@ -17,11 +17,11 @@ from netwright.backends.cim.program.model import ChipProgram
 from netwright.backends.cim.program.verify import verify
 from netwright.backends.cim.simulator.activity import RegionLoader, Trace
 from netwright.backends.cim.simulator.counting import count
-from netwright.backends.cim.simulator.feeding import is_batched, joined, samples_of
+from netwright.backends.cim.simulator.feeding import batch_axis, check_batch, joined, samples_of
 from netwright.backends.cim.simulator.ledger import Ledger, shares_of
 from netwright.backends.cim.simulator.products import Products
 from netwright.backends.cim.simulator.regions import Regions, dtype_of
-from netwright.backends.cim.simulator.running import Progress, Run, peak, varying
+from netwright.backends.cim.simulator.running import Progress, Run, output_slot, peak, varying
 from netwright.backends.cim.simulator.steps import instruction, literal, together
 from netwright.ir.errors import RunError
 
@@ -70,8 +70,8 @@ class Machine:
         self._products = Products(chip, threads, engine, counts, {})
         self._regions = Regions(chip, loader, {}, {})
         self._dtypes = {slot: dtype_of(chip.tensors[name]) for slot, name in self.plan.tensors.items()}
-        batched = {port.name for port in chip.inputs if is_batched(port, chip.tensors[port.name])}
-        self._varying = varying(self.plan, batched)
+        self._varying = varying(self.plan, {port.name for port in chip.inputs if batch_axis(port) >= 0})
+        self._outputs = {port.name: output_slot(chip, self.plan, port.name) for port in chip.outputs}
         self._peak = peak(self.plan, self._dtypes)
         self._moved = {place: count(chip, place[0], instruction(chip, place)) for place in order}
         self._shares = shares_of(self.plan)
@@ -95,10 +95,11 @@ class Machine:
             Arrays by output name, and what every instruction did.
 
         Raises:
-            DataError: a feed does not fit.
+            DataError: a feed does not fit, or an output has no axis for several samples.
             RunError: a region failed.
         """
         given, samples = samples_of(self.chip, feeds)
+        check_batch(self.chip, samples, [name for name, slot in self._outputs.items() if slot in self._varying])
         chunk = max(1, self._chunk or MEMORY // max(1, self._peak))
         total = -(-samples // chunk) * len(self.plan.steps)
         ledger = Ledger(self._moved, self._shares)
@@ -109,7 +110,7 @@ class Machine:
             found = run.chunk(some, first, min(chunk, samples - first))
             for name, own in pieces.items():
                 own.append(found[name])
-        outputs = {port.name: joined(port, self.chip.tensors[port.name], pieces[port.name], samples) for port in self.chip.outputs}
+        outputs = {port.name: joined(port, pieces[port.name], samples) for port in self.chip.outputs}
         return outputs, self._trace(ledger, samples)
 
     def _trace(self, ledger: Ledger, samples: int) -> Trace:

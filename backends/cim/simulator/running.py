@@ -76,11 +76,7 @@ class Run:
         return isinstance(slot, str) or (isinstance(slot, int) and self.chip.buffers[slot].tile == HOST)
 
     def _output(self, name: str, values: Values) -> np.ndarray:
-        box = whole(self.chip.tensors[name].shape)
-        slot: Slot = name
-        if name not in self.plan.extents:
-            slot = next(n for n, one in enumerate(self.chip.buffers) if one.tile == HOST and one.tensor == name and one.box == box)
-        return values.read(slot, box)
+        return values.read(output_slot(self.chip, self.plan, name), whole(self.chip.tensors[name].shape))
 
     def _carry_out(self, step: Step, box: Box, values: Values) -> None:
         one = step.one
@@ -108,6 +104,14 @@ class Run:
         found, counts, engine, computed = multiply(one, step.sources, box, values, number)
         values.write(step.targets[0], box, found)
         self.ledger.count(at, counts, samples // computed, engine)  # what does not depend on the sample is still done for each
+
+
+def output_slot(chip: ChipProgram, plan: Plan, name: str) -> Slot:
+    """The slot that holds an output at the end: the tensor, or the host's buffer of all of it."""
+    if name in plan.extents:
+        return name
+    box = whole(chip.tensors[name].shape)
+    return next(number for number, one in enumerate(chip.buffers) if one.tile == HOST and one.tensor == name and one.box == box)
 
 
 def varying(plan: Plan, batched: AbstractSet[str]) -> frozenset[Slot]:

@@ -45,6 +45,10 @@ def with_tensor(chip: ChipProgram, name: str, **changes: object) -> ChipProgram:
     return replace(chip, tensors={**chip.tensors, name: replace(chip.tensors[name], **changes)})
 
 
+def with_port(chip: ChipProgram, name: str, shape: tuple[int | str | None, ...]) -> ChipProgram:
+    return replace(chip, outputs=tuple(replace(one, shape=shape) if one.name == name else one for one in chip.outputs))
+
+
 def with_region(body: str, head: str = "uint8[N, 4, 6] x, uint8[N, 4, 6] t) => (uint8[N, 4, 6] y") -> ChipProgram:
     made = chips.region(f"add ({head}) {{ {body} }}")
     return replace(RESIDUAL, regions=(replace(made, inputs=("x", "t"), outputs=("y",)), *RESIDUAL.regions[1:]))
@@ -89,6 +93,10 @@ BROKEN: dict[str, tuple[Callable[[], ChipProgram], str]] = {
     "box of another rank": (lambda: with_instruction(LINEAR, 0, 4, box=((0, 3), (0, 6))), "2 axes"),
     "too few arrays": (lambda: with_unit(RELOAD, 0, arrays=1), "has 1 arrays; its weights take 2"),
     "weights gone in the next sample": (lambda: without(RELOAD, tile=0, index=0), "second sample the weights of unit 0"),
+    "two axes of samples": (lambda: with_port(LINEAR, "y", ("N", "M", 6)), "one axis of size 1 may have a name"),
+    "samples on a longer axis": (lambda: with_port(LINEAR, "y", (1, "N", 6)), "one axis of size 1 may have a name"),
+    "an axis of no size": (lambda: with_port(LINEAR, "y", (None, 3, 6)), "one axis of size 1 may have a name"),
+    "an output twice": (lambda: replace(LINEAR, outputs=LINEAR.outputs * 2), "Two have the same name"),
     "buffer too small": (lambda: with_buffer(LINEAR, 2, bytes=95), "It has 95 bytes; what it keeps of x takes 96"),
     "ring too small": (lambda: with_buffer(LINEAR, 2, ring=2, bytes=63), "It has 63 bytes; what it keeps of x takes 64"),
     "ring without rows": (lambda: with_tensor(with_buffer(LINEAR, 2, ring=1), "x", stream=-1), "not made in rows"),
