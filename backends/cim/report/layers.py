@@ -102,24 +102,5 @@ def by_layer(chip: ChipProgram, trace: Trace, timeline: Timeline, cost: Cost) ->
     return tuple(sorted(found.values(), key=lambda layer: (layer.name == CHIP, layer.start_ns)))
 
 
-@dataclass(frozen=True, slots=True)
-class HostPart:
-    """What the chip could not run.
-
-    Attributes:
-        name: of the region.
-        why: the reason.
-    """
-
-    name: str
-    why: str
-
-
-def host_parts(chip: ChipProgram) -> tuple[HostPart, ...]:
-    """The regions that the host runs."""
-    regions = dict.fromkeys(one.region for one in chip.host)
-    return tuple(HostPart(chip.regions[number].name, chip.regions[number].why_host) for number in regions)
-
-
 def _instruction(chip: ChipProgram, tile: int, index: int) -> Instruction | Vector:
     return chip.host[index] if tile == HOST else chip.tiles[tile][index]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from netwright.backends.cim.cost.account import Cost
 from netwright.backends.cim.program.model import ChipProgram
-from netwright.backends.cim.report.layers import HostPart, Layer, by_layer, host_parts
+from netwright.backends.cim.report.host import HostPart, host_parts
+from netwright.backends.cim.report.layers import Layer, by_layer
 from netwright.backends.cim.report.page import page
 from netwright.backends.cim.report.tables import tables
 from netwright.backends.cim.schedule.model import Timeline
@@ -41,7 +42,7 @@ class ChipReport:
 
     @property
     def host(self) -> tuple[HostPart, ...]:
-        """What ran on the host, and why."""
+        """What ran on the host, why, and how much that was: no part of the other figures."""
         return host_parts(self.chip)
 
     def to_dict(self) -> dict[str, object]:
@@ -78,7 +79,7 @@ class ChipReport:
             "tiles": [self._tile(tile) for tile in sorted(set(self.chip.tiles) | set(cost.use.tile_arrays))],
             "resources": [{"kind": one.kind, "tile": one.tile, "name": one.name, "busy_ns": one.busy_ns} for one in line.resources],
             "links": [{"from": a, "to": b, "bytes": amount} for (a, b), amount in line.link_bytes.items()],
-            "host": [{"name": part.name, "why": part.why} for part in self.host],
+            "host": [part.to_dict() for part in self.host],
             "notes": list(self.chip.notes),
             "fell_back": list(self.trace.fell_back),
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from netwright.backends.cim.cost.account import Cost, layer_of
@@ -10,10 +10,11 @@ from netwright.backends.cim.program.model import ChipProgram
 from netwright.backends.cim.report.chip_map import tile_map, traffic_map
 from netwright.backends.cim.report.energy_bars import energy_bars
 from netwright.backends.cim.report.gantt import LANE_NAMES, gantt
-from netwright.backends.cim.report.layers import HostPart, Layer
-from netwright.backends.cim.report.quantities import count, energy, percent, time
+from netwright.backends.cim.report.host import HostPart
+from netwright.backends.cim.report.layers import Layer
+from netwright.backends.cim.report.quantities import energy, percent
+from netwright.backends.cim.report.rows import Sheet, by_layer, components, on_host, remarks, resources, summary
 from netwright.backends.cim.report.svg import ORANGE
-from netwright.backends.cim.report.tables import summary
 from netwright.backends.cim.schedule.model import Timeline
 from netwright.backends.cim.simulator.activity import Trace
 
@@ -34,13 +35,14 @@ def page(chip: ChipProgram, trace: Trace, timeline: Timeline, cost: Cost, layers
     body = "".join(
         (
             f"<h1>{title}</h1>",
-            _table((), summary(chip, timeline, cost)),
+            _table(summary(chip, timeline, cost)),
             f'<h2>Chip</h2><div class="maps">{_maps(chip, timeline, cost)}</div>',
             f"<h2>Timeline</h2>{_timeline(chip, timeline, layers)}",
             f"<h2>Energy</h2><figure>{energy_bars(layers, cost.components)}</figure>",
-            f"<h2>Layers</h2>{_layers(layers)}",
-            f"<h2>Components</h2>{_components(cost)}",
-            f"<h2>Busiest</h2>{_resources(timeline)}",
+            f"<h2>Layers</h2>{_table(by_layer(layers, cost).without('share'))}",
+            f"<h2>Components</h2>{_table(components(cost))}",
+            f"<h2>Busiest</h2>{_table(resources(timeline).first(MOST_RESOURCES))}",
+            _host(host),
             _notes(chip, trace, host),
         )
     )
@@ -70,56 +72,16 @@ def _timeline(chip: ChipProgram, timeline: Timeline, layers: Sequence[Layer]) ->
     return f'<figure><figcaption>{caption}</figcaption><div class="scroll">{gantt(timeline, layers, names)}</div></figure>'
 
 
-def _layers(layers: Sequence[Layer]) -> str:
-    heads = ("layer", "MACs", "arrays", "copies", "conversions", "skipped", "inexact", "energy", "from", "to", "tiles", "engine")
-    rows = [
-        (
-            layer.name,
-            count(layer.macs) if layer.macs else "",
-            str(layer.arrays or ""),
-            str(layer.copies or ""),
-            count(layer.conversions) if layer.macs else "",
-            percent(layer.skipped) if layer.macs else "",
-            percent(layer.inexact) if layer.macs else "",
-            energy(layer.total_pj),
-            time(layer.start_ns) if layer.end_ns else "",
-            time(layer.end_ns) if layer.end_ns else "",
-            ", ".join(map(str, layer.tiles)),
-            ", ".join(layer.engines),
-        )
-        for layer in layers
-    ]
-    return _table(heads, rows)
-
-
-def _components(cost: Cost) -> str:
-    used, whole = cost.components, cost.energy_pj
-    rows = [
-        (
-            name,
-            energy(used[name]) if name in used else "",
-            percent(used[name] / whole) if name in used else "",
-            f"{cost.area_mm2[name]:.3g}" if name in cost.area_mm2 else "",
-        )
-        for name in dict.fromkeys([*used, *cost.area_mm2])
-    ]
-    return _table(("component", "energy", "share", "area mm²"), rows)
-
-
-def _resources(timeline: Timeline) -> str:
-    rows = [
-        (one.name, time(one.busy_ns), percent(one.busy_ns / timeline.interval_ns) if timeline.interval_ns else "")
-        for one in timeline.resources[:MOST_RESOURCES]
-    ]
-    return _table(("resource", "at work", "of the interval"), rows)
-
-
 def _notes(chip: ChipProgram, trace: Trace, host: Sequence[HostPart]) -> str:
-    lines = [*(f"On the host: {part.name}: {part.why}" for part in host), *chip.notes, *trace.fell_back]
-    return f"<h2>Notes</h2><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
+    lines = "".join(f"<li>{escape(line)}</li>" for line in remarks(chip, trace, host))
+    return f"<h2>Notes</h2><ul>{lines}</ul>" if lines else ""
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    top = f"<tr>{''.join(f'<th>{escape(name)}</th>' for name in heads)}</tr>" if heads else ""
-    cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table>{top}{cells}</table></div>'
+def _host(host: Sequence[HostPart]) -> str:
+    return f"<h2>On the host: work that is in none of the figures above</h2>{_table(on_host(host))}" if host else ""
+
+
+def _table(sheet: Sheet) -> str:
+    heads = f"<tr>{''.join(f'<th>{escape(name)}</th>' for name in sheet.heads)}</tr>" if sheet.heads else ""
+    cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in sheet.rows)
+    return f'<div class="scroll"><table>{heads}{cells}</table></div>'

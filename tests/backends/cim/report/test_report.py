@@ -12,14 +12,17 @@ import onnx_ir
 import pytest
 
 from netwright.backends.cim.cost.account import CHIP, account
-from netwright.backends.cim.program.model import ChipProgram, Region, Vector, Work
+from netwright.backends.cim.program.model import ChipProgram, Load, Store, Vector, Work
 from netwright.backends.cim.report import ChipReport, gantt
 from netwright.backends.cim.report.energy_bars import REST, folded
 from netwright.backends.cim.report.gantt import LANES, Bar, bars_of, stacked
+from netwright.backends.cim.report.host import host_parts
 from netwright.backends.cim.report.quantities import count, energy, quantity, time
+from netwright.backends.cim.report.rows import by_layer
 from netwright.backends.cim.schedule import schedule
 from netwright.backends.cim.simulator.machine import Machine
 from netwright.ir.signature import Port
+from tests.backends.cim.program.chips import region, residual
 from tests.backends.cim.schedule.chips import ARCH, chain
 
 HOSTILE = '<script>alert("1")</script>[bold]&'
@@ -163,14 +166,61 @@ def test_names_are_words_and_never_markup() -> None:
     assert "[bold]&" in str(report)
 
 
-def test_what_the_host_runs_is_told_with_its_reason(report: ChipReport) -> None:
-    region = Region("loop", b"", (), (), False, Work(), why_host="Loop has no fixed number of steps")
-    chip = replace(report.chip, regions=(region,), host=(Vector(0, (), (), ()),))
+LOOP = """loop (uint8[1, 16, 16, 8] conv2) => (float[1, 16, 16, 8] z) {
+    rounds = Constant<value = int64 {3}>()
+    on = Constant<value = bool {1}>()
+    f = Cast<to = 1>(conv2)
+    e = Exp(f)
+    i = NonZero(f)
+    z = Loop(rounds, on, e) <body = step (int64 n, bool go, float[1, 16, 16, 8] had) => (bool again, float[1, 16, 16, 8] has) {
+        again = Identity(go)
+        has = Tanh(had)
+    }>
+}"""
+
+
+def test_what_the_host_runs_is_told_with_its_reason_and_its_work(report: ChipReport) -> None:
+    """Sizes that only the data decide, and rounds of loops, are named and not guessed."""
+    why = "Loop has no fixed number of steps"
+    stored = next(one.target for one in report.chip.tiles[2] if isinstance(one, Store))
+    chip = replace(report.chip, regions=(region(LOOP, why_host=why),), host=(Vector(0, (stored,), (), ()),))
     told = replace(report, chip=chip)
-    assert told.to_dict()["host"] == [{"name": "loop", "why": "Loop has no fixed number of steps"}]
-    assert "on the host: loop: Loop has no fixed number of steps" in str(told)
-    assert "On the host: loop: Loop has no fixed number of steps" in told.html()
-    assert "1 instructions of the host, whose time and energy are not counted" in told.html()
+    size = 16 * 16 * 8
+    work = {"elements": size, "macs": 0, "special": size, "moved_bytes": 0, "unknown": ["NonZero", "Loop"]}
+    assert told.to_dict()["host"] == [{"name": "loop", "why": why, "not_in_totals": work, "from_chip_bytes": size, "to_chip_bytes": 0}]
+    assert told.to_dict()["energy_pj"] == report.to_dict()["energy_pj"]
+    for shown in (str(told), told.html()):
+        assert f"On the host: loop: {why}" in shown
+        assert "On the host: work that is in none of the figures above" in shown
+        assert count(size) in shown
+        assert "NonZero, Loop" in shown
+        assert "1 instructions of the host, whose time and energy are not counted" in shown
+    assert "On the host" not in str(report) + report.html()
+
+
+def test_bytes_over_the_port_count_once_for_each_tile_that_stores_or_loads_them() -> None:
+    """Two tiles store halves of y for the host; then one tile loads all of its result, and one a half of it."""
+    chip = residual()
+    part = host_parts(chip)[0]
+    assert (part.name, part.work, part.unknown) == ("sums", Work(elements=2 * 24), ())
+    assert (part.from_chip_bytes, part.to_chip_bytes) == (24, 0)
+    made = chip.host[0].targets[0]
+    loads = {tile: (*own, Load(made, 0, ((0, 1), (0, 4 - 2 * tile), (0, 6)))) for tile, own in chip.tiles.items()}
+    assert host_parts(replace(chip, tiles=loads))[0].to_chip_bytes == 4 * (24 + 12)
+
+
+def test_tables_and_page_show_the_same_cells(report: ChipReport) -> None:
+    """Each form leaves out one column of the layers."""
+    sheet = by_layer(report.layers, report.cost)
+    assert set(sheet.heads) - set(sheet.without("tiles").heads) == {"tiles"}
+    words = [data for tag, data in _parse(report.html()).words if tag == "td"]
+    for row, spoken in zip(sheet.rows, sheet.without("share").rows, strict=True):
+        cells = [cell for cell in spoken if cell]
+        assert any(words[at : at + len(cells)] == cells for at in range(len(words)))
+        line = next(line for line in str(report).splitlines() if line.startswith(f"│ {row[0]} ") and line.count("│") == len(sheet.heads))
+        assert [cell.strip() for cell in line.split("│")[1:-1]] == [
+            cell for head, cell in zip(sheet.heads, row, strict=True) if head != "tiles"
+        ]
 
 
 def test_components_beyond_the_colours_are_the_rest() -> None:
