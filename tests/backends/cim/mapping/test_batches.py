@@ -32,11 +32,6 @@ GRID: dict[str, np.ndarray] = {
     "ys": np.array(0.11, np.float32),
     "yz": np.array(5, np.uint8),
 }
-    "xs": np.array(0.05, np.float32),
-    "xz": np.array(12, np.uint8),
-    "ys": np.array(0.11, np.float32),
-    "yz": np.array(5, np.uint8),
-}
 
 
 def model(body: str, result: str, constants: Mapping[str, np.ndarray] | None = None, *, batch: str = "N") -> Program:
