@@ -10,9 +10,7 @@ from hashlib import blake2b
 import onnx_ir
 
 from netwright.ir.dims import shape_of
-from netwright.ir.errors import UnsupportedModelError
 from netwright.ir.operators import DOMAINS, expansion, operator_of
-from netwright.ir.opinfo import site
 
 OVERLOADS_FROM = 10
 """First IR version in which functions have overloads."""
@@ -30,7 +28,7 @@ def add_expansions(model: onnx_ir.Model) -> None:
         model: changed: functions are added, and nodes name theirs as their `overload`. Operators that netwright does not know stay.
 
     Raises:
-        UnsupportedModelError: an expansion needs a size that is not known, or operators of a later opset than the model's.
+        UnsupportedModelError: an expansion needs a size that is not known.
     """
     if not any(domain in DOMAINS for domain in model.opset_imports):
         return
@@ -39,7 +37,7 @@ def add_expansions(model: onnx_ir.Model) -> None:
             continue
         node.overload = signature(node)
         if node.op_identifier() not in model.functions:
-            model.functions[node.op_identifier()] = _at_opset(function_of(node), model.opset_imports.get("", 0), node)
+            model.functions[node.op_identifier()] = _at_opset(function_of(node), model.opset_imports.get("", 0))
 
 
 def function_of(node: onnx_ir.Node) -> onnx_ir.Function:
@@ -48,20 +46,9 @@ def function_of(node: onnx_ir.Node) -> onnx_ir.Function:
     return onnx_ir.Function(node.domain, node.op_type, signature(node), graph=body, attributes=())
 
 
-def _at_opset(function: onnx_ir.Function, opset: int, node: onnx_ir.Node) -> onnx_ir.Function:
-    """The function in the model's own opset: callers and what they call must agree, and what expansions use later versions only extend.
-
-    Raises:
-        UnsupportedModelError: the model's is older than what the function uses.
-    """
-    needed = function.opset_imports.get("", 0)
-    if opset < needed:
-        raise UnsupportedModelError(
-            f"What {node.op_type} stands for takes opset {needed}, and the model has {opset}.",
-            place=site(node),
-            remedy=f"Raise it first: simplify(opset={needed}).",
-        )
-    function.opset_imports[""] = opset
+def _at_opset(function: onnx_ir.Function, opset: int) -> onnx_ir.Function:
+    """The function in the model's own opset: callers and what they call must agree, and what expansions use later versions only extend."""
+    function.opset_imports[""] = max(opset, function.opset_imports.get("", 0))
     return function
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from netwright.ir.errors import UnsupportedModelError
 from netwright.ir.program import Program
 from netwright.passes import Context, run
 from netwright.passes.quantize.folding import Fold
@@ -80,17 +79,3 @@ def test_arrays_make_bytes_of_the_named_type(code: int, between: str) -> None:
     assert made.dtype == wanted.dtype == np.dtype(TYPES[code][0])
     assert len(np.unique(wanted)) > 5
     np.testing.assert_array_equal(made, wanted)
-
-
-def test_an_older_opset_is_to_be_raised() -> None:
-    text = """<ir_version: 10, opset_import: ["" : 17]>
-    g (uint8[3, 8] x) => (float[3, 6] y) {
-        d = DequantizeLinear (x, s)
-        v = DequantizeLinear (w, s)
-        y = MatMul (d, v)
-    }"""
-    one = lowered(parsed(text, {"s": HELD["s"], "w": np.ones((8, 6), np.int8)}))
-    assert count(one, "CrossbarMatMul") == 1
-    with pytest.raises(UnsupportedModelError, match=r"takes opset 20, and the model has 17") as caught:
-        outputs(one, {"x": np.ones((3, 8), np.uint8)})
-    assert "simplify(opset=20)" in str(caught.value)
