@@ -99,7 +99,7 @@ PRUNERS: dict[str, Pruner] = {
 }
 
 
-def pruned(name: str, keep: Pruner, *, steps: int | None = None, quick: bool = False) -> Pruned:
+def pruned(name: str, keep: Pruner, *, steps: int, quick: bool = False) -> Pruned:
     """A zoo model with zeros in its convolutions and products (first and last left whole), trained again, as integers.
 
     The zeros are marked as meant, so that training keeps them (`ir.zeros`).
@@ -107,10 +107,10 @@ def pruned(name: str, keep: Pruner, *, steps: int | None = None, quick: bool = F
     Args:
         name: of a model that `benchmarks.finetune` has data for.
         keep: what stays of each weight; a model that stays whole is not trained.
-        steps: of training; the recipe's where None.
+        steps: of training, on the recipe's batches.
         quick: score on a part of the evaluation data.
     """
-    recipe = RECIPES[name] if steps is None else replace(RECIPES[name], steps=steps)
+    recipe = replace(RECIPES[name], steps=steps)
     whole = nw.load(zoo[name].onnx())
     program = _with_zeros(whole, keep)
     again = program

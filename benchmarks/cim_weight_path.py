@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chip", default="generic-28nm")
     parser.add_argument("--model", default="train_small_cnn", choices=sorted(RECIPES))
-    parser.add_argument("--steps", type=int, help="of training again; the recipe's of benchmarks.finetune where not given")
+    parser.add_argument("--steps", type=int, default=500, help="of training again, on batches of benchmarks.finetune")
     parser.add_argument("--quick", action="store_true", help="score on a part of the evaluation data")
     parser.add_argument("--json", type=Path, help="folder for the tables as JSON")
     options = parser.parse_args()
