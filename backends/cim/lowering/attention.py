@@ -16,7 +16,7 @@ import onnx_ir
 from netwright.backends.cim.lowering.emitting import SIGN_SHIFT, Workshop, shift_sign
 from netwright.backends.cim.lowering.prices import attention_of
 from netwright.backends.cim.lowering.reading import NoProduct, activation, grid_of, integers
-from netwright.backends.cim.lowering.sums import Scales, to_bytes, to_floats
+from netwright.backends.cim.lowering.sums import Scales, share, to_bytes, to_floats
 from netwright.ir.editor import Editor
 from netwright.ir.opinfo import is_standard, site
 from netwright.ir.program import constant
@@ -93,19 +93,11 @@ def _corrected(
     """The sums without what zero points contribute."""
     total, (x_zero, w_zero) = sums, zeros
     if x_zero:
-        share = _share(editor, w, -2, x_zero, f"{name}.columns")
+        part = share(editor, w, -2, x_zero, f"{name}.columns")
         if w_zero:
             both = editor.constant(np.array(rows * x_zero * w_zero, np.int32), f"{name}.both")
-            share = editor.op("Sub", [share, both], name=f"{name}.share")
-        total = editor.op("Sub", [total, share], name=f"{name}.left")
+            part = editor.op("Sub", [part, both], name=f"{name}.share")
+        total = editor.op("Sub", [total, part], name=f"{name}.left")
     if w_zero:
-        total = editor.op("Sub", [total, _share(editor, x, -1, w_zero, f"{name}.rows")], name=f"{name}.total")
+        total = editor.op("Sub", [total, share(editor, x, -1, w_zero, f"{name}.rows")], name=f"{name}.total")
     return total
-
-
-def _share(editor: Editor, value: onnx_ir.Value, axis: int, zero: int, name: str) -> onnx_ir.Value:
-    """Sums of bytes along an axis, times the other operand's zero point."""
-    wide = editor.op("Cast", [value], WIDE, name=f"{name}.wide")
-    axes = editor.constant(np.array([axis], np.int64), f"{name}.axis")
-    total = editor.op("ReduceSum", [wide, axes], {"keepdims": 1}, name=f"{name}.sum")
-    return editor.op("Mul", [total, editor.constant(np.array(zero, np.int32), f"{name}.zero")], name=name)

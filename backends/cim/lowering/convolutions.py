@@ -12,14 +12,12 @@ import onnx_ir
 from netwright.backends.cim.lowering.chips import coding_for
 from netwright.backends.cim.lowering.emitting import SIGN_SHIFT, Workshop, shift_sign, windows
 from netwright.backends.cim.lowering.groups import Grouping, grouping, price_on_arrays, price_on_vector_unit
-from netwright.backends.cim.lowering.matmuls import integer_bias
-from netwright.backends.cim.lowering.reading import Grid, Integers, NoProduct, activation, grid_of, weight
-from netwright.backends.cim.lowering.sums import Scales, offset_of, to_bytes, to_floats
+from netwright.backends.cim.lowering.reading import Grid, Integers, NoProduct, Weights, activation, grid_of, weight
+from netwright.backends.cim.lowering.sums import Scales, bias_of, less_share, offset_of, to_bytes, to_floats, with_ones
 from netwright.backends.cim.ops.im2col import Im2Col
 from netwright.ir.dims import shape_of
 from netwright.ir.editor import Editor
 from netwright.ir.opinfo import int_attr, ints_attr, site, str_attr
-from netwright.ir.program import array
 from netwright.passes.rewrite import Rewrite
 
 _SHARE = 8
@@ -36,8 +34,8 @@ class _Layer:
     Attributes:
         node: the Conv.
         x: its input.
-        weight: its weight, an initializer.
-        kernel: int8 [J, C/G, KH, KW].
+        weight: its weights.
+        kernel: these as int8 [J, C/G, KH, KW].
         window: over the input, which has channels last and, where its digits carry no sign, 128 added.
         line: whether there is one spatial axis.
         shifted: whether 128 is added.
@@ -48,7 +46,7 @@ class _Layer:
 
     node: onnx_ir.Node
     x: Integers
-    weight: onnx_ir.Value
+    weight: Weights
     kernel: np.ndarray
     window: Im2Col
     line: bool
@@ -73,20 +71,24 @@ def lower_convolution(node: onnx_ir.Node, workshop: Workshop) -> Rewrite:
         NoProduct: it cannot be one, or the vector unit does it cheaper; the message says why.
     """
     layer = _read(node, workshop)
-    workshop.refuse(layer.kernel)
+    workshop.refuse(layer.kernel, layer.weight.rest)
     groups = int_attr(node, "group", 1)
     if groups == 1:
-        matrix = _matrix(layer.kernel)
+        matrix = matrix_of(layer.kernel)
         size = "×".join(map(str, layer.window.kernel))
-        why = f"{size} windows, [{matrix.shape[0]}, {matrix.shape[1]}] weights in crossbars, sums to {layer.kind}"
+        why = f"{size} windows, [{matrix.shape[0]}, {matrix.shape[1]}] weights in crossbars{layer.weight.moved}, sums to {layer.kind}"
         return Rewrite.edit(site(node), why, lambda editor: _finish(editor, layer, _whole(editor, workshop, layer, matrix)), anchor=node)
+    if layer.weight.rest.any():
+        left = int(np.abs(layer.weight.rest).max())
+        raise NoProduct(f"weights in {groups} groups with zero points that leave up to {left} as int8: make them int8 around 0")
     packing, why = _packed(layer, workshop, groups)
     return Rewrite.edit(site(node), why, lambda editor: _finish(editor, layer, _parts(editor, workshop, layer, packing)), anchor=node)
 
 
 def _read(node: onnx_ir.Node, workshop: Workshop) -> _Layer:
     x, input_scale, zero = activation(node.inputs[0])
-    w, data, weight_scale = weight(node.inputs[1], 0)
+    w = weight(node.inputs[1], 0)
+    data = w.held
     dims = shape_of(x.value) or ()
     sizes = tuple(dim for dim in dims[2:] if isinstance(dim, int))
     if len(sizes) not in (1, 2) or len(sizes) != data.ndim - 2:
@@ -95,14 +97,14 @@ def _read(node: onnx_ir.Node, workshop: Workshop) -> _Layer:
     kernel = data[:, :, :, None] if line else data
     zero_point = zero + (SIGN_SHIFT if shifted else 0)
     window = window_of(node, sizes, data.shape[2:], zero_point)
-    bias, floats = _bias(node, input_scale * weight_scale)
-    offset = offset_of(kernel.reshape(kernel.shape[0], -1).T, zero_point, bias)
-    scales = Scales(site(node), input_scale, weight_scale, offset)
+    bias, floats = bias_of(node, input_scale * w.scale)
+    offset = offset_of(kernel.reshape(kernel.shape[0], -1).T, zero_point, bias, w.rest)
+    scales = Scales(site(node), input_scale, w.scale, offset)
     grid = grid_of(node.outputs[0]) if floats is None else None
-    return _Layer(node, x, w.value, kernel, window, line, shifted, scales, floats, grid)
+    return _Layer(node, x, w, kernel, window, line, shifted, scales, floats, grid)
 
 
-def _matrix(kernel: np.ndarray) -> np.ndarray:
+def matrix_of(kernel: np.ndarray) -> np.ndarray:
     """[J, C, KH, KW] → [KH·KW·C, J]."""
     return np.ascontiguousarray(kernel.transpose(2, 3, 1, 0).reshape(-1, kernel.shape[0]))
 
@@ -136,9 +138,10 @@ def _input(editor: Editor, layer: _Layer) -> onnx_ir.Value:
 
 
 def _whole(editor: Editor, workshop: Workshop, layer: _Layer, matrix: np.ndarray) -> onnx_ir.Value:
-    held = workshop.matrix(editor, layer.weight, "kernel", matrix)
+    held = workshop.matrix(editor, layer.weight.value, f"kernel {layer.weight.form}", with_ones(matrix, layer.weight.rest))
     rows = windows(editor, _input(editor, layer), layer.window)
     sums = workshop.product(editor, rows, held, layer.node, signed=layer.signed)
+    sums = less_share(editor, sums, layer.weight.rest, matrix.shape[1], site(layer.node))
     return _scaled(editor, sums, layer, layer.scales)
 
 
@@ -150,7 +153,9 @@ def _parts(editor: Editor, workshop: Workshop, layer: _Layer, packing: Grouping)
     pieces = editor.ops("Split", [source, sizes], {"axis": 3}, names=names) if len(blocks) > 1 else [source]
     made: list[onnx_ir.Value] = []
     for index, ((start, stop), piece) in enumerate(zip(blocks, pieces, strict=True)):
-        held = workshop.matrix(editor, layer.weight, f"block {index}", packing.matrix(layer.kernel, (start, stop)))
+        held = workshop.matrix(
+            editor, layer.weight.value, f"block {index} {layer.weight.form}", packing.matrix(layer.kernel, (start, stop))
+        )
         sums = workshop.product(editor, windows(editor, piece, layer.window), held, layer.node, signed=layer.signed)
         span = slice(start * packing.outputs, stop * packing.outputs)
         made.append(_scaled(editor, sums, layer, layer.scales.part(span)))
@@ -210,14 +215,3 @@ def _pads(
     ]
     less, more = tuple(total // 2 for total in totals), tuple(total - total // 2 for total in totals)
     return (less, more) if mode == "SAME_UPPER" else (more, less)
-
-
-def _bias(node: onnx_ir.Node, scale: np.ndarray) -> tuple[np.ndarray | None, onnx_ir.Value | None]:
-    """A Conv's bias: as int32 [J], where it is quantized with the product's scale, or as floats to be added with channels last."""
-    given = node.inputs[2] if len(node.inputs) > 2 else None
-    if given is None:
-        return None, None
-    found = integer_bias(given, scale)
-    if found is None and array(given) is None:
-        return None, given
-    return (found, None) if found is not None else (None, given)

@@ -12,9 +12,10 @@ from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.lowering.binary import is_binary, lower_binary
 from netwright.backends.cim.lowering.convolutions import lower_convolution
 from netwright.backends.cim.lowering.emitting import Attend, Place, Workshop
+from netwright.backends.cim.lowering.integers import lower_integer_convolution, lower_integer_matmul
 from netwright.backends.cim.lowering.matmuls import lower_matmul
 from netwright.backends.cim.lowering.naming import Names
-from netwright.backends.cim.lowering.operators import QLINEAR, lower_integer_matmul, open_qlinear
+from netwright.backends.cim.lowering.operators import QLINEAR, open_qlinear
 from netwright.backends.cim.lowering.reading import NoProduct
 from netwright.backends.cim.lowering.remaining import left_over
 from netwright.backends.cim.target import arch_of
@@ -31,7 +32,10 @@ _LOWER: Mapping[str, Callable[[onnx_ir.Node, Workshop], Rewrite]] = {
     "Gemm": lower_matmul,
     "Conv": lower_convolution,
     "MatMulInteger": lower_integer_matmul,
+    "ConvInteger": lower_integer_convolution,
 }
+
+_UNOPENED = "scales of {} are computed, or its weights have other counts of scales and zero points: constants of one shape can be lowered"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +76,7 @@ class Crossbars(RewritePass):
         """One rewrite for each product, in graph order; a miss for each that stays."""
         for node in [node for node in program.graph if is_standard(node, *QLINEAR)]:
             opened = open_qlinear(node)
-            yield opened if opened is not None else Miss(f"the scales of {node.op_type} are computed", site(node))
+            yield opened if opened is not None else Miss(_UNOPENED.format(node.op_type), site(node))
         workshop = Workshop(chosen_arch(self.chip, context), self.grouped, Names.beside(program.graph), self.attention)
         for node in list(program.graph):
             lower = _LOWER.get(node.op_type) if is_standard(node) else None

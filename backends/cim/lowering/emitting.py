@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir
 
 from netwright.backends.cim.arch.model import Arch
+from netwright.backends.cim.coding.checks import lossless
 from netwright.backends.cim.coding.model import Coding, WeightCoding
 from netwright.backends.cim.lowering.chips import applies_signed, coding_for
 from netwright.backends.cim.lowering.naming import Names
@@ -64,15 +65,24 @@ class Workshop:
         """True where int8 inputs must become uint8 for this chip."""
         return dtype == "int8" and not applies_signed(self.arch)
 
-    def refuse(self, matrix: np.ndarray) -> None:
-        """Refuse weights that the chip's encoding cannot hold.
+    def refuse(self, matrix: np.ndarray, rest: np.ndarray | None = None) -> None:
+        """Refuse weights that the chip's encoding cannot hold, or whose zero points would multiply what conversions lose.
+
+        Args:
+            matrix: int8.
+            rest: the weights' zero points, where something is left of them.
 
         Raises:
-            NoProduct: −128 in differential columns.
+            NoProduct: −128 in differential columns; zero points on a chip that rounds sums.
         """
         if self.arch.array.encoding == "differential" and matrix.size and matrix.min() == -128:
             count = int((matrix == -128).sum())
             raise NoProduct(f"{count} weights are −128, which differential columns of 7 bits cannot hold")
+        if rest is not None and rest.any() and not lossless(coding_for(self.arch)):
+            raise NoProduct(
+                f"the weights' zero points, of which up to {int(np.abs(rest).max())} is left when they are int8, would multiply what the "
+                "chip's converters lose: quantize weights with zero points of 0 (int8) or 128 (uint8)"
+            )
 
     def product(
         self, editor: Editor, x: onnx_ir.Value, w: onnx_ir.Value, node: onnx_ir.Node, *, signed: bool, encoding: WeightCoding | None = None

@@ -8,13 +8,11 @@ import onnx_ir
 from netwright.backends.cim.lowering.attention import is_computed, lower_pair
 from netwright.backends.cim.lowering.emitting import SIGN_SHIFT, Workshop, shift_sign
 from netwright.backends.cim.lowering.reading import NoProduct, activation, grid_of, weight
-from netwright.backends.cim.lowering.sums import Scales, offset_of, to_bytes, to_floats
+from netwright.backends.cim.lowering.sums import Scales, bias_of, less_share, offset_of, to_bytes, to_floats, with_ones
 from netwright.ir.dims import shape_of
 from netwright.ir.editor import Editor
 from netwright.ir.opinfo import float_attr, int_attr, site
-from netwright.ir.program import array
 from netwright.passes.rewrite import Rewrite
-from netwright.passes.simplify.facts import producer
 
 
 def lower_matmul(node: onnx_ir.Node, workshop: Workshop) -> Rewrite:
@@ -30,33 +28,34 @@ def lower_matmul(node: onnx_ir.Node, workshop: Workshop) -> Rewrite:
         return lower_pair(node, workshop)
     turned = gemm and bool(int_attr(node, "transB", 0))
     x, input_scale, zero = activation(node.inputs[0])
-    w, data, weight_scale = weight(node.inputs[1], 0 if turned else 1)
+    w = weight(node.inputs[1], 0 if turned else 1)
     rank = len(shape_of(x.value) or ())
-    if data.ndim != 2 or rank < 2:
-        raise NoProduct(f"an input of rank {rank} times weights of rank {data.ndim}; arrays hold matrices")
-    matrix = data.T if turned else data
-    workshop.refuse(matrix)
+    if w.held.ndim != 2 or rank < 2:
+        raise NoProduct(f"an input of rank {rank} times weights of rank {w.held.ndim}; arrays hold matrices")
+    matrix = w.held.T if turned else w.held
+    workshop.refuse(matrix, w.rest)
     shifted = workshop.shifts(x.dtype)
-    bias, floats = _bias(node, input_scale * weight_scale) if gemm else (None, None)
-    scales = Scales(site(node), input_scale, weight_scale, offset_of(matrix, zero + (SIGN_SHIFT if shifted else 0), bias))
+    bias, floats = bias_of(node, input_scale * w.scale) if gemm else (None, None)
+    scales = Scales(site(node), input_scale, w.scale, offset_of(matrix, zero + (SIGN_SHIFT if shifted else 0), bias, w.rest))
     grid = grid_of(node.outputs[0]) if floats is None else None
     result = node.outputs[0] if grid is None else grid.value
 
     def change(editor: Editor) -> None:
         source = shift_sign(editor, x.value) if shifted else x.value
-        held = workshop.matrix(editor, w.value, "turned" if turned else "as is", matrix)
+        held = workshop.matrix(editor, w.value, f"turned {w.form}" if turned else w.form or "as is", with_ones(matrix, w.rest))
         sums = workshop.product(editor, source, held, node, signed=x.dtype == "int8" and not shifted)
+        sums = less_share(editor, sums, w.rest, matrix.shape[1], site(node))
         if grid is not None:
             editor.replace(result, to_bytes(editor, sums, scales, grid))
             return
         made = to_floats(editor, sums, scales)
         editor.replace(result, made if floats is None else editor.op("Add", [made, floats]))
 
-    return Rewrite.edit(site(node), _why(matrix, grid is not None), change, anchor=node)
+    return Rewrite.edit(site(node), _why(matrix, w.moved, grid is not None), change, anchor=node)
 
 
-def _why(matrix: np.ndarray, to_bytes: bool) -> str:
-    return f"[{matrix.shape[0]}, {matrix.shape[1]}] weights in crossbars, sums to {'bytes' if to_bytes else 'floats'}"
+def _why(matrix: np.ndarray, moved: str, to_bytes: bool) -> str:
+    return f"[{matrix.shape[0]}, {matrix.shape[1]}] weights in crossbars{moved}, sums to {'bytes' if to_bytes else 'floats'}"
 
 
 def check_gemm(node: onnx_ir.Node) -> None:
@@ -69,25 +68,3 @@ def check_gemm(node: onnx_ir.Node) -> None:
         raise NoProduct("Gemm with alpha or beta other than 1")
     if int_attr(node, "transA", 0):
         raise NoProduct("Gemm with its input transposed: rows of K would lie across samples")
-
-
-def _bias(node: onnx_ir.Node, scale: np.ndarray) -> tuple[np.ndarray | None, onnx_ir.Value | None]:
-    """A Gemm's C: as int32 [J], where it is quantized with the product's scale, or as floats to be added."""
-    given = node.inputs[2] if len(node.inputs) > 2 else None
-    if given is None:
-        return None, None
-    found = integer_bias(given, scale)
-    return (found, None) if found is not None else (None, given)
-
-
-def integer_bias(value: onnx_ir.Value, scale: np.ndarray) -> np.ndarray | None:
-    """An int32 bias behind a DequantizeLinear of the product's scale; None where it is something else."""
-    node = producer(value, "DequantizeLinear")
-    data = array(node.inputs[0]) if node is not None else None
-    own = array(node.inputs[1]) if node is not None else None
-    zero = array(node.inputs[2]) if node is not None and len(node.inputs) > 2 and node.inputs[2] is not None else np.zeros(1)
-    if data is None or own is None or zero is None or data.dtype != np.int32 or zero.any():
-        return None
-    if not np.allclose(own.reshape(-1), scale.reshape(-1), rtol=1e-5, atol=0):
-        return None
-    return data.reshape(-1)

@@ -63,6 +63,31 @@ class Grid:
     dtype: str
 
 
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A product's weights as arrays hold them: real = (held − rest) · scale.
+
+    Attributes:
+        value: the integers in the graph.
+        held: int8, of their shape.
+        scale: float32, one or one for each output.
+        rest: int64, likewise: what is left of the zero points.
+        form: empty where `held` is the value as it is; else what was taken from it.
+    """
+
+    value: onnx_ir.Value
+    held: np.ndarray
+    scale: np.ndarray
+    rest: np.ndarray
+    form: str
+
+    @property
+    def moved(self) -> str:
+        """How the zero points are dealt with, for reasons; empty where there are none."""
+        left = f" for zero points up to {int(np.abs(self.rest).max())}" if self.rest.any() else ""
+        return f" {self.form}{left}" if self.form else ""
+
+
 def integers(value: onnx_ir.Value | None, what: str) -> Integers:
     """The integers behind a DequantizeLinear.
 
@@ -96,11 +121,8 @@ def activation(value: onnx_ir.Value | None) -> tuple[Integers, np.float32, int]:
     return found, np.float32(found.scale.reshape(-1)[0]), int(found.zero.reshape(-1)[0])
 
 
-def weight(value: onnx_ir.Value | None, axis: int) -> tuple[Integers, np.ndarray, np.ndarray]:
-    """A product's weights: constant int8 with zero points of 0, and scales for the whole or along `axis`.
-
-    Returns:
-        The operand, its integers, and float32 scales: one, or one for each output.
+def weight(value: onnx_ir.Value | None, axis: int) -> Weights:
+    """A product's weights: constant bytes, with scales and zero points for the whole or along `axis`.
 
     Raises:
         NoProduct: it is something else.
@@ -109,14 +131,37 @@ def weight(value: onnx_ir.Value | None, axis: int) -> tuple[Integers, np.ndarray
     data = array(found.value)
     if data is None:
         raise NoProduct("both operands are computed: of such products MatMul alone is written to arrays")
-    if found.dtype != "int8":
-        raise NoProduct(f"the weight is {found.dtype}, not int8")
-    if found.zero.any():
-        raise NoProduct(f"the weight has a zero point of {int(found.zero[found.zero != 0][0])}; arrays hold weights around 0")
+    if found.dtype not in LIMITS:
+        raise NoProduct(f"the weight is {found.dtype or 'of unknown type'}, not int8 or uint8")
     scale = found.scale.reshape(-1)
     if scale.size > 1 and found.axis % data.ndim != axis % data.ndim:
         raise NoProduct(f"the weight has scales along axis {found.axis}, and outputs lie along axis {axis}")
-    return found, data, scale
+    held, rest, form = around_zero(data, found.zero.reshape(-1), axis)
+    return Weights(found.value, held, scale, rest, form)
+
+
+def around_zero(data: np.ndarray, zero: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray, str]:
+    """Weights with zero points as int8: less these where that fits, else less 128 where they are uint8.
+
+    Args:
+        data: uint8 or int8.
+        zero: int64, one or one for each output.
+        axis: the outputs'.
+
+    Returns:
+        int8 of the data's shape; int64 of the zero points', what is left of them; what was taken from the data, empty for nothing.
+    """
+    if data.dtype == np.int8 and not zero.any():
+        return data, zero, ""
+    least, most = LIMITS["int8"]
+    spread = zero.reshape([-1 if place == axis % data.ndim else 1 for place in range(data.ndim)])
+    whole = data.astype(np.int16) - spread.astype(np.int16)
+    if not whole.size or (whole.min() >= least and whole.max() <= most):
+        taken = f"{zero[0]}" if (zero == zero[0]).all() else f"zero points {zero.tolist()}"
+        return whole.astype(np.int8), np.zeros_like(zero), f"less {taken}"
+    if data.dtype == np.int8:
+        return data, zero, "with a column of ones"
+    return (data.astype(np.int16) + least).astype(np.int8), zero + least, f"less {-least}, with a column of ones"
 
 
 def grid_of(value: onnx_ir.Value) -> Grid | None:

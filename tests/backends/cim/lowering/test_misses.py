@@ -21,8 +21,7 @@ def reasons(body: str, weights: dict[str, np.ndarray], shape: tuple[int, ...] = 
 @pytest.mark.parametrize(
     ("body", "change", "reason"),
     [
-        (MATMUL, {"w": np.ones((8, 3), np.uint8), "wz": np.zeros(3, np.uint8)}, "the weight is uint8, not int8"),
-        (MATMUL, {"wz": np.array([0, 2, 0], np.int8)}, "the weight has a zero point of 2; arrays hold weights around 0"),
+        (MATMUL, {"w": np.ones((8, 3), np.int32), "wz": np.zeros(3, np.int32)}, "the weight is int32, not int8 or uint8"),
         (MATMUL.replace("axis = 1", "axis = 0"), {"ws": np.ones(8, np.float32), "wz": np.zeros(8, np.int8)}, "scales along axis 0"),
         ("f = MatMul (d, v)\ny = Identity (f)", {"v": np.ones((8, 3), np.float32)}, "the weight is not quantized"),
         ("t = Transpose (x)\nf = MatMul (d, t)\ny = Identity (f)", {}, "the weight is not quantized: %t is made by Transpose"),
