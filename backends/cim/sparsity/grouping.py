@@ -29,6 +29,9 @@ from netwright.ir.shapes import static_shape
 SEEN = 1 << 13
 """Vectors of channels that are looked at, drawn from all that readers read."""
 
+LEAST = 0.005
+"""Share of the readers' rows that an order must let rest in addition."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Order:
@@ -89,7 +92,7 @@ def order_for_readers(
     moved = follow(target.result, len(shape) - 1, columns)
     assert not isinstance(moved, str), "it led somewhere before"
     before, after = (_resting(found, orders, granularity, size) for orders in ({}, moved.weights))
-    if after <= before:
+    if after - before < LEAST:
         return f"{before:.1%} of its readers' rows rest in groups of {size} as they are, {after:.1%} in the order that was found"
     return Order(columns, len(rows), share, before, after)
 

@@ -22,7 +22,7 @@ from netwright.ir.program import Program, array
 from netwright.ir.verify import verify
 from netwright.passes.context import Context
 from netwright.passes.manager import Outcome, run
-from netwright.passes.plan import Plan
+from netwright.passes.plan import Plan, Scalar
 from netwright.targets import region_runner
 from tests.backends.cim.lowering.graphs import count, kernel, lowered, normal, quantized
 
@@ -191,8 +191,8 @@ def test_channels_that_rest_together_become_neighbours() -> None:
     assert count(outcome.program, "Gather") == count(before, "Gather")  # the order is in weights and scalings: nothing moves
     same(before, outcome.program, 1, 8, 6, 6)
     (decision,) = outcome.plans[0].decisions.values()
-    weights = [[array(node.inputs[1]) for node in one.nodes("CrossbarMatMul")] for one in (before, outcome.program)]
-    np.testing.assert_array_equal(weights[1][0], weights[0][0][:, decision["order"]])
+    weights = [np.array(array(next(iter(one.nodes("CrossbarMatMul"))).inputs[1])) for one in (before, outcome.program)]
+    np.testing.assert_array_equal(weights[1], weights[0].take(np.array(decision["order"]), axis=1))
 
 
 def test_columns_that_cannot_follow_stay_in_order() -> None:
@@ -208,6 +208,14 @@ def test_chips_without_groups_have_no_use_for_the_inputs_order() -> None:
     assert sum("switches no groups of rows (it offers none, pad)" in reason for reason in reasons) == 2
 
 
+def test_an_order_that_lets_no_more_rows_rest_is_not_taken() -> None:
+    wide = replace(GROUPS, array=replace(GROUPS.array, disabling=replace(GROUPS.array.disabling, group=16)))
+    outcome = by_inputs(alternating(), wide)
+    assert not outcome.plans[0].decisions  # 16 channels are one group in any order
+    reasons = [miss.reason for miss in outcome.program.ledger.misses]
+    assert any("of its readers' rows rest in groups of 16 as they are" in reason for reason in reasons)
+
+
 def test_inputs_have_a_threshold() -> None:
     reasons = [miss.reason for miss in by_inputs(alternating(), threshold=0.9).program.ledger.misses]
     assert any("of its readers' rows rest by row, which does not exceed the threshold of 90.0%" in reason for reason in reasons)
@@ -220,6 +228,7 @@ def test_plan_of_inputs_needs_no_data_and_is_checked() -> None:
     again = run(before, (Resequence(by="inputs"),), Context(plans={"resequence": plan}, target=CimTarget(GROUPS)))
     assert [one.why for one in again.program.ledger.actions] == [one.why for one in outcome.program.ledger.actions]
     ((site, decision),) = plan.decisions.items()
-    twice = Plan(pass_name=plan.pass_name, fingerprint=plan.fingerprint, decisions={site: {**decision, "order": [0] * 16}})
+    zero: list[Scalar] = [0] * 16
+    twice = Plan(pass_name=plan.pass_name, fingerprint=plan.fingerprint, decisions={site: {**decision, "order": zero}})
     with pytest.raises(PlanError, match="not one of 16 columns"):
         by_inputs(before, resequence=twice)
