@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -29,21 +32,35 @@ PIPELINE = "simplify(opset=20), quantize(scheme='static'), fold"
 
 
 def quantized(name: str, *, pipeline: str = PIPELINE) -> Program:
-    """A zoo model after a pipeline that makes integers of it; kept in `.cache/cim`."""
-    path = CACHE / f"{name}.{abs(hash_of(pipeline)):08x}.onnx"
+    """A zoo model after a pipeline that makes integers of it; kept in `.cache/cim` for as long as all that made it is the same."""
+    model, feeds = zoo[name].onnx(), zoo[name].feeds(16)
+    path = CACHE / f"{name}.{key(model, feeds, pipeline)}.onnx"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        result = nw.compile(zoo[name].onnx(), pipeline, calibration=zoo[name].feeds(16), latency=False, threads=1)
+        result = nw.compile(model, pipeline, calibration=feeds, latency=False, threads=1)
         result.save(path)
     return nw.load(path)
 
 
-def hash_of(text: str) -> int:
-    """A number for a text, the same in every process."""
-    value = 0
-    for byte in text.encode():
-        value = (value * 131 + byte) % (1 << 32)
-    return value
+def key(model: Path, feeds: Sequence[Mapping[str, np.ndarray]], pipeline: str) -> str:
+    """Sixteen hexadecimal digits of what decides a quantized model: pipeline, model, data, and netwright's version and code."""
+    state = blake2b(f"{pipeline}\n{nw.__version__}\n{_code()}".encode(), digest_size=8)
+    for part in (model, *sorted(model.parent.glob(f"{model.name}.*"))):
+        state.update(f"{part.name}:{part.stat().st_size}:".encode() + part.read_bytes())
+    for batch in feeds:
+        for name, data in sorted(batch.items()):
+            state.update(f"{name}:{data.dtype.str}:{data.shape}:".encode() + np.ascontiguousarray(data).tobytes())
+    return state.hexdigest()
+
+
+@cache
+def _code() -> str:
+    """A hash of the package's own files: its version stands still while it is worked on."""
+    state, root = blake2b(digest_size=8), Path(nw.__file__).parent
+    files = [Path(folder) / name for folder, _, names in os.walk(root, followlinks=True) for name in names if name.endswith(".py")]
+    for file in sorted(files):
+        state.update(f"{file.relative_to(root)}:".encode() + file.read_bytes())
+    return state.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
