@@ -4,19 +4,27 @@ A row of a product or of a vector unit holds its unit; reading and writing overl
 when the last of the three is over, and the next may start. A message's head goes from link to link (reader's port, links, writer's
 port), each of which it holds for its whole length; it is written when its tail has come. Rows to and from outer memory hold that
 memory's port besides. A job whose rows go over the network starts the next row when the one before has left.
+
+Samples follow each other as closely as they can: a job begins with the next sample when it is done with one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from heapq import heappop, heappush
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 
+import numpy as np
+
+from netwright.backends.cim.schedule.compiled import compiled, plainly
+from netwright.backends.cim.schedule.flat import flat_of, listed
 from netwright.backends.cim.schedule.jobs import Job
-from netwright.backends.cim.schedule.plan import NONE, Plan
+from netwright.backends.cim.schedule.plan import Plan
 from netwright.ir.errors import RunError
 
-_START, _DONE, _LEFT = -1, -2, -3
+COMPILED_ROWS = 50_000
+"""From so many rows on machine code pays, its compilation included."""
+
 _SHOWN = 5
 
 
@@ -29,8 +37,10 @@ class Run:
         end: time of the last row's end.
         busy: time that each resource was at work.
         waited: time that rows waited for links and ports.
-        rows: rows simulated.
-        row_starts: by job, of each row, where that was asked for.
+        rows: rows of one sample.
+        ends: when each sample was over.
+        steady: over how many samples the mean distance of ends is steady; 0 where that was not asked for, or does not come.
+        row_starts: by job, of each row, where that was asked for; the rows of one sample after those of the other.
         row_ends: the same; of what is sent, when it has left.
     """
 
@@ -39,197 +49,65 @@ class Run:
     busy: list[float]
     waited: float
     rows: int
-    row_starts: list[list[float]]
-    row_ends: list[list[float]]
+    ends: list[float]
+    steady: int = 0
+    row_starts: list[list[float]] = field(default_factory=list[list[float]])
+    row_ends: list[list[float]] = field(default_factory=list[list[float]])
 
 
-def simulate(jobs: Sequence[Job], plan: Plan, *, keep_rows: bool = False) -> Run:
-    """Run all jobs. O(rows · log jobs), and each row's waits and hops.
+def simulate(jobs: Sequence[Job], plan: Plan, *, samples: int = 1, close: float = -1.0, least: float = 0.0, keep_rows: bool = False) -> Run:
+    """Run all jobs. O(rows · samples · log jobs), and each row's waits and hops.
 
     Args:
         jobs: for the words of errors.
         plan: what they do.
+        samples: how many follow each other.
+        close: stop when the last two samples, or more, ended at a mean distance that is that of as many before them, to this share of
+            it; below 0 do not.
+        least: distance below which it is not taken for steady.
         keep_rows: note when each row starts and ends.
 
     Raises:
         RunError: some jobs wait for each other in a circle.
     """
-    count = len(jobs)
-    total = plan.rows
-    next_row, done, arrived, checked = [0] * count, [0] * count, [0] * count, [0] * count
-    after = [list(others) for others in plan.after]
-    begun, ended = [-1.0] * count, [0.0] * count
-    free, busy = [0.0] * len(plan.resources), [0.0] * len(plan.resources)
-    sleepers: list[dict[int, list[int]]] = [{} for _ in jobs]
-    row_starts: list[list[float]] = [[] for _ in jobs] if keep_rows else []
-    row_ends: list[list[float]] = [[] for _ in jobs] if keep_rows else []
-    callers: list[int] = [NONE] * count
-    for sender, receiver in plan.receivers.items():
-        callers[receiver] = sender
-    parked: list[bool] = [False] * count
-    heap: list[tuple[float, int, int, int, float]] = []
-    tick = 0
-    waited = 0.0
-    rows = 0
-
-    def push(time: float, job: int, stage: int, tail: float = 0.0) -> None:
-        nonlocal tick
-        tick += 1
-        heappush(heap, (time, tick, job, stage, tail))
-
-    def take(resource: int, now: float, length: float) -> float:
-        """Hold a resource from the first moment that it is free; that moment."""
-        at = free[resource]
-        if at < now:
-            at = now
-        free[resource] = at + length
-        busy[resource] += length
-        return at
-
-    def attempt(job: int, now: float) -> None:
-        """Start a job's next row, or have it woken when what it waits for has changed."""
-        row = next_row[job]
-        before = after[job]
-        while before:
-            other = before[-1]
-            if done[other] < total[other]:
-                sleepers[other].setdefault(total[other], []).append(job)
-                return
-            before.pop()
-        waits = plan.waits[job][row]
-        for place in range(checked[job], len(waits)):
-            other, wanted = waits[place]
-            if done[other] < wanted:
-                checked[job] = place
-                sleepers[other].setdefault(wanted, []).append(job)
-                return
-        checked[job] = len(waits)
-        caller = callers[job]
-        if caller != NONE and arrived[caller] <= row:
-            parked[job] = True
-            return
-        next_row[job], checked[job] = row + 1, 0
-        resource = plan.unit[job]
-        if resource == NONE:
-            start(job, now)
-            return
-        at = take(resource, now, plan.work[job])
-        if at > now:
-            push(at, job, _START)
-        else:
-            start(job, now)
-
-    def start(job: int, now: float) -> None:
-        """A row has its unit: reserve ports, or send it on its way."""
-        nonlocal waited, rows
-        if jobs[job].one is not None:
-            rows += 1
-        if keep_rows:
-            row_starts[job].append(now)
-        if begun[job] < 0.0:
-            begun[job] = now
-        end = now + plan.work[job]
-        reader, writer = plan.reader[job], plan.writer[job]
-        if reader != NONE:
-            at = take(reader, now, plan.read[job])
-            waited += at - now
-            end = max(end, at + plan.read[job])
-        if plan.way[job] is None:
-            if writer != NONE:
-                at = take(writer, now, plan.write[job])
-                waited += at - now
-                end = max(end, at + plan.write[job])
-            push(end, job, _DONE)
-            return
-        if plan.from_dram[job]:
-            at = take(plan.dram, now, plan.port[job])
-            waited += at - now
-            left = at + plan.port[job]
-            push(left, job, _LEFT)
-            push(at + plan.latency, job, 0, left + plan.latency)
-        else:
-            push(now + plan.setup, job, 0, end + plan.setup)
-
-    def hop(job: int, now: float, stage: int, tail: float) -> None:
-        """A message's head comes to the next port or link of its way."""
-        nonlocal waited
-        way, length = plan.way[job] or (), plan.link[job]
-        if stage < len(way):
-            resource, delay = way[stage]
-            at = take(resource, now, length)
-            waited += at - now
-            tail = max(tail, at + delay + length)
-            if stage == 0 and not plan.from_dram[job]:
-                push(max(at + length, tail - plan.setup), job, _LEFT)
-            push(at + delay, job, stage + 1, tail)
-        elif now < tail:
-            push(tail, job, stage, tail)
-        else:
-            arrive(job, now)
-
-    def arrive(job: int, now: float) -> None:
-        """A message's tail has come."""
-        nonlocal waited
-        if job in plan.receivers:
-            arrived[job] += 1
-            receiver = plan.receivers[job]
-            if parked[receiver]:
-                parked[receiver] = False
-                attempt(receiver, now)
-        elif plan.writer[job] != NONE:
-            at = take(plan.writer[job], now, plan.write[job])
-            waited += at - now
-            push(at + plan.write[job], job, _DONE)
-        elif plan.to_dram[job]:
-            at = take(plan.dram, now, plan.port[job])
-            waited += at - now
-            push(at + plan.port[job] + plan.latency, job, _DONE)
-        else:
-            push(take(plan.unit[job], now, plan.cells[job]) + plan.cells[job], job, _DONE)
-
-    def finish(job: int, now: float) -> None:
-        """A row is there: wake those who waited for it."""
-        done[job] += 1
-        ended[job] = now
-        if keep_rows:
-            row_ends[job].append(now)
-        woken = sleepers[job].pop(done[job], None)
-        if woken:
-            for other in woken:
-                attempt(other, now)
-
-    for job in range(count):
-        attempt(job, 0.0)
-    while heap:
-        now, _, job, stage, tail = heappop(heap)
-        if stage == _DONE:
-            finish(job, now)
-            if plan.way[job] is None and next_row[job] < total[job]:
-                attempt(job, now)
-        elif stage == _START:
-            start(job, now)
-        elif stage == _LEFT:
-            if job in plan.receivers:
-                finish(job, now)
-            if next_row[job] < total[job]:
-                attempt(job, now)
-        else:
-            hop(job, now, stage, tail)
-    stuck = [number for number in range(count) if done[number] < total[number]]
+    count = len(jobs) if samples > 1 else plan.alone
+    flat = flat_of(jobs, plan)
+    total = sum(plan.rows[:count])
+    machine = compiled() if total * samples >= COMPILED_ROWS else None
+    times = samples, count, count, len(plan.resources), len(plan.resources), total * samples * keep_rows, total * samples * keep_rows
+    made = [np.zeros(length) for length in times]
+    made[1][:] = -1.0
+    done = np.zeros(len(jobs), np.int64)
+    if machine:
+        waited, over, steady = machine(flat, samples, count, keep_rows, least, close, done, *made)
+        lists, there = [_listed(one) for one in made], done.tolist()
+    else:
+        lists, there = [_listed(one) for one in made], done.tolist()
+        waited, over, steady = plainly(listed(flat), samples, count, keep_rows, least, close, there, *lists)
+    ends, begun, ended, _, busy, row_starts, row_ends = lists
+    stuck = [number for number in range(count) if there[number] < plan.rows[number]]
     if stuck:
-        raise _deadlock(jobs, plan, done, next_row, stuck)
-    return Run(begun, ended, busy, waited, rows, row_starts, row_ends)
+        raise _deadlock(jobs, plan, there, stuck)
+    rows = sum(length for length, job in zip(plan.rows, jobs, strict=True) if job.one is not None)
+    cuts = [first * samples for first in accumulate(plan.rows[:count], initial=0)] if keep_rows else []
+    starts_of, ends_of = ([times[a:b] for a, b in pairwise(cuts)] for times in (row_starts, row_ends))
+    return Run(begun, ended, busy, waited, rows, ends[:over], steady, starts_of, ends_of)
 
 
-def _deadlock(jobs: Sequence[Job], plan: Plan, done: Sequence[int], next_row: Sequence[int], stuck: Sequence[int]) -> RunError:
+def _listed(times: np.ndarray) -> list[float]:
+    return times.tolist()
+
+
+def _deadlock(jobs: Sequence[Job], plan: Plan, done: Sequence[int], stuck: Sequence[int]) -> RunError:
     """Names a circle of jobs, each waiting for the next."""
     circle: list[int] = []
     here = next((number for number in stuck if jobs[number].one is not None), stuck[0])
     while here not in circle:
         circle.append(here)
-        row = min(next_row[here], plan.rows[here] - 1)
+        row, waits = done[here], plan.waits[here]
         late = [other for other in plan.after[here] if done[other] < plan.rows[other]] if row == 0 else []
-        late += [other for other, wanted in plan.waits[here][row] if done[other] < wanted]
+        asked = zip(waits.row.tolist(), waits.job.tolist(), waits.rows.tolist(), strict=True)
+        late += [other for at, other, wanted in asked if at == row and done[other] < wanted]
         late += [sender for sender, receiver in plan.receivers.items() if receiver == here and done[sender] < plan.rows[sender]]
         if not late:
             break

@@ -25,6 +25,7 @@ from netwright.backends.cim.program.model import (
     Vector,
     Write,
 )
+from netwright.backends.cim.program.stored import weight_bytes
 from netwright.backends.cim.schedule.streams import Stream
 
 Wait = tuple[int, np.ndarray]
@@ -64,6 +65,8 @@ class Job:
         takes: what each takes.
         waits: for rows of other jobs, row by row.
         after: jobs that must be over before the first row.
+        again: for rows of other jobs in the sample before, row by row: those that need what this one writes over.
+        behind: jobs that must be over in the sample before, before the first row.
     """
 
     tile: int
@@ -73,6 +76,8 @@ class Job:
     takes: Takes
     waits: list[Wait] = field(default_factory=list[Wait])
     after: list[int] = field(default_factory=list[int])
+    again: list[Wait] = field(default_factory=list[Wait])
+    behind: list[int] = field(default_factory=list[int])
 
     @property
     def place(self) -> str:
@@ -159,11 +164,9 @@ def _vector(chip: ChipProgram, one: Accumulate | Requantize | Vector, stream: St
 def _reload(chip: ChipProgram, one: Reload) -> Takes:
     """Weights come from outer memory; arrays are written side by side, row by row."""
     unit = chip.units[one.unit]
-    depth, width = unit.rows[1] - unit.rows[0], unit.columns[1] - unit.columns[0]
-    coding = chip.matrices[unit.matrix].coding
-    payload = -(-depth * width * (1 if coding.encoding == "xnor" else coding.weight_bits) // 8)
+    payload = weight_bytes(chip.matrices[unit.matrix].coding, unit)
     return Takes(
-        work_ns=write_ns(chip.arch, min(depth, chip.arch.array.rows)),
+        work_ns=write_ns(chip.arch, min(unit.rows[1] - unit.rows[0], chip.arch.array.rows)),
         link_ns=link_ns(chip.arch, payload),
         dram_ns=dram_ns(chip.arch, payload),
         bytes=payload + chip.arch.network.header_bytes,

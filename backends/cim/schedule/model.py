@@ -54,13 +54,15 @@ class Timeline:
 
     Attributes:
         latency_ns: of one sample, from the first load to the last store.
-        interval_ns: from one sample to the next when many follow each other: the busiest resource.
-        busiest: which resource that is, in words.
+        interval_ns: from one sample to the next when many follow each other as closely as resources, memory and arrays let them.
+        busiest: the resource with most work, in words.
         spans: all instructions, by start.
         link_bytes: bytes over each directed link (from tile, to tile), one sample.
         waited_ns: time that rows waited for links and ports that others used, summed.
         resources: everything that was at work, the busiest first.
-        rows: row events simulated.
+        rows: row events of one sample.
+        samples: how many were run, one behind the other, to find the interval.
+        steady: whether samples ended at a steady distance then; else the interval is the mean of distances that still varied.
     """
 
     latency_ns: float
@@ -71,3 +73,10 @@ class Timeline:
     waited_ns: float = 0.0
     resources: tuple[Resource, ...] = ()
     rows: int = 0
+    samples: int = 1
+    steady: bool = True
+
+    @property
+    def bound_ns(self) -> float:
+        """The busiest resource's time for one sample: samples never follow each other faster than that."""
+        return self.resources[0].busy_ns if self.resources else 0.0

@@ -1,4 +1,4 @@
-"""Jobs as flat lists, with a number for every resource: what the event loop runs on."""
+"""Jobs as lists by number, with a number for every resource."""
 
 from __future__ import annotations
 
@@ -14,9 +14,23 @@ from netwright.backends.cim.schedule.model import ResourceKind
 
 NONE = -1
 Key = tuple[ResourceKind, int, int]
-Waits = list[tuple[int, int]] | tuple[()]
 Way = tuple[tuple[int, float], ...]
 """Resources that a message's head comes to, and the time from each to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """What the rows of a job wait for, by row, int64 [waits].
+
+    Attributes:
+        row: that waits.
+        job: for which.
+        rows: how many of its rows must be there, counted from its first of the same sample: less than one are of the sample before.
+    """
+
+    row: np.ndarray
+    job: np.ndarray
+    rows: np.ndarray
 
 
 @dataclass(slots=True)
@@ -24,9 +38,11 @@ class Plan:
     """Everything by job number.
 
     Attributes:
+        alone: the first so many jobs are one sample's; the others make the next one wait.
         rows: of each job.
         waits: before each row, jobs and how many of their rows must be there, where that is more than for the row before.
         after: jobs wanted whole.
+        behind: jobs of the sample before wanted whole.
         receivers: of each sender.
         resources: number by kind, tile and detail (a unit, the link's end).
         unit: arrays or vector unit.
@@ -50,9 +66,11 @@ class Plan:
     latency: float
     setup: float
     resources: dict[Key, int]
+    alone: int = 0
     rows: list[int] = field(default_factory=list[int])
-    waits: list[list[Waits]] = field(default_factory=list["list[Waits]"])
+    waits: list[Waits] = field(default_factory=list[Waits])
     after: list[list[int]] = field(default_factory=list[list[int]])
+    behind: list[list[int]] = field(default_factory=list[list[int]])
     receivers: dict[int, int] = field(default_factory=dict[int, int])
     unit: list[int] = field(default_factory=list[int])
     work: list[float] = field(default_factory=list[float])
@@ -72,16 +90,16 @@ class Plan:
         return self.resources.setdefault((kind, tile, detail), len(self.resources))
 
 
-def plan_of(chip: ChipProgram, jobs: list[Job], receivers: dict[int, int]) -> Plan:
-    """Number all resources and write all jobs down."""
-    plan = Plan(
-        0, dram_latency_ns(chip.arch), chip.arch.network.setup_cycles * chip.arch.clock_ns, {("dram", PORT, 0): 0}, receivers=receivers
-    )
+def plan_of(chip: ChipProgram, jobs: list[Job], receivers: dict[int, int], alone: int) -> Plan:
+    """Number all resources and write all jobs down; the first `alone` of them are one sample's."""
+    setup = chip.arch.network.setup_cycles * chip.arch.clock_ns
+    plan = Plan(0, dram_latency_ns(chip.arch), setup, {("dram", PORT, 0): 0}, alone, receivers=receivers)
     for job in jobs:
         one, takes = job.one, job.takes
         plan.rows.append(job.stream.rows)
-        plan.waits.append(_by_row(job))
+        plan.waits.append(_by_row(jobs, job))
         plan.after.append(list(dict.fromkeys(job.after)))
+        plan.behind.append(list(dict.fromkeys(job.behind)))
         plan.unit.append(_unit(plan, job))
         plan.work.append(0.0 if isinstance(one, Reload) else takes.work_ns)
         plan.cells.append(takes.work_ns if isinstance(one, Reload) else 0.0)
@@ -97,15 +115,17 @@ def plan_of(chip: ChipProgram, jobs: list[Job], receivers: dict[int, int]) -> Pl
     return plan
 
 
-def _by_row(job: Job) -> list[Waits]:
+def _by_row(jobs: list[Job], job: Job) -> Waits:
     """What is new to wait for at each row: what a row before has waited for is there."""
-    found: dict[int, list[tuple[int, int]]] = {}
-    for other, counts in job.waits:
-        most = np.maximum.accumulate(counts)
-        risen = np.flatnonzero(np.diff(most, prepend=0) > 0)
-        for row, count in zip(risen.tolist(), most[risen].tolist(), strict=True):
-            found.setdefault(row, []).append((other, count))
-    return [found.get(row, ()) for row in range(job.stream.rows)]
+    found = [(np.empty(0, np.int64),) * 3]
+    for waits, before in ((job.waits, 0), (job.again, 1)):
+        for other, counts in waits:
+            most = np.maximum.accumulate(counts)
+            risen = np.flatnonzero(np.diff(most, prepend=0) > 0)
+            found.append((risen, np.full(len(risen), other), most[risen] - before * jobs[other].stream.rows))
+    row, other, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.argsort(row, kind="stable")
+    return Waits(row[order], other[order], rows[order])
 
 
 def _unit(plan: Plan, job: Job) -> int:

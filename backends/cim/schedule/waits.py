@@ -126,15 +126,73 @@ def rings(chip: ChipProgram, jobs: list[Job], sent: dict[int, int]) -> None:
             known = readers[written.buffer]
             if writers[written.buffer] >= MANY and len(known) >= MANY:
                 if written.buffer not in collectors:
-                    every = np.arange(start, stop, dtype=np.int64)
-                    passed: list[Wait] = [(reader, _passed(needed, every, needed.axis == written.axis, start)) for reader, needed in known]
-                    collectors[written.buffer] = collector(jobs, stop - start, passed)
+                    collectors[written.buffer], _ = _collect_passed(chip, jobs, written.buffer, written.axis, known)
                 room: list[Wait] = [(collectors[written.buffer], np.clip(gone - start + 1, 0, stop - start))]
             else:
                 room = [(reader, _passed(needed, gone, needed.axis == written.axis, start)) for reader, needed in known]
             job.waits += room
             if number in senders:
                 jobs[senders[number]].waits += room
+
+
+def reuse(chip: ChipProgram, jobs: list[Job], senders: dict[int, int]) -> None:
+    """The next sample writes a row when the row that had its place is needed no more; a message leaves when there is room for it.
+
+    A buffer holds the last `ring` rows that were written, whichever sample's they are, or as many as it has. What is written all at
+    once waits until everybody is done. Host buffers are each sample's own.
+
+    Args:
+        chip: the program.
+        jobs: of it; collectors are added.
+        senders: of each job that receives.
+    """
+    readers: dict[int, list[tuple[int, Needed]]] = defaultdict(list)
+    writers: dict[int, list[tuple[int, Written]]] = defaultdict(list)
+    for number, job in enumerate(jobs):
+        for needed in job.stream.needed:
+            readers[needed.buffer].append((number, needed))
+        for written in job.stream.written:
+            if chip.buffers[written.buffer].tile != HOST:
+                writers[written.buffer].append((number, written))
+    for buffer, parts in writers.items():
+        collected: list[Wait] | None = None
+        known = readers[buffer]
+        for number, written in parts:
+            if written.axis == WHOLE:
+                waits: list[Wait] = [(reader, np.full(1, len(needed.low))) for reader, needed in known]
+            elif len(parts) >= MANY and len(known) >= MANY:
+                collected = collected or [_collect_passed(chip, jobs, buffer, written.axis, known)]
+                gone, start = _gone(chip, written)
+                waits = [(other, np.maximum(gone - start + 1, 0)) for other, _ in collected]
+            else:
+                gone, start = _gone(chip, written)
+                waits = [
+                    (reader, np.where(gone < start, 0, _passed(needed, gone, needed.axis == written.axis, start)))
+                    for reader, needed in known
+                    if _meet(needed.box, written.box)
+                ]
+            jobs[number].again += waits
+            if number in senders:
+                jobs[senders[number]].again += waits
+
+
+def _gone(chip: ChipProgram, written: Written) -> tuple[np.ndarray, int]:
+    """Rows of the sample before whose places rows take, below the first row where it was one of the same sample; and the first row."""
+    buffer = chip.buffers[written.buffer]
+    start, stop = buffer.box[written.axis]
+    rows = np.arange(*written.box[written.axis], dtype=np.int64)
+    if not buffer.ring:
+        return rows, start
+    before = rows - min(buffer.ring, stop - start) + (stop - start)
+    return np.where(before < stop, before, start - 1), start
+
+
+def _collect_passed(chip: ChipProgram, jobs: list[Job], buffer: int, axis: int, known: list[tuple[int, Needed]]) -> Wait:
+    """A job whose rows are there as soon as all readers need a buffer's rows no more."""
+    start, stop = chip.buffers[buffer].box[axis]
+    every = np.arange(start, stop, dtype=np.int64)
+    passed: list[Wait] = [(reader, _passed(needed, every, needed.axis == axis, start)) for reader, needed in known]
+    return collector(jobs, stop - start, passed), every
 
 
 def _passed(needed: Needed, gone: np.ndarray, along: bool, start: int) -> np.ndarray:

@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from netwright.backends.cim.arch.model import Memory, Network
 from netwright.backends.cim.arch.model import Vector as VectorUnit
@@ -31,7 +30,6 @@ from netwright.backends.cim.program.model import (
     Sync,
     Vector,
     Work,
-    Write,
 )
 from netwright.backends.cim.schedule import Span, Timeline, schedule
 from netwright.backends.cim.schedule.engine import simulate
@@ -39,21 +37,9 @@ from netwright.backends.cim.schedule.mesh import hops, route
 from netwright.backends.cim.schedule.run import prepare
 from netwright.ir.errors import RunError
 from tests.backends.cim.schedule.chips import ARCH, Builder, chain, whole
+from tests.backends.cim.schedule.programs import meet, one_product, programs, row_of
 
 # ---- by hand -----------------------------------------------------------------------------------------------------------
-
-
-def _one_product() -> ChipProgram:
-    """32 bytes in, a product 32 → 8, bytes out: on tile 0, beside outer memory."""
-    build = Builder()
-    x = build.load(0, build.tensor("x", (1, 32), stream=-1))
-    unit = build.unit(0, 32, 8, "fc")
-    sums = build.buffer(0, build.tensor("s", (1, 8), dtype="int32", stream=-1))
-    build.add(0, Mvm(unit, x, sums, ((0, 1), (0, 8)), None, "fc"))
-    made = build.buffer(0, build.tensor("y", (1, 8), stream=-1))
-    build.add(0, Requantize(build.scaling(8), sums, made, ((0, 1), (0, 8)), "fc"))
-    build.store(0, made)
-    return build.build()
 
 
 def _times(line: Timeline) -> list[tuple[str, float, float]]:
@@ -66,20 +52,20 @@ def test_a_product_takes_what_its_parts_take() -> None:
     Product: 8 digits of 10 ns. Requantize: one cycle of 8 lanes; its 32 bytes of sums take 2 to read. Store: 4 of set-up, 2 through the
     port (16 bytes with the header), 1 of outer memory's port, 50 of latency.
     """
-    line = schedule(_one_product())
+    line = schedule(one_product())
     assert _times(line) == [("load", 0, 57), ("mvm", 57, 137), ("requantize", 137, 139), ("store", 139, 196)]
     assert line.latency_ns == 196
-    assert (line.interval_ns, line.busiest) == (80, "arrays of fc on tile 0 (unit 0)")
+    assert (line.bound_ns, line.busiest) == (80, "arrays of fc on tile 0 (unit 0)")
     assert line.waited_ns == 0
 
 
 def test_one_layer_at_a_time_takes_as_long_where_nothing_could_overlap() -> None:
-    alone = schedule(replace(_one_product(), options=Options(pipeline=False)))
+    alone = schedule(replace(one_product(), options=Options(pipeline=False)))
     assert alone.latency_ns == 196
     assert alone.interval_ns == 196
 
 
-def test_layers_overlap_row_by_row() -> None:
+def test_layers_overlap_row_byrow_of() -> None:
     """A 3×3 convolution may begin with the second row of its map, so a chain of n is little longer than one."""
     deep, one = schedule(chain(4)), schedule(chain(1))
     rows, row = 16, 16 * 80
@@ -112,7 +98,7 @@ def test_rings_hold_the_writer_back() -> None:
     loads = [next(span for span in line.spans if span.kind == "load") for line in (free, held)]
     assert loads[0].end_ns < 500
     assert loads[1].end_ns > 13 * 16 * 80
-    assert held.interval_ns == free.interval_ns
+    assert held.bound_ns == free.bound_ns
 
 
 def test_a_ring_too_small_is_an_error_that_names_who_waits() -> None:
@@ -162,7 +148,6 @@ def test_reloads_wait_for_products_and_products_for_reloads() -> None:
     assert spans["mvm", "b"].start_ns == spans["reload", "b"].end_ns
     took = spans["reload", "b"].end_ns - spans["reload", "b"].start_ns
     assert took == 50 + 2 + 33 + 32, "latency, a hop, 264 bytes through the router's port as they come, 32 rows of arrays"
-    assert line.interval_ns == line.latency_ns + 32, "the first weights are read again for the next sample"
 
 
 def test_a_barrier_holds_what_stands_behind_it() -> None:
@@ -212,59 +197,6 @@ def test_ways_go_along_rows_first() -> None:
 # ---- what must hold of every program -----------------------------------------------------------------------------------
 
 
-@st.composite
-def programs(draw: st.DrawFn) -> ChipProgram:
-    """Maps through convolutions, sums and regions on tiles drawn at will, some through rings."""
-    build = Builder(options=Options(pipeline=draw(st.booleans())))
-    size, channels = draw(st.integers(3, 7)), draw(st.sampled_from((4, 9)))
-    ring = draw(st.sampled_from((0, 0, 5)))
-    here = [build.load(draw(st.integers(0, 15)), build.tensor("x", (1, size, size, channels)), ring=ring)]
-    rings = {here[0]} if ring else set[int]()
-    for step in range(draw(st.integers(1, 5))):
-        kind = draw(st.sampled_from(("conv", "conv", "send", "add", "pool")))
-        source = here.pop(draw(st.integers(0, len(here) - 1)))
-        tile = build.buffers[source].tile
-        if kind == "conv":
-            kernel = draw(st.sampled_from((1, 3)))
-            shape = build.tensors[build.buffers[source].tensor].shape
-            stride = draw(st.sampled_from((1, 2))) if min(shape[1:3]) > 2 else 1
-            copies, kept = draw(st.sampled_from((1, 1, 4))), draw(st.sampled_from((0, 2)))
-            made = build.conv(tile, source, f"c{step}", channels, kernel=kernel, stride=stride, copies=copies, ring=kept)
-        elif kind == "add":
-            made = build.add_up(tile, (source,), f"a{step}")
-        elif kind == "pool":
-            shape = build.tensors[build.buffers[source].tensor].shape
-            build.tensor(f"p{step}", (1, max(shape[1] // 2, 1), shape[2], shape[3]))
-            region = build.region(f"p{step}", (build.buffers[source].tensor,), (f"p{step}",), Work(elements=99, special=7))
-            build.regions[region] = replace(build.regions[region], reaches=(Reach(2, 1),))
-            made = build.buffer(tile, f"p{step}")
-            build.add(tile, Vector(region, (source,), (made,), whole(build.tensors[f"p{step}"].shape), f"p{step}"))
-        else:
-            to = draw(st.integers(0, 15).filter(lambda other, tile=tile: other != tile))
-            made = build.send(source, to, layer=f"m{step}")
-        here.append(made)
-        if kind != "add" and draw(st.booleans()) and source not in rings:
-            here.append(source)
-    for buffer in here:
-        if build.buffers[buffer].ring == 0:
-            build.store(build.buffers[buffer].tile, buffer)
-    return build.build()
-
-
-def _row(chip: ChipProgram, one: Instruction, row: int, rows: int) -> Instruction:
-    """An instruction cut to one row of what it makes."""
-    if rows == 1 or isinstance(one, Reload | Write | Sync):
-        return one
-    lead = one.source if isinstance(one, Send) else one.targets[0] if isinstance(one, Vector) else one.target
-    axis = chip.tensors[chip.buffers[lead].tensor].stream
-    first = one.box[axis][0] + row
-    return replace(one, box=(*one.box[:axis], (first, first + 1), *one.box[axis + 1 :]))
-
-
-def _meet(one: Box, other: Box) -> bool:
-    return all(a < d and c < b for (a, b), (c, d) in zip(one, other, strict=True))
-
-
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(programs())
 def test_rows_start_when_everything_that_they_read_is_there(chip: ChipProgram) -> None:
@@ -279,14 +211,14 @@ def _check_values(chip: ChipProgram) -> None:
     for number, job in enumerate(jobs):
         if job.one is not None:
             for row, end in enumerate(run.row_ends[number]):
-                one = _row(chip, job.one, row, job.stream.rows)
+                one = row_of(chip, job.one, row, job.stream.rows)
                 written += [(buffer, box, end) for buffer, box in writes(chip, one)]
     for number, job in enumerate(jobs):
         if job.one is None or isinstance(job.one, Vector):
             continue
         for row, start in enumerate(run.row_starts[number]):
-            for buffer, box in reads(chip, _row(chip, job.one, row, job.stream.rows)):
-                assert all(end <= start for other, made, end in written if other == buffer and _meet(made, box)), job.place
+            for buffer, box in reads(chip, row_of(chip, job.one, row, job.stream.rows)):
+                assert all(end <= start for other, made, end in written if other == buffer and meet(made, box)), job.place
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -384,7 +316,7 @@ def _check_rings(chip: ChipProgram) -> None:
                     if reader.one is None or isinstance(reader.one, Vector):
                         continue
                     for mine, end in enumerate(run.row_ends[other]):
-                        for buffer, box in reads(chip, _row(chip, reader.one, mine, reader.stream.rows)):
+                        for buffer, box in reads(chip, row_of(chip, reader.one, mine, reader.stream.rows)):
                             if buffer == part.buffer and box[1][0] <= row - ring < box[1][1]:
                                 assert end <= run.row_starts[number][row], "the row that was there is read no more"
 

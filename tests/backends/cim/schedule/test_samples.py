@@ -1,0 +1,195 @@
+"""Samples behind each other: how far apart they come, by hand and by what must hold of every program."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from netwright.backends.cim.program.access import reads, writes
+from netwright.backends.cim.program.layout import Box
+from netwright.backends.cim.program.model import HOST, ChipProgram, Mvm, Reach, Reload, Sync, Vector, Work
+from netwright.backends.cim.schedule import Timeline, engine, schedule
+from netwright.backends.cim.schedule.engine import simulate
+from netwright.backends.cim.schedule.run import prepare
+from tests.backends.cim.schedule.chips import Builder, chain, whole
+from tests.backends.cim.schedule.programs import meet, one_product, programs, row_of
+
+
+def _ends(chip: ChipProgram, samples: int) -> list[float]:
+    jobs, plan = prepare(chip)
+    return simulate(jobs, plan, samples=samples).ends
+
+
+def _slow_consumer(ring: int) -> ChipProgram:
+    """A map is made in rows of 1280 ns, each of which a region on the same tile takes 2560 ns to use."""
+    build = Builder()
+    made = build.conv(0, build.load(0, build.tensor("x", (1, 16, 16, 8))), "conv", 8, keep=ring)
+    region = build.region("slow", ("conv",), (build.tensor("y", (1, 16, 16, 8)),), Work(elements=16 * 2560 * 8))
+    build.regions[region] = replace(build.regions[region], reaches=(Reach(1, 0),))
+    build.add(0, Vector(region, (made,), (build.buffer(0, "y"),), whole((1, 16, 16, 8)), "slow"))
+    return build.build()
+
+
+def _one_buffer(copies: int) -> ChipProgram:
+    """Two products in turn on a whole vector that one buffer holds: the first writes all of it, then the second reads all of it."""
+    build = Builder()
+    x = build.load(0, build.tensor("x", (1, 32), stream=-1))
+    units = build.unit(0, 32, 32, "a"), build.unit(0, 32, 32, "b")
+    made = [build.buffer(0, build.tensor(name, (1, 32), dtype="int32", stream=-1)) for name in ("s", "t")]
+    box: Box = ((0, 1), (0, 32))
+    build.add(0, Mvm(units[0], x, made[0], box, None, "a"))
+    for _ in range(copies):
+        build.add(0, Mvm(units[1], made[0], made[1], box, None, "b"))
+    return build.build()
+
+
+def test_a_buffer_that_two_share_makes_them_take_turns() -> None:
+    """The next sample's product is written when this one's reader is over: 80 + 80 ns, though either unit works 80 ns."""
+    line = schedule(_one_buffer(1))
+    assert line.bound_ns == 80
+    assert line.interval_ns == 160
+    assert line.steady
+
+
+def test_a_load_waits_for_the_last_reader_of_the_sample_before() -> None:
+    """57 ns to load and 80 for the product that reads it; store and all else overlap with the next sample."""
+    assert schedule(one_product()).interval_ns == 57 + 80
+
+
+def test_rings_hold_the_next_sample_back_too() -> None:
+    """A ring of 3 rows under a 3×3 kernel is full of one sample's rows until its last product is done."""
+    free, held = schedule(chain(2)), schedule(chain(2, ring=3))
+    assert free.interval_ns == free.bound_ns == 16 * 16 * 80
+    assert held.bound_ns == free.bound_ns
+    assert 16 * 16 * 80 + 500 < held.interval_ns < 16 * 16 * 80 + 2 * 16 * 80
+
+
+def test_the_slowest_consumer_sets_the_interval() -> None:
+    line = schedule(_slow_consumer(2))
+    assert line.busiest == "vector unit of tile 0"
+    assert line.bound_ns == 16 * (2560 + 16)
+    assert line.bound_ns <= line.interval_ns < 1.01 * line.bound_ns
+
+
+def test_the_next_sample_waits_at_barriers() -> None:
+    """Tile 5's work behind the barrier is over before either tile's next sample goes on behind its own."""
+    build = Builder()
+    for tile in (0, 5):
+        for name, elements in ((f"y{tile}", 8), (f"z{tile}", 800 if tile else 8)):
+            region = build.region(name, (), (build.tensor(name, (1, 8), stream=-1),), Work(elements=elements))
+            build.add(tile, Vector(region, (), (build.buffer(tile, name),), whole((1, 8)), name[0]))
+            if name[0] == "y":
+                build.add(tile, Sync(0))
+    jobs, plan = prepare(build.build())
+    run = simulate(jobs, plan, samples=3, keep_rows=True)
+    rows = {(job.tile, type(job.one), job.one.layer): number for number, job in enumerate(jobs) if job.one is not None}
+    for sample in (1, 2):
+        late = run.row_ends[rows[5, Vector, "z"]][sample - 1]
+        assert run.row_starts[rows[0, Vector, "z"]][sample] >= late + 2 * (4 + 2 * 2)
+        assert run.row_starts[rows[0, Vector, "y"]][sample] >= run.row_ends[rows[0, Sync, ""]][sample - 1]
+
+
+def _reloading(parts: tuple[tuple[int, int], ...]) -> ChipProgram:
+    """Units on these arrays of tile 1, each written before its only product."""
+    build = Builder()
+    x = build.load(1, build.tensor("x", (1, 32), stream=-1))
+    for number, (first, arrays) in enumerate(parts):
+        unit = build.unit(1, 32, 8 * arrays, f"u{number}")
+        build.units[unit] = replace(build.units[unit], first_array=first, phase=number)
+        made = build.buffer(1, build.tensor(f"y{number}", (1, 8 * arrays), dtype="int32", stream=-1))
+        build.add(1, Reload(unit, f"u{number}"))
+        build.add(1, Mvm(unit, x, made, ((0, 1), (0, 8 * arrays)), None, f"u{number}"))
+    return build.build()
+
+
+def test_two_reloads_over_one_unit_both_wait_for_its_product() -> None:
+    line = schedule(_reloading(((0, 2), (0, 1), (1, 1))))
+    spans = {(span.kind, span.layer): span for span in line.spans}
+    last = spans["mvm", "u0"].end_ns
+    assert spans["reload", "u1"].start_ns >= last
+    assert spans["reload", "u2"].start_ns >= last
+
+
+def test_arrays_that_are_written_anew_are_each_samples_in_turn() -> None:
+    """The next sample's first weights wait for this one's last product, as all reloads of the same arrays do: nothing overlaps."""
+    line = schedule(_reloading(((0, 2), (0, 2))))
+    first = next(span for span in line.spans if span.kind == "reload")
+    assert first.start_ns == 0
+    assert line.interval_ns == line.latency_ns > line.bound_ns
+
+
+def test_memory_at_the_same_address_is_written_when_the_sample_before_is_done_with_it() -> None:
+    def line(apart: bool) -> Timeline:
+        build = Builder()
+        x = build.load(0, build.tensor("x", (1, 32), stream=-1))
+        sums = build.buffer(0, build.tensor("s", (1, 8), dtype="int32", stream=-1))
+        build.add(0, Mvm(build.unit(0, 32, 8, "a"), x, sums, ((0, 1), (0, 8)), None, "a"))
+        made = build.buffer(0, build.tensor("y", (1, 32), stream=-1), address=None if apart else 0)
+        build.add(0, Vector(build.region("r", ("s",), ("y",), Work(elements=8 * 200)), (sums,), (made,), whole((1, 32)), "r"))
+        return schedule(build.build())
+
+    assert line(apart=True).interval_ns == 80 + 200, "through the sums' buffer"
+    assert line(apart=False).interval_ns == line(apart=False).latency_ns == 57 + 80 + 200
+
+
+def test_one_layer_at_a_time_samples_do_not_overlap() -> None:
+    line = schedule(chain(3, pipeline=False))
+    assert line.interval_ns == line.latency_ns
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(programs())
+def test_the_interval_lies_between_the_busiest_resource_and_one_sample(chip: ChipProgram) -> None:
+    line = schedule(chip)
+    assert line.interval_ns >= max(one.busy_ns for one in line.resources) == line.bound_ns
+    assert line.interval_ns <= line.latency_ns
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(programs())
+def test_many_samples_take_a_latency_and_intervals(chip: ChipProgram) -> None:
+    """To one latency, which the pipeline takes to fill and run empty, and one percent of the intervals."""
+    line = schedule(chip)
+    ends = _ends(chip, 24)
+    assert abs(ends[-1] - (line.latency_ns + 23 * line.interval_ns)) <= line.latency_ns + 0.01 * 23 * line.interval_ns
+    assert all(later > earlier for earlier, later in pairwise(ends))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(programs())
+def test_a_samples_rows_are_written_over_when_the_sample_before_needs_them_no_more(chip: ChipProgram) -> None:
+    """Against boxes of single rows; and the same rows take the same order in every sample."""
+    samples = 4
+    jobs, plan = prepare(chip)
+    run = simulate(jobs, plan, samples=samples, keep_rows=True)
+    readers: dict[int, list[tuple[int, int, Box]]] = {}
+    for number, job in enumerate(jobs):
+        if job.one is None or isinstance(job.one, Vector):
+            continue
+        for row in range(job.stream.rows):
+            for buffer, box in reads(chip, row_of(chip, job.one, row, job.stream.rows)):
+                readers.setdefault(buffer, []).append((number, row, box))
+    for number, job in enumerate(jobs):
+        rows = job.stream.rows
+        assert all(later >= earlier for earlier, later in pairwise(run.row_starts[number]))
+        if job.one is None:
+            continue
+        for row in range(rows):
+            for buffer, box in writes(chip, row_of(chip, job.one, row, rows)):
+                if chip.buffers[buffer].tile == HOST:
+                    continue
+                for other, theirs, seen in readers.get(buffer, ()):
+                    for sample in range(1, samples) if meet(seen, box) else ():
+                        over = run.row_ends[other][(sample - 1) * jobs[other].stream.rows + theirs]
+                        assert over <= run.row_starts[number][sample * rows + row], job.place
+
+
+def test_machine_code_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    chip = chain(4, ring=4)
+    plain = schedule(chip)
+    monkeypatch.setattr(engine, "COMPILED_ROWS", 0)
+    assert schedule(chip) == plain
