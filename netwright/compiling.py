@@ -21,7 +21,7 @@ from netwright.passes.instruments import Instrument, OracleCheck
 from netwright.passes.manager import Outcome, run
 from netwright.passes.pipeline import Pipeline
 from netwright.passes.plan import Plan
-from netwright.passes.sizes import check_names
+from netwright.passes.sizes import check_names, named_sizes
 from netwright.report import Limit, Report, Stats, measure_size
 from netwright.reproducer import attach_reproducer
 from netwright.samples import find_feeds
@@ -149,7 +149,7 @@ def compile_program(
         budget=budget,
         seed=seed,
         threads=threads,
-        dims=bindings,
+        dims={**named_sizes(program, Context(calibration=batches)), **given},
         plans=plans or {},
         executor=executor,
         kernels=backend.kernels(),

@@ -58,3 +58,10 @@ def test_a_misspelt_name_is_a_miss_of_the_pass(program: Program) -> None:
 def test_a_name_that_an_earlier_pass_gave_a_number_is_none(program: Program) -> None:
     fixed = parsed(TEXT.replace("length", "5"), {})
     assert run(fixed, [Bind()], Context(dims={"length": 5}, original=program)).program.ledger.misses == []
+
+
+def test_a_chip_takes_the_sizes_of_calibration_data_where_nobody_gives_any(program: Program) -> None:
+    data = {"x": np.zeros((8, 60, 4), np.float32)}
+    seen = nw.compile(program, "simplify", target="cim", calibration=data, latency=False).program
+    given = nw.compile(program, "simplify", target="cim", calibration=data, dims={"length": 7}, latency=False).program
+    assert [one.ledger.actions[-1].why for one in (seen, given)] == ["batch = 1, length = 60", "batch = 1, length = 7"]

@@ -96,7 +96,9 @@ def integers(value: onnx_ir.Value | None, what: str) -> Integers:
     """
     node = producer(value, "DequantizeLinear")
     if node is None or node.inputs[0] is None:
-        raise NoProduct(f"{what} is not quantized: %{value.name if value is not None else ''} is {_kind(value)}")
+        raise NoProduct(
+            f"{what} is not quantized: %{value.name if value is not None else ''} is {_kind(value)}; quantize(scheme='static') first"
+        )
     scale = array(node.inputs[1])
     zero = zero_points(node)
     if scale is None or zero is None:
