@@ -17,8 +17,9 @@ from netwright.backends.cim.mapping.emitting import instructions
 from netwright.backends.cim.mapping.facts import Facts
 from netwright.backends.cim.mapping.fitting import TooLarge, fit
 from netwright.backends.cim.mapping.floor import Floor
+from netwright.backends.cim.mapping.hosting import hosted, product_to_host
 from netwright.backends.cim.mapping.lessons import Memories
-from netwright.backends.cim.mapping.pieces import BATCH
+from netwright.backends.cim.mapping.pieces import BATCH, batch_axes
 from netwright.backends.cim.mapping.placing import Placer
 from netwright.backends.cim.mapping.planning import Plan, Planner
 from netwright.backends.cim.mapping.products import product_notes, written_notes
@@ -28,8 +29,9 @@ from netwright.backends.cim.mapping.stages import Product, Stage, cut_axis
 from netwright.backends.cim.mapping.tasks import Part, bytes_of
 from netwright.backends.cim.mapping.units import pattern_of
 from netwright.backends.cim.program.batches import batch_axes_of
-from netwright.backends.cim.program.model import ChipProgram, Options, Reach, Region, Tensor
+from netwright.backends.cim.program.model import ChipProgram, Options, Reach, Region
 from netwright.ir.program import Program
+from netwright.ir.shapes import static_shape
 from netwright.ir.signature import Port, port
 
 FILL = (0.95, 0.85, 0.7, 0.5)
@@ -45,10 +47,13 @@ def build(program: Program, arch: Arch, options: Options = Options(), *, name: s
         options: of the mapping; values do not depend on them.
         name: of the model.
 
+    What tiles have too little memory for goes to the host, regions first, then products, with notes that say so.
+
     Raises:
-        UnsupportedModelError: the chip cannot hold it, with the sizes.
+        UnsupportedModelError: the chip cannot hold it, with the sizes: not one product would be in arrays.
     """
-    memory = Memories()
+    memory, products = Memories(), dict[str, str]()
+    whole_program = program
     while True:
         plan, placer = _planned(program, arch, options, memory)
         tensors = plan.facts.tensors
@@ -60,9 +65,13 @@ def build(program: Program, arch: Arch, options: Options = Options(), *, name: s
             break
         except TooLarge as error:
             if not memory.learn(error.lessons, arch.network.tiles):
-                raise
+                sums = product_to_host(program, error.tensors)
+                if sums is None:
+                    raise
+                products[sums] = error.message.rstrip(".")
+                program = hosted(whole_program, products)
     tiles, host = instructions(laid, placer.units)
-    given, gives = _ports(program, tensors)
+    given, gives = _ports(whole_program)
     notes = [*plan.notes, *laid.notes, *_notes(plan, placer, arch)]
     return ChipProgram(
         name=name,
@@ -140,16 +149,15 @@ def _notes(plan: Plan, placer: Placer, arch: Arch) -> list[str]:
     return found + product_notes(plan.pieces, arch)
 
 
-def _ports(program: Program, tensors: Mapping[str, Tensor]) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+def _ports(program: Program) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     """What a caller feeds and gets: the batch is a name, on the axis that the model gives it; where it does not tell, on that followed."""
-    told = batch_axes_of(program)
+    told, followed = batch_axes_of(program), batch_axes(program)
     name = told.name if told is not None else BATCH
 
     def named(value: onnx_ir.Value, axis: int | None) -> Port:
         found = port(value)
-        tensor = tensors[found.name]
-        axis = tensor.batch_axis if axis is None else axis
-        return replace(found, shape=tuple(name if place == axis else size for place, size in enumerate(tensor.shape)))
+        axis = followed[found.name] if axis is None else axis
+        return replace(found, shape=tuple(name if place == axis else size for place, size in enumerate(static_shape(value) or ())))
 
     inputs = told.inputs if told is not None else (None,) * len(program.inputs)
     outputs = told.outputs if told is not None else (None,) * len(program.outputs)

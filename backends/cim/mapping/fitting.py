@@ -27,15 +27,18 @@ class _Rings:
         across: between layers.
         strict: only for rows that come in one order.
         any: none where False.
+        tight: those who make rows wait for those who read them.
     """
 
     across: bool
     strict: bool = True
     any: bool = True
+    tight: bool = False
 
 
-_PIPELINED = (_Rings(across=True), _Rings(across=True, any=False), _Rings(across=True, strict=False))
-_ONE_BY_ONE = (_Rings(across=False), _Rings(across=True), _Rings(across=True, strict=False))
+_TIGHT = _Rings(across=True, strict=False, tight=True)
+_PIPELINED = (_Rings(across=True), _Rings(across=True, any=False), _Rings(across=True, strict=False), _TIGHT)
+_ONE_BY_ONE = (_Rings(across=False), _Rings(across=True), _Rings(across=True, strict=False), _TIGHT)
 """What is tried, one after the other."""
 _OVERLAP = "Some layers overlap in spite of pipeline=False: a tile's memory does not hold their maps whole."
 
@@ -45,11 +48,13 @@ class TooLarge(UnsupportedModelError):
 
     Attributes:
         lessons: for the tiles where regions could go elsewhere.
+        tensors: what the tile that lacks most holds, the largest first.
     """
 
-    def __init__(self, message: str, lessons: tuple[Lesson, ...], *, place: str, remedy: str) -> None:
+    def __init__(self, message: str, lessons: tuple[Lesson, ...], tensors: tuple[str, ...], *, place: str, remedy: str) -> None:
         super().__init__(message, place=place, remedy=remedy)
         self.lessons = lessons
+        self.tensors = tensors
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def fit(
 def _placed(
     woven: Woven, ties: Callable[[], Ties], tensors: Mapping[str, Tensor], arch: Arch, rings: _Rings
 ) -> tuple[dict[Key, Use], Addresses]:
-    uses = uses_of(woven, tensors, arch, across=rings.across, strict=rings.strict)
+    uses = uses_of(woven, tensors, arch, across=rings.across, strict=rings.strict, tight=rings.tight)
     if rings.any:
         make_rings(uses, arch.tile.memory.bytes)
     return uses, addresses(woven, ties, uses, arch.tile.memory.bytes)
@@ -136,6 +141,7 @@ def _too_large(woven: Woven, uses: Mapping[Key, Use], short: Mapping[int, int], 
     return TooLarge(
         f"{_wanted(tile, wanted, largest[tile][0], uses, arch)}.",
         tuple(lessons),
+        tuple(name for _, name in largest[tile]),
         place=largest[tile][0][1],
         remedy="Choose a chip with larger tile memories (tile.memory.bytes), or a smaller input.",
     )

@@ -64,7 +64,9 @@ def padded(size: int) -> int:
     return -(-size // ALIGN) * ALIGN
 
 
-def uses_of(woven: Woven, tensors: Mapping[str, Tensor], arch: Arch, *, across: bool, strict: bool = True) -> dict[Key, Use]:
+def uses_of(
+    woven: Woven, tensors: Mapping[str, Tensor], arch: Arch, *, across: bool, strict: bool = True, tight: bool = False
+) -> dict[Key, Use]:
     """Every buffer's use, whole, and what ring it could be.
 
     Args:
@@ -73,6 +75,7 @@ def uses_of(woven: Woven, tensors: Mapping[str, Tensor], arch: Arch, *, across: 
         arch: the chip.
         across: rings may join layers; else only what belongs to one layer.
         strict: no rings for rows that come from several places, one after the other: these would wait for each other.
+        tight: rings without the row that is made while the others are read: who makes it waits until they are done with.
     """
     uses: dict[Key, Use] = {key: Use() for key in woven.boxes}
     keeps: dict[Key, list[int]] = defaultdict(list)
@@ -95,7 +98,7 @@ def uses_of(woven: Woven, tensors: Mapping[str, Tensor], arch: Arch, *, across: 
         touching = [woven.tasks[place] for place in (*use.writers, *use.readers)]
         together = len({task.phase for task in touching}) == 1 and (across or len({task.layer for task in touching}) == 1)
         in_order = not strict or all(span == box[axis] for span in _rows_made(woven, use, key[1], axis))
-        fewest = max(keeps[key]) + (_on_their_way(arch, use) if any(_loads(woven, place) for place in use.writers) else 0)
+        fewest = max(1, max(keeps[key]) - tight) + (_on_their_way(arch, use) if any(_loads(woven, place) for place in use.writers) else 0)
         if together and in_order and fewest < use.rows:
             use.fewest = fewest
     return uses

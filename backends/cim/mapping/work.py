@@ -14,6 +14,8 @@ from netwright.ir.opinfo import ints_attr, is_random, subgraphs
 from netwright.ir.program import constant
 from netwright.ir.shapes import static_shape
 
+HOSTED = "netwright.cim.host"
+"""Metadata of a node that the host runs: why."""
 Rule: TypeAlias = Callable[[onnx_ir.Node], Work]
 
 
@@ -44,7 +46,9 @@ def work(node: onnx_ir.Node) -> Work:
 
 
 def why_host(node: onnx_ir.Node) -> str:
-    """Why a vector unit cannot run a node; empty where it can."""
+    """Why a vector unit cannot run a node, or why it shall not (`HOSTED`); empty where it can."""
+    if HOSTED in node.metadata_props:
+        return node.metadata_props[HOSTED]
     reason = HOST.get(node.op_type)
     if reason is not None:
         return f"{node.op_type} {reason}"

@@ -69,7 +69,7 @@ class Net:
         self.nodes.append(make("Requantize", [f"a{n}", bias, factor], [f"y{n}"], domain=CIM, zero_point=7, low=0, high=255, dtype="uint8"))
         return f"y{n}"
 
-    def conv(self, x: str, c: int, j: int, *, kernel: int = 3, stride: int = 1) -> str:
+    def conv(self, x: str, c: int, j: int, *, kernel: int = 3, stride: int = 1, coding: Coding = CODING) -> str:
         """Im2Col and a product."""
         n = len(self.nodes)
         pad = kernel // 2
@@ -86,7 +86,7 @@ class Net:
                 pad_value=3,
             )
         )
-        return self.product(f"i{n}", kernel * kernel * c, j)
+        return self.product(f"i{n}", kernel * kernel * c, j, coding=coding)
 
     def line(self, x: str, c: int, j: int, *, kernel: int) -> str:
         """A convolution of one dimension: along rows of one place."""
