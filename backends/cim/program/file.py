@@ -79,8 +79,12 @@ def is_chip_file(path: str | Path) -> bool:
 
 def to_bytes(chip: ChipProgram) -> bytes:
     """A program's file."""
-    plain, blobs = to_plain(chip)
-    plain["blobs"] = [_label(blob) for blob in blobs]
+    return pack(*to_plain(chip))
+
+
+def pack(plain: dict[str, Plain], blobs: Sequence[Blob]) -> bytes:
+    """The file of a program's plain data and blobs (`records.to_plain`)."""
+    plain = {**plain, "blobs": [_label(blob) for blob in blobs]}
     raw = [json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(), *map(_raw, blobs)]
     table: list[bytes] = []
     parts: list[bytes] = []
