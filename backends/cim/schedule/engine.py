@@ -23,7 +23,7 @@ from netwright.backends.cim.schedule.plan import Plan
 from netwright.ir.errors import RunError
 
 COMPILED_ROWS = 50_000
-"""From so many rows on machine code pays, its compilation included."""
+"""From so many rows of a sample on machine code pays, its first compilation included."""
 
 _SHOWN = 5
 
@@ -73,7 +73,7 @@ def simulate(jobs: Sequence[Job], plan: Plan, *, samples: int = 1, close: float 
     count = len(jobs) if samples > 1 else plan.alone
     flat = flat_of(jobs, plan)
     total = sum(plan.rows[:count])
-    machine = compiled() if total * samples >= COMPILED_ROWS else None
+    machine = compiled() if total >= COMPILED_ROWS else None
     times = samples, count, count, len(plan.resources), len(plan.resources), total * samples * keep_rows, total * samples * keep_rows
     made = [np.zeros(length) for length in times]
     made[1][:] = -1.0

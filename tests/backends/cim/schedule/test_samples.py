@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from netwright.backends.cim.program.access import reads, writes
 from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.model import HOST, ChipProgram, Mvm, Reach, Reload, Sync, Vector, Work
-from netwright.backends.cim.schedule import Timeline, engine, schedule
+from netwright.backends.cim.schedule import Timeline, engine, schedule, steady
 from netwright.backends.cim.schedule.engine import simulate
 from netwright.backends.cim.schedule.run import prepare
 from tests.backends.cim.schedule.chips import Builder, chain, whole
@@ -193,3 +193,13 @@ def test_machine_code_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = schedule(chip)
     monkeypatch.setattr(engine, "COMPILED_ROWS", 0)
     assert schedule(chip) == plain
+
+
+def test_where_no_distance_is_steady_the_middle_half_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    chip = chain(2, ring=4)
+    found = schedule(chip)
+    monkeypatch.setattr(steady, "CLOSE", -1.0)
+    line = schedule(chip)
+    assert (found.steady, line.steady) == (True, False)
+    assert found.samples < line.samples == steady.MOST
+    assert line.interval_ns == pytest.approx(found.interval_ns, rel=0.005)
