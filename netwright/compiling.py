@@ -137,7 +137,9 @@ def compile_program(
     labelled = None if training is None else TrainingData(training, program)
     given = dims or {}
     check_names(program, given)
-    bindings = {**default_bindings(program), **given}
+    usual = named_sizes(program, Context(calibration=batches)) if backend.fixes_sizes else default_bindings(program)
+    bindings = {**usual, **given}
+    kept = bindings if backend.fixes_sizes else given
     score = None if metric is None else metrics.resolve(metric, program, batches if batches is not None else labelled, executor)
     context = Context(
         calibration=batches,
@@ -149,20 +151,20 @@ def compile_program(
         budget=budget,
         seed=seed,
         threads=threads,
-        dims={**named_sizes(program, Context(calibration=batches)), **given},
+        dims=bindings,
         plans=plans or {},
         executor=executor,
         kernels=backend.kernels(),
         gradients=TorchGradients(threads=threads),
         trainer=TorchTrainer(seed=seed, threads=threads),
         timer=SampleTimer(
-            backend, lambda one: find_feeds(one, executor, seed=seed, dims=given, shapes=shapes, prefer=bindings), threads=threads
+            backend, lambda one: find_feeds(one, executor, seed=seed, dims=kept, shapes=shapes, prefer=bindings), threads=threads
         ),
-        samples=lambda one: [find_feeds(one, executor, seed=seed, dims=given, shapes=shapes)],
+        samples=lambda one: [find_feeds(one, executor, seed=seed, dims=kept, shapes=shapes)],
     )
     tools = list(instruments)
     if check is not False:
-        tools.append(OracleCheck(executor, sample_inputs(program, check, executor, seed=seed, dims=given, shapes=shapes)))
+        tools.append(OracleCheck(executor, sample_inputs(program, check, executor, seed=seed, dims=kept, shapes=shapes)))
     before = measure_size(program, bindings)
     started = time.perf_counter()
     outcome = run_with_reproducer(program, parsed, context, tools)
@@ -173,14 +175,14 @@ def compile_program(
     report = Report(before, after, outcome.rows, seconds, peak_rss_mb(), bindings)
     result = Result(outcome.program, report, outcome.plans, backend, threads)
     if latency:
-        feeds = find_feeds(program, executor, seed=seed, dims=given, shapes=shapes, prefer=bindings)
+        feeds = find_feeds(program, executor, seed=seed, dims=kept, shapes=shapes, prefer=bindings)
         before.latency_ms, after.latency_ms = backend.before_and_after(
             program, outcome.program, lambda: result.executable, feeds, threads=threads
         )
     if ENERGY in limits:
         some = next(iter(batches), None) if batches is not None else None
         after.energy_uj = backend.energy_uj(
-            lambda: result.executable, some or find_feeds(program, executor, seed=seed, dims=given, shapes=shapes)
+            lambda: result.executable, some or find_feeds(program, executor, seed=seed, dims=kept, shapes=shapes)
         )
     report.budget = judge(limits, before, after)
     return result

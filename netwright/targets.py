@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -52,6 +52,8 @@ class Backend(Protocol):
 
     tells_energy: ClassVar[bool]
     """Whether `energy_uj` is known."""
+    fixes_sizes: ClassVar[bool]
+    """Whether named dimensions get numbers, so that a result takes no others."""
 
     def target(self) -> Target:
         """What passes may know of the target."""
@@ -102,6 +104,7 @@ class OnnxRuntimeBackend:
     """ONNX Runtime on the CPU."""
 
     tells_energy: ClassVar[bool] = False
+    fixes_sizes: ClassVar[bool] = False
 
     def target(self) -> Target:
         """What passes may know of the target."""
@@ -177,15 +180,14 @@ class CimBackend:
     Attributes:
         arch: the chip.
         options: of the mapping.
-        dims: values for symbolic dimensions: a chip's program has fixed shapes.
         name: of the model, for reports; the graph's own where it is empty.
     """
 
     arch: Arch
     options: Options
-    dims: Mapping[str, int] = field(default_factory=dict[str, int])
     name: str = ""
     tells_energy: ClassVar[bool] = True
+    fixes_sizes: ClassVar[bool] = True
 
     def target(self) -> Target:
         """What passes may know of the target."""
@@ -227,8 +229,8 @@ class CimBackend:
         _on_chip(executable).save(Path(path))
 
     def latencies(self, programs: Sequence[Program], feeds: Mapping[str, np.ndarray], *, threads: int | None) -> list[float]:
-        """Latency in ms of each program by the chip's schedule, whatever the feeds."""
-        return [self._latency(program) for program in programs]
+        """Latency in ms of each program by the chip's schedule, at these feeds' sizes."""
+        return [self._latency(program, feeds) for program in programs]
 
     def before_and_after(
         self, before: Program, after: Program, executable: Callable[[], Executable], feeds: Feeds, *, threads: int | None
@@ -247,13 +249,13 @@ class CimBackend:
         self, programs: Sequence[Program], feeds: Sequence[Mapping[str, np.ndarray]], *, threads: int | None, rounds: int, seconds: float
     ) -> list[list[float]]:
         """Latency in ms of each program by the chip's schedule: every turn is the same."""
-        return [[self._latency(program)] * rounds for program in programs]
+        return [[self._latency(program, own)] * rounds for program, own in zip(programs, feeds, strict=True)]
 
-    def _latency(self, program: Program) -> float:
+    def _latency(self, program: Program, feeds: Mapping[str, np.ndarray]) -> float:
         from netwright.backends.cim.lowering import lower_graph
         from netwright.passes.context import Context
 
-        lowered = lower_graph(program, Context(target=self.target()), dims=self.dims)
+        lowered = lower_graph(program, Context(target=self.target(), calibration=[dict(feeds)]))
         return self.lower(lowered.program, threads=1).timeline.latency_ns / 1e6
 
 

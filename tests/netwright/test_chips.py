@@ -92,6 +92,22 @@ def test_energy_is_a_quantity_of_the_budget(model: Path) -> None:
     assert [limit.met for limit in without.budget] == [False]
 
 
+def test_made_up_inputs_have_the_sizes_that_the_chip_gets(tmp_path: Path) -> None:
+    text = """<ir_version: 10, opset_import: ["" : 20]>
+        net (float[N, length, 4] x, WEIGHTS) => (float[N, length, 5] y) { y = MatMul (x, w) }"""
+    rng = np.random.default_rng(0)
+    program = program_of(text, {"w": rng.normal(size=(4, 5)).astype("f4")})
+    given = {"x": rng.normal(size=(2, 60, 4)).astype("f4")}
+    result = nw.compile(program, PIPELINE, target="cim", calibration=[given], check=True, budget={"energy_uj": 10})
+    assert result.report.dims == {"N": 1, "length": 60}
+    assert [limit.met for limit in result.report.budget] == [True]
+    assert result.run(given)["y"].shape == (2, 60, 5)
+
+    without = nw.compile(program, "simplify", target="cim", check=True, dims={"length": 7}, budget={"energy_uj": 10})
+    assert without.report.dims == {"N": 1, "length": 7}
+    assert without.executable.inputs[0].shape[1:] == (7, 4)
+
+
 def test_a_processor_does_not_tell_energy(model: Path) -> None:
     with pytest.raises(NetwrightError, match="does not tell energy"):
         nw.compile(model, "simplify", budget={"energy_uj": 1.0})
