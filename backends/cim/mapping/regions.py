@@ -79,7 +79,7 @@ def cut(program: Program, seams: Collection[onnx_ir.Node] = ()) -> Cut:
         seams: nodes that regions end before.
     """
     nodes = list(program.graph)
-    carried = {node for node in nodes if _is_carried(node)}
+    carried = {node for node in nodes if is_carried(node)}
     levels, kinds, reasons = _levels(nodes, carried, seams)
     roots = _components([node for node in nodes if node in kinds and kinds[node] != "own"], levels, kinds, carried)
     axes = batch_axes(program)
@@ -114,7 +114,7 @@ def reads(node: onnx_ir.Node) -> Iterator[onnx_ir.Value]:
                     yield value
 
 
-def _is_carried(node: onnx_ir.Node) -> bool:
+def is_carried(node: onnx_ir.Node) -> bool:
     """Goes along with its readers: made of constants only, or a DequantizeLinear that only regions read."""
     if node.domain == DOMAIN or any(value.is_graph_output() for value in node.outputs) or subgraphs(node):
         return False

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from netwright.backends.cim.arch.model import Adc, Arch, Array
+from netwright.backends.cim.mapping import build
 from netwright.backends.cim.simulator.graph import GraphExecutor
+from netwright.backends.cim.simulator.machine import Machine
+from netwright.backends.cim.simulator.stages import stages
 from netwright.backends.onnxruntime import OrtExecutor
 from netwright.ir.errors import DataError
 from netwright.ir.program import Program
 from netwright.targets import region_runner
-from tests.backends.cim.lowering.graphs import kernel, lowered, normal, quantized
+from tests.backends.cim.lowering.graphs import ARCH, kernel, lowered, normal, quantized
 
 CONV = """
     wd = DequantizeLinear <axis = 0> (w, ws, wz)
@@ -85,3 +88,48 @@ def test_feeds_that_do_not_fit_are_refused(conv: Program) -> None:
         executor().run(conv, {})
     with pytest.raises(DataError, match="no value 'z'"):
         executor().run(conv, {"x": normal(0, 1, 4, 6, 6)}, ["z"])
+
+
+DEPTHWISE = """
+    wd = DequantizeLinear <axis = 0> (w, ws, wz)
+    bd = DequantizeLinear <axis = 0> (b, bs, bz)
+    c = Conv <pads = [1, 1, 1, 1]> (d, wd, bd)
+    q_c = QuantizeLinear (c, ys, yz)
+    dc = DequantizeLinear (q_c, ys, yz)
+    kd = DequantizeLinear <axis = 0> (k, ks, kz)
+    kb = DequantizeLinear <axis = 0> (o, os, oz)
+    e = Conv <pads = [1, 1, 1, 1], group = 16> (dc, kd, kb)
+    q_y = QuantizeLinear (e, es, yz)
+"""
+
+
+def test_standard_operators_round_as_on_the_mapped_chip() -> None:
+    """Constants' DequantizeLinear go along: ONNX Runtime rounds a grouped convolution of integers otherwise than one of floats.
+
+    A step of the result is 128 of the sums', so that many lie half-way between two bytes.
+    """
+    rng = np.random.default_rng(6)
+    scale = np.full(16, np.float32(0.013))
+    more = {"k": rng.integers(-127, 128, (16, 1, 3, 3)).astype(np.int8), "ks": scale, "kz": np.zeros(16, np.int8)}
+    more |= {"o": rng.integers(-3000, 3000, 16).astype(np.int32), "os": np.float32(0.11) * scale, "oz": np.zeros(16, np.int32)}
+    more |= {"es": np.float32(0.11) * scale[0] * np.float32(128)}
+    program = lowered(quantized((1, 4, 12, 12), DEPTHWISE, kernel(0, 16, 4, 3, 3) | more, out="q_y"))
+    assert [node.op_type for node in program.nodes("Conv")] == ["Conv"], "the grouped one stays on vector units"
+    (own, region) = [stage for stage in stages(program, ["x"], ["q_y"]) if stage.own or "q_y" in stage.outputs][-2:]
+    assert own.own
+    assert region.region is not None
+    assert region.inputs == (own.own[-1].outputs[0].name,), "weights lie inside"
+    mapped = Machine(build(program, ARCH, name="depthwise"), region_runner)
+    for seed in range(4):
+        x = {"x": normal(seed, 1, 4, 12, 12)}
+        np.testing.assert_array_equal(executor().run(program, x)["q_y"], mapped.run(x)[0]["q_y"])
+
+
+def test_carried_values_can_be_asked_for(conv: Program) -> None:
+    """A DequantizeLinear between stages, with and without its readers."""
+    x = normal(7, 1, 4, 6, 6)
+    for wanted in (["dy"], ["dy", "y"], ["d", "dy", "y", "q"]):
+        names = [name for name in wanted if name in {value.name for node in conv.graph for value in node.outputs}]
+        found, expanded = executor().run(conv, {"x": x}, names), OrtExecutor().run(conv, {"x": x}, names)
+        for name in names:
+            np.testing.assert_array_equal(found[name], expanded[name])
