@@ -42,7 +42,8 @@ class Bind(RewritePass):
         if sizes:
             known = context.original
             unknown = [name for name in unknown_names(program, context.dims) if known is None or unknown_names(known, {name: 1})]
-            yield from (Miss(f"no input has a dimension {name}; those with names: {shown(program)}", program.name) for name in unknown)
+            for name in unknown:
+                yield Miss(f"no input has a dimension {name}; those with names: {shown(program)}", program.name)
             why = ", ".join(f"{name} = {size}" for name, size in sizes.items())
             yield Rewrite.edit(program.name, why, lambda editor: _bind(editor, sizes), anchor=next(iter(program.graph), None))
         yield from drive(program, _FOLD)

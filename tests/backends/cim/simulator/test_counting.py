@@ -13,7 +13,7 @@ from netwright.backends.cim.arch.model import Arch, Network
 from netwright.backends.cim.coding.model import Coding
 from netwright.backends.cim.cost.mvm import Product
 from netwright.backends.cim.mapping import build
-from netwright.backends.cim.program.model import ChipProgram, Load, Reload, Send, Store, Sync, Write
+from netwright.backends.cim.program.model import ChipProgram, Instruction, Load, Reload, Send, Store, Sync, Write
 from netwright.backends.cim.program.stored import weight_bytes, weight_cells
 from netwright.backends.cim.schedule import schedule
 from netwright.backends.cim.simulator import Machine
@@ -85,10 +85,11 @@ def test_a_whole_model_that_does_not_fit_its_chip() -> None:
     chip = build(on_crossbars(in_integers(TINY).program, TINY), TINY, name="block")
     assert {"Load", "Store", "Send", "Reload", "Write"} <= kinds(chip)
     _, trace = Machine(chip, chips.on_onnxruntime).run(feeds(1))
-    by_kind = dict.fromkeys((Load, Store, Send, Reload, Write), 0)
+    by_kind: dict[type[Instruction], int] = dict.fromkeys((Load, Store, Send, Reload, Write), 0)
     for (tile, index), one in trace.activities.items():
-        if tile in chip.tiles and type(chip.tiles[tile][index]) in by_kind:
-            by_kind[type(chip.tiles[tile][index])] += one.byte_hops
+        kind = type(chip.tiles[tile][index]) if tile in chip.tiles else None
+        if kind in by_kind:
+            by_kind[kind] += one.byte_hops
     assert sum(by_kind.values()) == sum(schedule(chip).link_bytes.values()) == sum(one.byte_hops for one in trace.activities.values())
     assert all(by_kind[kind] > 0 for kind in (Send, Reload))
     assert by_kind[Write] == 0
