@@ -7,7 +7,8 @@ with whole numbers that depend on N_en only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,6 +19,12 @@ INT64 = np.dtype(np.int64)
 
 NO_BOUND = 1 << 40
 """Beyond any sum: a block has fewer than 2^24 rows of cells of 8 bits and digits of 8 bits."""
+
+KEPT = 64
+"""Tables of conversions that stay ready, some 100 bytes for each row of a block."""
+
+_EXACT = 1 << 51
+"""Below it a quotient of float64 lies on a half exactly where the fraction does: others are farther from it than floats are apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,17 @@ class Conversions:
         return rhe(kept * gain + shift, whole) * whole, (kept != codes) | (inside != p)
 
 
+def drawn_alike(coding: Coding) -> Coding:
+    """The coding but for what only draws of noise depend on: matrices that differ in no more share their tables."""
+    return replace(coding, noise=replace(coding.noise, seed=0, stream=0)) if coding.noise is not None else coding
+
+
+@lru_cache(maxsize=KEPT)
+def conversions_of(coding: Coding, holding: int) -> Conversions:
+    """The `Conversions` of a coding (`drawn_alike`): a matrix that is computed is prepared anew for every sample. Not to be written to."""
+    return Conversions(coding, holding)
+
+
 def rhe(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
     """Division of int64 by positive integers, to the nearest, half-way cases to even."""
     if np.all(denominators == 1):
@@ -85,7 +103,11 @@ def divide(numerators: np.ndarray, denominator: int, dtype: np.dtype[np.signedin
         denominator: `Prepared.denominator`.
         dtype: of the result: `checks.result_type` of the whole matrix.
     """
-    return (numerators if denominator == 1 else rhe(numerators, np.array(denominator))).astype(dtype, copy=False)
+    if denominator == 1:
+        return numerators.astype(dtype, copy=False)
+    if numerators.size and max(-int(numerators.min()), int(numerators.max()), denominator) < _EXACT:
+        return np.rint(numerators / denominator).astype(dtype)
+    return rhe(numerators, np.array(denominator)).astype(dtype, copy=False)
 
 
 def conversion_of(coding: Coding, n_en: int, holding: int) -> Conversion:

@@ -15,7 +15,7 @@ from netwright.backends.cim.engines import disturbances, inputs, packing
 from netwright.backends.cim.engines.base import MvmCounts, Outcome
 from netwright.backends.cim.engines.collapse import Collapsed
 from netwright.backends.cim.engines.compiled import Kernels, note
-from netwright.backends.cim.engines.conversions import Conversions, divide
+from netwright.backends.cim.engines.conversions import conversions_of, divide, drawn_alike
 from netwright.backends.cim.engines.measured import Measured
 from netwright.backends.cim.engines.planes import Planes
 from netwright.backends.cim.engines.popcount import Inputs, Popcount, Weights
@@ -68,7 +68,8 @@ class Product:
         lossless = all(checks.lossless(coding, stop - start) for start, stop in ranges)
         self._collapsed = Collapsed(w, *checks.input_bounds(coding)) if lossless else None
         self._weight_sums = np.concatenate([_row_sums(w[start:stop], coding) for start, stop in ranges])
-        self._conversions = {stop - start: Conversions(coding, stop - start) for start, stop in ranges}
+        self._alike = drawn_alike(coding)
+        self._conversions = {holding: conversions_of(self._alike, holding) for holding in {stop - start: None for start, stop in ranges}}
         found = self._engines(kernels)
         self._why_slow = found if isinstance(found, str) else ""
         engines = {} if isinstance(found, str) else found
@@ -84,7 +85,7 @@ class Product:
             return WITHOUT_KERNELS
         found: dict[int, Popcount] = {}
         for holding, conversions in self._conversions.items():
-            rules = rules_of(self._coding, conversions, self._w.shape[0], holding, disturbances.largest(self._coding))
+            rules = rules_of(self._alike, self._w.shape[0], holding, disturbances.largest(self._coding))
             if isinstance(rules, str):
                 return f"conversions are computed by float products, some 20 times slower: {rules}"
             found[holding] = Popcount(self._coding, conversions, rules, kernels)

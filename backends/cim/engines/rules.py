@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import gcd
 
 import numpy as np
 
 from netwright.backends.cim.coding import adc, masks, noise, slicing
 from netwright.backends.cim.coding.model import Coding
-from netwright.backends.cim.engines.conversions import NO_BOUND, Conversion, Conversions
+from netwright.backends.cim.engines.conversions import KEPT, NO_BOUND, Conversion, conversions_of
 from netwright.backends.cim.engines.reciprocals import reciprocal
 
 COPY, SHIFT, CLAMP, DIVIDE, UNTIED, TIED = 0, 1, 2, 3, 4, 5
@@ -53,12 +54,12 @@ class Rules:
     total: np.dtype[np.signedinteger]
 
 
-def rules_of(coding: Coding, conversions: Conversions, rows: int, holding: int, disturbed: int) -> Rules | str:
+@lru_cache(maxsize=KEPT)
+def rules_of(coding: Coding, rows: int, holding: int, disturbed: int) -> Rules | str:
     """The rules of the blocks of `holding` rows of a matrix of `rows`, or why there are none.
 
     Args:
-        coding: how.
-        conversions: of these blocks.
+        coding: how; `conversions.drawn_alike`.
         rows: of the matrix.
         holding: rows of the block that hold weights.
         disturbed: the largest disturbance of a sum, in 256ths; 0 without noise.
@@ -68,7 +69,8 @@ def rules_of(coding: Coding, conversions: Conversions, rows: int, holding: int, 
         return f"sums of {coding.rows} rows of up to {adc.unit_sum(coding)} are too many to tell apart"
     noisy = noise.disturbs(coding)
     reach = most * noise.NOISE_STEPS + disturbed if noisy else most
-    used = {n_en: Conversion(*(int(one) for one in conversions.table[n_en])) for n_en in reachable_rows(coding, holding)}
+    table = conversions_of(coding, holding).table
+    used = {n_en: Conversion(*(int(one) for one in table[n_en])) for n_en in reachable_rows(coding, holding)}
     largest = max(_largest(one, reach) for one in used.values())
     dtype = _float(list(used.values()), reach)
     lanes = _lanes(noisy or adc.signed(coding), noisy, reach, largest)
