@@ -11,7 +11,7 @@ import onnx_ir
 
 from netwright.backends.cim.lowering.convolutions import channels_first, channels_last, window_of
 from netwright.backends.cim.lowering.emitting import Workshop, windows
-from netwright.backends.cim.lowering.matmuls import check_gemm
+from netwright.backends.cim.lowering.matmuls import factors_of, plus
 from netwright.backends.cim.lowering.reading import NoProduct
 from netwright.backends.cim.lowering.sums import Scales, to_floats
 from netwright.backends.cim.ops.im2col import Im2Col
@@ -40,13 +40,14 @@ def lower_binary(node: onnx_ir.Node, workshop: Workshop) -> Rewrite:
     choice, magnitude, positive = found
     data = array(node.inputs[1])
     if data is None or data.dtype != np.float32:
-        raise NoProduct("signs times what is computed: weights in arrays are constant")
+        raise NoProduct("signs times what is computed, or no float32: make the weights float32 initializers")
     convolution = is_standard(node, "Conv")
     line = convolution and data.ndim == 3
     kernel = data[:, :, :, None] if line else data
     matrix, factors = _matrix(node, kernel, convolution=convolution)
     window = _window(node, kernel, line=line) if convolution else None
-    scales = Scales(site(node), np.float32(magnitude), factors, np.zeros((matrix.shape[1],), np.int32))
+    alpha, beta = factors_of(node)
+    scales = Scales(site(node), alpha * np.float32(magnitude), factors, np.zeros((matrix.shape[1],), np.int32))
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     weight = node.inputs[1]
     assert weight is not None, "it has elements"
@@ -58,7 +59,7 @@ def lower_binary(node: onnx_ir.Node, workshop: Workshop) -> Rewrite:
         held = workshop.matrix(editor, weight, "signs", matrix)
         rows = windows(editor, channels_last(editor, x, line), window) if window is not None else x
         made = to_floats(editor, workshop.product(editor, rows, held, node, signed=True, encoding="xnor"), scales)
-        made = made if bias is None else editor.op("Add", [made, bias])
+        made = made if bias is None else plus(editor, made, bias, beta)
         editor.replace(node.outputs[0], channels_first(editor, made, line) if window is not None else made)
 
     return Rewrite.edit(site(node), f"signs times [{matrix.shape[0]}, {matrix.shape[1]}] signs in crossbars", change, anchor=node)
@@ -81,25 +82,27 @@ def _matrix(node: onnx_ir.Node, kernel: np.ndarray, *, convolution: bool) -> tup
     if convolution:
         flat = kernel.transpose(2, 3, 1, 0).reshape(-1, kernel.shape[0])
     else:
-        if is_standard(node, "Gemm"):
-            check_gemm(node)
         turned = is_standard(node, "Gemm") and bool(int_attr(node, "transB", 0))
         flat = kernel.T if turned else kernel
         rank = len(shape_of(node.inputs[0]) or ())
         if flat.ndim != 2 or rank < 2:
-            raise NoProduct(f"an input of rank {rank} times weights of rank {flat.ndim}; arrays hold matrices")
+            raise NoProduct(
+                f"an input of rank {rank} times weights of rank {flat.ndim}; arrays hold matrices: write a MatMul for each matrix"
+            )
     sizes = np.abs(flat)
     if not sizes.size or not (sizes == sizes[:1]).all() or not sizes.all():
-        raise NoProduct("the input is signs, but the weights of an output have several magnitudes")
+        raise NoProduct(
+            "the input is signs, but the weights of an output have several magnitudes: give each output one, or quantize the input to bytes"
+        )
     return np.ascontiguousarray(np.sign(flat).astype(np.int8)), sizes[0].astype(np.float32)
 
 
 def _window(node: onnx_ir.Node, kernel: np.ndarray, *, line: bool) -> Im2Col:
     sizes = tuple(dim for dim in (shape_of(node.inputs[0]) or ())[2:] if isinstance(dim, int))
     if len(sizes) != (1 if line else 2):
-        raise NoProduct("windows over a map whose size is not known")
+        raise NoProduct("windows over a map whose size is not known: give every dimension a number, dims={'height': 64}")
     if int_attr(node, "group", 1) != 1:
-        raise NoProduct(f"signs in {int_attr(node, 'group', 1)} groups")
+        raise NoProduct(f"signs in {int_attr(node, 'group', 1)} groups: write a Conv for each group")
     window = window_of(node, sizes, kernel.shape[2:3] if line else kernel.shape[2:], 0)
     if any(window.pads):
         raise NoProduct("a padded window of signs: the zeros outside are no signs; pad with ±a before")

@@ -92,7 +92,9 @@ def _read(node: onnx_ir.Node, workshop: Workshop) -> _Layer:
     dims = shape_of(x.value) or ()
     sizes = tuple(dim for dim in dims[2:] if isinstance(dim, int))
     if len(sizes) not in (1, 2) or len(sizes) != data.ndim - 2:
-        raise NoProduct(f"an input of shape [{', '.join(map(str, dims))}]; arrays take windows of one or two axes, of known size")
+        raise NoProduct(
+            f"an input of shape [{', '.join(map(str, dims))}]; arrays take windows of one or two axes, of known size (dims={{…}})"
+        )
     line, shifted = len(sizes) == 1, workshop.shifts(x.dtype)
     kernel = data[:, :, :, None] if line else data
     zero_point = zero + (SIGN_SHIFT if shifted else 0)

@@ -77,7 +77,7 @@ class Workshop:
         """
         if self.arch.array.encoding == "differential" and matrix.size and matrix.min() == -128:
             count = int((matrix == -128).sum())
-            raise NoProduct(f"{count} weights are −128, which differential columns of 7 bits cannot hold")
+            raise NoProduct(f"{count} weights are −128, which differential columns of 7 bits cannot hold: quantize weights to −127 … 127")
         if rest is not None and rest.any() and not lossless(coding_for(self.arch)):
             raise NoProduct(
                 f"the weights' zero points, of which up to {int(np.abs(rest).max())} is left when they are int8, would multiply what the "

@@ -71,7 +71,9 @@ def lower_integer_matmul(node: onnx_ir.Node, workshop: Workshop) -> Rewrite:
     layer = _read(node, workshop, 1)
     rank = len(shape_of(layer.x) or ())
     if layer.held.ndim != 2 or rank < 2:
-        raise NoProduct(f"an input of rank {rank} times weights of rank {layer.held.ndim}; arrays hold matrices")
+        raise NoProduct(
+            f"an input of rank {rank} times weights of rank {layer.held.ndim}; arrays hold matrices: write a MatMul for each matrix"
+        )
 
     def make(editor: Editor) -> onnx_ir.Value:
         return layer.product(editor, workshop, _source(editor, layer), layer.held, layer.form or "as is")
@@ -89,7 +91,9 @@ def lower_integer_convolution(node: onnx_ir.Node, workshop: Workshop) -> Rewrite
     dims = shape_of(layer.x) or ()
     sizes = tuple(dim for dim in dims[2:] if isinstance(dim, int))
     if len(sizes) not in (1, 2) or len(sizes) != layer.held.ndim - 2:
-        raise NoProduct(f"an input of shape [{', '.join(map(str, dims))}]; arrays take windows of one or two axes, of known size")
+        raise NoProduct(
+            f"an input of shape [{', '.join(map(str, dims))}]; arrays take windows of one or two axes, of known size (dims={{…}})"
+        )
     if (groups := int_attr(node, "group", 1)) != 1:
         raise NoProduct(f"ConvInteger in {groups} groups: quantize the float model with quantize(scheme='static'), whose groups are packed")
     line = len(sizes) == 1
@@ -115,12 +119,16 @@ def _read(node: onnx_ir.Node, workshop: Workshop, axis: int) -> _Layer:
         raise NoProduct("both operands are computed: of such products MatMul between grids alone is written to arrays")
     kind = "" if x.dtype is None else x.dtype.numpy().name
     if kind not in LIMITS or data.dtype.name not in LIMITS:
-        raise NoProduct(f"{kind or 'inputs of unknown type'} times {data.dtype.name}; arrays take bytes")
+        raise NoProduct(f"{kind or 'inputs of unknown type'} times {data.dtype.name}; arrays take bytes: use quantize(scheme='static')")
     if x_zero is not None and any(dim != 1 for dim in shape_of(x_zero) or ()):
-        raise NoProduct("the input has a zero point for each row")
+        raise NoProduct(
+            "the input has a zero point for each row, and arrays take one for all: quantize the float model with quantize(scheme='static')"
+        )
     zero = np.zeros(1, np.int64) if w_zero is None else array(w_zero)
     if zero is None or zero.ndim > 1:
-        raise NoProduct("the weight's zero points are computed, or several for an output")
+        raise NoProduct(
+            "the weight's zero points are computed, or several for an output: quantize the float model with quantize(scheme='static')"
+        )
     held, rest, form = around_zero(data, zero.astype(np.int64).reshape(-1), axis)
     workshop.refuse(held, rest)
     shifted = workshop.shifts(kind)

@@ -15,6 +15,8 @@ from netwright.passes.simplify.facts import producer, sole_use
 LIMITS = {"uint8": (0, 255), "int8": (-128, 127)}
 """Least and greatest value of the bytes that arrays take."""
 
+_STATIC = "quantize(scheme='static')"
+
 
 class NoProduct(Exception):
     """A node is no product for crossbars; the message says why, as a Miss does."""
@@ -96,15 +98,13 @@ def integers(value: onnx_ir.Value | None, what: str) -> Integers:
     """
     node = producer(value, "DequantizeLinear")
     if node is None or node.inputs[0] is None:
-        raise NoProduct(
-            f"{what} is not quantized: %{value.name if value is not None else ''} is {_kind(value)}; quantize(scheme='static') first"
-        )
+        raise NoProduct(f"{what} is not quantized: %{value.name if value is not None else ''} is {_kind(value)}; {_STATIC} first")
     scale = array(node.inputs[1])
     zero = zero_points(node)
     if scale is None or zero is None:
-        raise NoProduct(f"the scale or zero point of {what} is not constant")
+        raise NoProduct(f"the scale or zero point of {what} is not constant: quantize the float model with {_STATIC}")
     if int_attr(node, "block_size", 0):
-        raise NoProduct(f"{what} has scales by blocks of {int_attr(node, 'block_size', 0)}")
+        raise NoProduct(f"{what} has scales by blocks of {int_attr(node, 'block_size', 0)}: quantize the float model with {_STATIC}")
     zeros = np.broadcast_to(zero.astype(np.int64), scale.shape) if zero.size == 1 else zero.astype(np.int64)
     return Integers(node.inputs[0], scale, zeros, int_attr(node, "axis", 1))
 
@@ -117,9 +117,9 @@ def activation(value: onnx_ir.Value | None) -> tuple[Integers, np.float32, int]:
     """
     found = integers(value, "the input")
     if found.scale.size != 1:
-        raise NoProduct(f"the input has {found.scale.size} scales, and an array's row takes one")
+        raise NoProduct(f"the input has {found.scale.size} scales, and an array's row takes one: quantize the float model with {_STATIC}")
     if found.dtype not in LIMITS:
-        raise NoProduct(f"the input is {found.dtype or 'of unknown type'}, not bytes")
+        raise NoProduct(f"the input is {found.dtype or 'of unknown type'}, not bytes: quantize the float model with {_STATIC}")
     return found, np.float32(found.scale.reshape(-1)[0]), int(found.zero.reshape(-1)[0])
 
 
@@ -132,12 +132,16 @@ def weight(value: onnx_ir.Value | None, axis: int) -> Weights:
     found = integers(value, "the weight")
     data = array(found.value)
     if data is None:
-        raise NoProduct("both operands are computed: of such products MatMul alone is written to arrays")
+        raise NoProduct(
+            "both operands are computed: of such products MatMul alone is written to arrays: make the weights initializers, or use MatMul"
+        )
     if found.dtype not in LIMITS:
-        raise NoProduct(f"the weight is {found.dtype or 'of unknown type'}, not int8 or uint8")
+        raise NoProduct(f"the weight is {found.dtype or 'of unknown type'}, not int8 or uint8: quantize the float model with {_STATIC}")
     scale = found.scale.reshape(-1)
     if scale.size > 1 and found.axis % data.ndim != axis % data.ndim:
-        raise NoProduct(f"the weight has scales along axis {found.axis}, and outputs lie along axis {axis}")
+        raise NoProduct(
+            f"the weight has scales along axis {found.axis}, and outputs lie along axis {axis}: quantize the float model with {_STATIC}"
+        )
     held, rest, form = around_zero(data, found.zero.reshape(-1), axis)
     return Weights(found.value, held, scale, rest, form)
 

@@ -27,6 +27,8 @@ from netwright.ir.program import array
 from netwright.passes.quantize.zeros import zero_points
 from netwright.passes.simplify.facts import producer
 
+ONE = np.float32(1)
+
 
 @dataclass(frozen=True)
 class Scales:
@@ -70,7 +72,7 @@ def offset_of(matrix: np.ndarray, zero: int, bias: np.ndarray | None, rest: np.n
     if bias is not None:
         total = total + bias.astype(np.int64)
     if total.size and np.abs(total).max() >= 2**31:
-        raise NoProduct(f"bias and zero point add up to {int(np.abs(total).max())}, more than 32 bits hold")
+        raise NoProduct(f"bias and zero point add up to {int(np.abs(total).max())}, more than 32 bits hold: leave the bias in floats")
     return total.astype(np.int32)
 
 
@@ -108,17 +110,17 @@ def _times(editor: Editor, value: onnx_ir.Value, zero: np.ndarray, name: str) ->
     return editor.op("Mul", [value, editor.constant(factor, f"{name}.zero")], name=name)
 
 
-def bias_of(node: onnx_ir.Node, scale: np.ndarray) -> tuple[np.ndarray | None, onnx_ir.Value | None]:
-    """The bias of a Conv, or a Gemm's C: as int32 [J], where it is quantized with the product's scale, or as floats to be added."""
+def bias_of(node: onnx_ir.Node, scale: np.ndarray, beta: np.float32 = ONE) -> tuple[np.ndarray | None, onnx_ir.Value | None]:
+    """The bias of a Conv, or a Gemm's C: as int32 [J], where `beta` times its scale is the product's, or as floats to be added."""
     given = node.inputs[2] if len(node.inputs) > 2 else None
     if given is None:
         return None, None
-    found = _integer_bias(given, scale)
+    found = _integer_bias(given, scale, beta)
     return (found, None) if found is not None else (None, given)
 
 
-def _integer_bias(value: onnx_ir.Value, scale: np.ndarray) -> np.ndarray | None:
-    """An int32 bias behind a DequantizeLinear of the product's scale; None where it is something else."""
+def _integer_bias(value: onnx_ir.Value, scale: np.ndarray, beta: np.float32) -> np.ndarray | None:
+    """An int32 bias behind a DequantizeLinear of the product's scale over beta; None where it is something else."""
     node = producer(value, "DequantizeLinear")
     if node is None:
         return None
@@ -127,7 +129,7 @@ def _integer_bias(value: onnx_ir.Value, scale: np.ndarray) -> np.ndarray | None:
         return None
     if own.size not in (1, scale.size) and scale.size != 1:
         return None
-    if not np.allclose(own.reshape(-1), scale.reshape(-1), rtol=1e-5, atol=0):
+    if not np.allclose(beta * own.reshape(-1), scale.reshape(-1), rtol=1e-5, atol=0):
         return None
     return data.reshape(-1)
 

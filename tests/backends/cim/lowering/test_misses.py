@@ -27,9 +27,15 @@ def reasons(body: str, weights: dict[str, np.ndarray], shape: tuple[int, ...] = 
         ("t = Transpose (x)\nf = MatMul (d, t)\ny = Identity (f)", {}, "the weight is not quantized: %t is made by Transpose"),
         ("t = Transpose (d)\nf = MatMul (d, t)\ny = Identity (f)", {}, "the weight is not quantized"),
         (
-            "v = DequantizeLinear <axis = 1> (w, ws, wz)\nf = Gemm <alpha = 0.5> (d, v)\ny = Identity (f)",
+            "v = DequantizeLinear <axis = 1> (w, ws, wz)\nf = Gemm <alpha = 0.0> (d, v)\ny = Identity (f)",
             {},
-            "Gemm with alpha or beta other than 1",
+            "Gemm with alpha = 0, of which nothing is left to compute: write its C in its place",
+        ),
+        (
+            "t = Transpose (q)\ne = DequantizeLinear (t, xs, xz)\nv = DequantizeLinear <axis = 1> (w, ws, wz)\n"
+            "f = Gemm <transA = 1> (e, v)\ny = Identity (f)",
+            {},
+            "put a Transpose before the input's QuantizeLinear instead",
         ),
     ],
 )
@@ -50,7 +56,7 @@ def test_differential_columns_hold_no_128() -> None:
     weights["w"][2, 1] = -128
     found = lowered(quantized((3, 8), MATMUL, weights), arch).ledger.misses
     reasons = [miss.reason for miss in found if miss.rule == "crossbars"]
-    assert reasons == ["1 weights are −128, which differential columns of 7 bits cannot hold"]
+    assert reasons == ["1 weights are −128, which differential columns of 7 bits cannot hold: quantize weights to −127 … 127"]
 
 
 def test_the_batch_is_one() -> None:

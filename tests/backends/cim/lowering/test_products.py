@@ -94,6 +94,39 @@ def test_a_gemm_is_one_on_crossbars(turned: int) -> None:
     np.testing.assert_array_equal(outputs(onto, feeds)["q_y"], outputs(program, feeds)["q_y"])
 
 
+@pytest.mark.parametrize(("alpha", "beta"), [(0.37, 1.0), (-1.3, 1.0), (0.37, 2.5), (1.0, 0.3)])
+@pytest.mark.parametrize("out", ["y", "q_y"])
+def test_a_gemms_factors_go_into_its_scales(alpha: float, beta: float, out: str) -> None:
+    """As in ONNX Runtime's QGemm, whose bias has the scale alpha / beta · sx · sw."""
+    weights = kernel(6, 40, 7, axis=1)
+    weights["bs"] = (np.float32(alpha) * weights["bs"] / np.float32(beta)).astype(np.float32)
+    body = f"""v = DequantizeLinear <axis = 1> (w, ws, wz)
+        c = DequantizeLinear <axis = 0> (b, bs, bz)
+        f = Gemm <alpha = {alpha}, beta = {beta}> (d, v, c)
+        {QUANTIZE if out == "q_y" else "y = Identity (f)"}"""
+    program = quantized((30, 40), body, weights, out=out)
+    feeds = {"x": normal(7, 30, 40)}
+    onto = lowered(program)
+    assert (count(onto, "CrossbarMatMul"), count(onto, "Requantize")) == (1, int(out == "q_y"))
+    found, wanted = outputs(onto, feeds)[out], outputs(program, feeds)[out]
+    assert len(np.unique(wanted)) > 20
+    if beta == 1.0 and out == "q_y":
+        np.testing.assert_array_equal(found, wanted)
+    else:  # ONNX Runtime has floats here
+        np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+def test_a_gemms_float_bias_is_added_times_beta(beta: float) -> None:
+    weights = {**kernel(6, 40, 7, axis=1, bias=False), "c": normal(8, 7)}
+    body = f"v = DequantizeLinear <axis = 1> (w, ws, wz)\nf = Gemm <alpha = 0.7, beta = {beta}> (d, v, c)\ny = Identity (f)"
+    program = quantized((3, 40), body, weights)
+    onto, feeds = lowered(program), {"x": normal(7, 3, 40)}
+    assert count(onto, "CrossbarMatMul") == 1
+    assert count(onto, "Gemm") == 0
+    np.testing.assert_allclose(outputs(onto, feeds)["y"], outputs(program, feeds)["y"], rtol=2e-5, atol=2e-5)
+
+
 def test_signed_inputs_become_unsigned_where_digits_carry_no_sign() -> None:
     arch = replace(ARCH, array=Array(digit_bits=2, adc=None, kind="digital"))
     body = CONV.replace("ATTRIBUTES", "pads = [1, 1, 1, 1]") + QUANTIZE
