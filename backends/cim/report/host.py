@@ -39,6 +39,11 @@ class HostPart:
     from_chip_bytes: int = 0
     to_chip_bytes: int = 0
 
+    @property
+    def note(self) -> str:
+        """The reason as a sentence: the same as mapping's, so that it is told once."""
+        return f"{self.name} runs on the host: {self.why}."
+
     def to_dict(self) -> dict[str, object]:
         """The part as JSON."""
         work = {

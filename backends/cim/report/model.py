@@ -11,6 +11,7 @@ from netwright.backends.cim.program.model import ChipProgram
 from netwright.backends.cim.report.host import HostPart, host_parts
 from netwright.backends.cim.report.layers import Layer, by_layer
 from netwright.backends.cim.report.page import page
+from netwright.backends.cim.report.rows import busiest_share
 from netwright.backends.cim.report.tables import tables
 from netwright.backends.cim.schedule.model import Timeline
 from netwright.backends.cim.simulator.activity import Trace
@@ -61,6 +62,7 @@ class ChipReport:
             "samples": cost.samples,
             "latency_ns": cost.latency_ns,
             "interval_ns": cost.interval_ns,
+            "interval": {"samples": line.samples, "steady": line.steady, "bound_ns": line.bound_ns, "busiest_share": busiest_share(line)},
             "busiest": line.busiest,
             "waited_ns": line.waited_ns,
             "energy_pj": cost.energy_pj,

@@ -47,7 +47,8 @@ def summary(chip: ChipProgram, timeline: Timeline, cost: Cost) -> Sheet:
     rows = (
         ("chip", f"{arch.name}, {arch.node_nm:g} nm, {arch.voltage:g} V, {arch.network.tiles} tiles of {arch.tile_arrays} arrays"),
         ("latency", time(cost.latency_ns) + beside),
-        ("interval", f"{time(cost.interval_ns)}, {count(per_second)} samples/s; busiest: {timeline.busiest}"),
+        ("interval", f"{time(cost.interval_ns)}, {count(per_second)} samples/s: {_found(timeline)}"),
+        ("busiest", _busiest(timeline)),
         ("waiting for ports and links", time(timeline.waited_ns)),
         ("energy", f"{energy(cost.energy_pj)} per sample, mean of {cost.samples}; first load of the weights {energy(cost.loading_pj)}"),
         ("power", quantity(cost.power_mw * 1e-3, "W")),
@@ -97,7 +98,26 @@ def on_host(host: Iterable[HostPart]) -> Sheet:
 
 def remarks(chip: ChipProgram, trace: Trace, host: Iterable[HostPart]) -> tuple[str, ...]:
     """What a user must know."""
-    return (*(f"On the host: {part.name}: {part.why}" for part in host), *chip.notes, *trace.fell_back)
+    known = (*chip.notes, *trace.fell_back)
+    return (*(part.note for part in host if part.note not in known), *known)
+
+
+def busiest_share(timeline: Timeline) -> float:
+    """The part of the interval that the busiest resource is at work, 0 to 1."""
+    return timeline.bound_ns / timeline.interval_ns if timeline.interval_ns else 0.0
+
+
+def _found(timeline: Timeline) -> str:
+    """How the interval was found."""
+    if timeline.steady:
+        return f"steady over {timeline.samples} samples, run one behind the other"
+    return f"a mean over {timeline.samples} samples, run one behind the other, whose distances still varied"
+
+
+def _busiest(timeline: Timeline) -> str:
+    if not timeline.resources:
+        return "nothing"
+    return f"{timeline.busiest}: {time(timeline.bound_ns)} a sample, {percent(busiest_share(timeline))} of the interval"
 
 
 def _layer(layer: Layer, cost: Cost) -> Row:

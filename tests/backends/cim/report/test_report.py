@@ -105,6 +105,31 @@ def test_the_times_are_the_timelines(report: ChipReport) -> None:
     assert told["links"] == [{"from": a, "to": b, "bytes": n} for (a, b), n in report.timeline.link_bytes.items()]
 
 
+BUSIEST = "arrays of conv0 on tile 0 (unit 0): 20.5 µs a sample"
+STEADY = ("20.5 µs, 48.8 k samples/s: steady over 6 samples, run one behind the other", f"{BUSIEST}, 100.0 % of the interval")
+VARIED = (
+    "41.0 µs, 24.4 k samples/s: a mean over 32 samples, run one behind the other, whose distances still varied",
+    f"{BUSIEST}, 50.0 % of the interval",
+)
+
+
+@pytest.mark.parametrize(("steady", "samples", "factor", "expected"), [(True, 6, 1, STEADY), (False, 32, 2, VARIED)])
+def test_the_interval_is_told_with_how_it_was_found(
+    report: ChipReport, steady: bool, samples: int, factor: int, expected: tuple[str, str]
+) -> None:
+    line = replace(report.timeline, interval_ns=factor * report.timeline.interval_ns, samples=samples, steady=steady)
+    told = replace(report, timeline=line, cost=account(report.chip, report.trace, line))
+    rows = [
+        [cell.strip() for cell in row.split("│")[1:-1]] for row in str(told).splitlines() if row.startswith(("│ interval", "│ busiest"))
+    ]
+    assert rows == [["interval", expected[0]], ["busiest", expected[1]]]
+    cells = [data for tag, data in _parse(told.html()).words if tag == "td"]
+    at = cells.index("interval")
+    assert cells[at : at + 4] == [*rows[0], *rows[1]]
+    assert told.to_dict()["interval"] == {"samples": samples, "steady": steady, "bound_ns": 20480.0, "busiest_share": 1 / factor}
+    assert told.to_dict()["interval_ns"] == 20480.0 * factor
+
+
 def test_the_table_shows_every_layer_and_component(report: ChipReport) -> None:
     shown = str(report)
     for name in ("conv0", "conv1", "conv2", *report.cost.components):
@@ -190,11 +215,15 @@ def test_what_the_host_runs_is_told_with_its_reason_and_its_work(report: ChipRep
     assert told.to_dict()["host"] == [{"name": "loop", "why": why, "not_in_totals": work, "from_chip_bytes": size, "to_chip_bytes": 0}]
     assert told.to_dict()["energy_pj"] == report.to_dict()["energy_pj"]
     for shown in (str(told), told.html()):
-        assert f"On the host: loop: {why}" in shown
+        assert shown.count(f"loop runs on the host: {why}.") == 1
         assert "On the host: work that is in none of the figures above" in shown
         assert count(size) in shown
         assert "NonZero, Loop" in shown
         assert "1 instructions of the host, whose time and energy are not counted" in shown
+    noted = replace(told, chip=replace(chip, notes=(f"loop runs on the host: {why}.", "Something else.")))
+    for shown in (str(noted), noted.html()):
+        assert shown.count(why) == 1, "the mapping's note and the report's line are one"
+        assert "Something else." in shown
     assert "On the host" not in str(report) + report.html()
 
 
