@@ -14,6 +14,8 @@ from netwright.ir.errors import UnsupportedModelError
 from netwright.ir.program import Program
 from netwright.ir.shapes import static_shape
 
+_LATE = "It is known only when the model runs, and a chip has fixed buffers: end the model before the operator that makes it."
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -77,6 +79,6 @@ def tensor_of(value: onnx_ir.Value, stream: int, batch: int) -> Tensor:
         raise UnsupportedModelError(
             f"The {'shape' if shape is None else 'type'} of %{value.name} is not known.",
             place=value.name,
-            remedy="Give every dimension a number: dims={'sequence': 64}.",
+            remedy="Give every dimension a number: dims={'sequence': 64}." if value.producer() is None else _LATE,
         )
     return Tensor(value.name or "", value.dtype.numpy().name, shape, None, stream, batch)

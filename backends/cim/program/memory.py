@@ -29,8 +29,8 @@ Life = tuple[int, int]
 
 
 def item_size(dtype: str) -> int:
-    """Bytes of an element."""
-    return int(onnx_ir.DataType[_ONNX.get(dtype, dtype.upper())].itemsize)
+    """Bytes of an element; those of fewer than 8 bits take one each, as in the simulator."""
+    return max(1, int(onnx_ir.DataType[_ONNX.get(dtype, dtype.upper())].itemsize))
 
 
 _ONNX = {"float32": "FLOAT", "float64": "DOUBLE"}

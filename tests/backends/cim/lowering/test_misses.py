@@ -7,7 +7,8 @@ import pytest
 
 from netwright.backends.cim.arch.model import Array
 from netwright.backends.cim.lowering import lower_graph, ports
-from netwright.ir.errors import DataError
+from netwright.backends.cim.mapping import build
+from netwright.ir.errors import DataError, UnsupportedModelError
 from netwright.passes import Context
 from tests.backends.cim.lowering.graphs import ARCH, kernel, lowered, parsed, quantized
 
@@ -73,6 +74,8 @@ def test_a_size_that_depends_on_data_is_said() -> None:
     )
     (miss,) = [miss for miss in lowered(program).ledger.misses if miss.rule == "bind"]
     assert miss.reason.startswith("its size depends on the data")
+    with pytest.raises(UnsupportedModelError, match=r"The shape of %y is not known.*end the model before the operator"):
+        build(lowered(program), ARCH, name="net")
 
 
 def test_sizes_come_from_calibration_data() -> None:

@@ -13,11 +13,13 @@ from netwright.backends.cim.arch.model import Arch, Network
 from netwright.backends.cim.coding.model import Coding
 from netwright.backends.cim.cost.mvm import Product
 from netwright.backends.cim.mapping import build
-from netwright.backends.cim.program.model import ChipProgram, Instruction, Load, Reload, Send, Store, Sync, Write
+from netwright.backends.cim.program.memory import item_size
+from netwright.backends.cim.program.model import ChipProgram, Instruction, Load, Reload, Send, Store, Sync, Tensor, Write
 from netwright.backends.cim.program.stored import weight_bytes, weight_cells
 from netwright.backends.cim.schedule import schedule
 from netwright.backends.cim.simulator import Machine
 from netwright.backends.cim.simulator.counting import count
+from netwright.backends.cim.simulator.regions import dtype_of
 from tests.backends.cim.attention import feeds, in_integers, on_crossbars
 from tests.backends.cim.program import chips
 from tests.backends.cim.schedule.chips import ARCH, Builder
@@ -129,3 +131,8 @@ def test_a_chip_of_one_tile_has_no_links() -> None:
     build = Builder(arch)
     build.store(0, build.load(0, build.tensor("x", (1, 4))))
     assert byte_hops(build.build()) == 0
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("int4", 1), ("uint4", 1), ("bool", 1), ("uint8", 1), ("bfloat16", 2), ("float32", 4)])
+def test_elements_of_fewer_than_eight_bits_take_a_byte_everywhere(dtype: str, size: int) -> None:
+    assert (item_size(dtype), dtype_of(Tensor("x", dtype, (1,), None)).itemsize) == (size, size)
