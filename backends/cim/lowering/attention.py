@@ -25,6 +25,7 @@ from netwright.passes.rewrite import Rewrite
 
 _MOVES = ("DequantizeLinear", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 """What may stand between a constant and a product."""
+_GRIDS = "both operands are computed: quantize(attention='arrays') puts them on grids, 'auto' where arrays cost less"
 WIDE = {"to": int(onnx_ir.DataType.INT32)}
 
 
@@ -41,8 +42,8 @@ def lower_pair(node: onnx_ir.Node, workshop: Workshop) -> Rewrite:
     Raises:
         NoProduct: it cannot be one, or costs more; the message says why.
     """
-    x, x_scale, x_zero = activation(node.inputs[0])
-    w = integers(node.inputs[1], "the weight")
+    x, x_scale, x_zero = activation(node.inputs[0], _GRIDS)
+    w = integers(node.inputs[1], "the weight", _GRIDS)
     x_shape, w_shape = static_shape(node.inputs[0]), static_shape(node.inputs[1])
     sizes = attention_of(node)
     if sizes is None or x_shape is None or w_shape is None or len(w_shape) < 2:

@@ -90,15 +90,20 @@ class Weights:
         return f" {self.form}{left}" if self.form else ""
 
 
-def integers(value: onnx_ir.Value | None, what: str) -> Integers:
+def integers(value: onnx_ir.Value | None, what: str, remedy: str = f"{_STATIC} first") -> Integers:
     """The integers behind a DequantizeLinear.
+
+    Args:
+        value: what a product reads.
+        what: what to call it.
+        remedy: for a value that is not quantized.
 
     Raises:
         NoProduct: the value is no such thing, or its scale or zero point is not constant.
     """
     node = producer(value, "DequantizeLinear")
     if node is None or node.inputs[0] is None:
-        raise NoProduct(f"{what} is not quantized: %{value.name if value is not None else ''} is {_kind(value)}; {_STATIC} first")
+        raise NoProduct(f"{what} is not quantized: %{value.name if value is not None else ''} is {_kind(value)}; {remedy}")
     scale = array(node.inputs[1])
     zero = zero_points(node)
     if scale is None or zero is None:
@@ -109,13 +114,13 @@ def integers(value: onnx_ir.Value | None, what: str) -> Integers:
     return Integers(node.inputs[0], scale, zeros, int_attr(node, "axis", 1))
 
 
-def activation(value: onnx_ir.Value | None) -> tuple[Integers, np.float32, int]:
-    """A product's input: bytes with one scale and zero point.
+def activation(value: onnx_ir.Value | None, remedy: str = f"{_STATIC} first") -> tuple[Integers, np.float32, int]:
+    """A product's input: bytes with one scale and zero point. `remedy`: as of `integers`.
 
     Raises:
         NoProduct: it is something else.
     """
-    found = integers(value, "the input")
+    found = integers(value, "the input", remedy)
     if found.scale.size != 1:
         raise NoProduct(f"the input has {found.scale.size} scales, and an array's row takes one: quantize the float model with {_STATIC}")
     if found.dtype not in LIMITS:
