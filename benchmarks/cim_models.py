@@ -4,8 +4,9 @@
 
 The chip's outputs are compared with ONNX Runtime's on the same integers, with the same sizes, one sample after the other: `equal` is the
 share of outputs that are the same bit for bit, over the samples that energy is measured on. `plain` is the latency without copies of
-weights and without overlapping layers. Products that stay on the vector unit or the host are counted, and named below the table. Where
-there are products of two values of the input (attention), a second table has them all on vector units, and all written to arrays.
+weights and without overlapping layers; `samples/s` is of samples that follow each other as closely as the schedule finds. Products that
+stay on the vector unit or the host are counted, and named below the table. Where there are products of two values of the input
+(attention), a second table has them all on vector units, and all written to arrays.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ def _row(model: ZooModel, job: Job, chip: str, samples: int, *, quick: bool) -> 
         "latency µs": cost.latency_ns / 1e3,
         "plain µs": plain.timeline.latency_ns / 1e3,
         "plain / latency": plain.timeline.latency_ns / cost.latency_ns,
+        "samples/s": 1e9 / cost.interval_ns,
+        "plain samples/s": 1e9 / plain.timeline.interval_ns,
         "mm²": cost.total_mm2,
         "arrays used": cost.use.arrays,
         "cells used": cost.use.packing,
