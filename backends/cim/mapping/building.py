@@ -12,8 +12,9 @@ from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.coding.model import Coding
 from netwright.backends.cim.cost.delays import dram_ns, mvm_ns
 from netwright.backends.cim.mapping.boxes import whole
+from netwright.backends.cim.mapping.copying import with_copies
 from netwright.backends.cim.mapping.duplication import Layer, copies_of
-from netwright.backends.cim.mapping.emitting import instructions
+from netwright.backends.cim.mapping.emitting import by_tile, instructions
 from netwright.backends.cim.mapping.facts import Facts
 from netwright.backends.cim.mapping.fitting import TooLarge, fit
 from netwright.backends.cim.mapping.floor import Floor
@@ -70,10 +71,11 @@ def build(program: Program, arch: Arch, options: Options = Options(), *, name: s
                     raise
                 products[sums] = error.message.rstrip(".")
                 program = hosted(whole_program, products)
-    tiles, host = instructions(laid, placer.units)
+    order = instructions(laid, placer.units)
+    tiles, host = by_tile(order)
     given, gives = _ports(whole_program)
     notes = [*plan.notes, *laid.notes, *_notes(plan, placer, arch)]
-    return ChipProgram(
+    chip = ChipProgram(
         name=name,
         arch=arch,
         options=options,
@@ -89,6 +91,7 @@ def build(program: Program, arch: Arch, options: Options = Options(), *, name: s
         host=host,
         notes=tuple(notes),
     )
+    return with_copies(chip, order, laid.turns)
 
 
 def _planned(program: Program, arch: Arch, options: Options, memory: Memories) -> tuple[Plan, Placer]:

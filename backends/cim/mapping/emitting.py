@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from netwright.backends.cim.mapping.fitting import Laid
 from netwright.backends.cim.mapping.tasks import Task
 from netwright.backends.cim.program.model import HOST, Instruction, Reload, Unit, Vector
 
 
-def instructions(laid: Laid, units: Sequence[Unit]) -> tuple[dict[int, tuple[Instruction, ...]], tuple[Vector, ...]]:
-    """Every tile's instructions, and the host's.
+def instructions(laid: Laid, units: Sequence[Unit]) -> list[tuple[int, Instruction]]:
+    """All instructions and their tiles, in an order in which nothing is read before it is made; each tile follows its own of them.
 
     A unit is loaded before its first product where its arrays do not hold it: never where all weights fit; else every sample anew, since
     the next sample finds the arrays as this one leaves them. Tasks of units that make nothing write their arrays themselves.
     """
-    tiles: dict[int, list[Instruction]] = {}
+    found: list[tuple[int, Instruction]] = []
     holds = _left(laid.tasks, units)
     for task in laid.tasks:
-        own = tiles.setdefault(task.tile, [])
         if task.unit >= 0 and not task.writes:
             _hold(units[task.unit], task.unit, holds)
         elif task.unit >= 0 and not _is_held(units[task.unit], task.unit, holds):
-            own.append(Reload(task.unit, task.layer))
+            found.append((task.tile, Reload(task.unit, task.layer)))
             _hold(units[task.unit], task.unit, holds)
         sources, targets = (
             tuple(laid.numbers[HOST if part.host else task.tile, part.tensor] for part in side) for side in (task.reads, task.writes)
         )
-        own.append(task.make(sources, targets))
+        found.append((task.tile, task.make(sources, targets)))
+    return found
+
+
+def by_tile(order: Iterable[tuple[int, Instruction]]) -> tuple[dict[int, tuple[Instruction, ...]], tuple[Vector, ...]]:
+    """Every tile's list, and the host's."""
+    tiles: dict[int, list[Instruction]] = {}
+    for tile, one in order:
+        tiles.setdefault(tile, []).append(one)
     host = tuple(one for one in tiles.pop(HOST, []) if isinstance(one, Vector))
     return {tile: tuple(tiles[tile]) for tile in sorted(tiles)}, host
 

@@ -10,7 +10,7 @@ from functools import cache
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.mapping.layouts import layout_of
 from netwright.backends.cim.mapping.lessons import Lesson
-from netwright.backends.cim.mapping.memory import Addresses, addresses
+from netwright.backends.cim.mapping.memory import Addresses, Turn, addresses
 from netwright.backends.cim.mapping.rings import Use, make_rings, uses_of
 from netwright.backends.cim.mapping.tasks import Part, Task
 from netwright.backends.cim.mapping.ties import Ties
@@ -66,6 +66,7 @@ class Laid:
         buffers: by number.
         numbers: of the buffers, by tile and tensor.
         tensors: with their layouts.
+        turns: of buffers that share their tile's memory: see `Addresses`.
         notes: for the user.
     """
 
@@ -73,6 +74,7 @@ class Laid:
     buffers: tuple[Buffer, ...]
     numbers: dict[Key, int]
     tensors: dict[str, Tensor]
+    turns: dict[int, Turn]
     notes: tuple[str, ...]
 
 
@@ -113,7 +115,8 @@ def fit(
     for name, places in woven.made.items():
         held = {tile: buffers[numbers[tile, name]] for tile, _ in places}
         made[name] = replace(tensors[name], layout=layout_of(tensors[name], places, held))
-    return Laid(placed.tasks, tuple(buffers), numbers, made, notes)
+    turns = {numbers[key]: turn for key, turn in placed.turns.items()}
+    return Laid(placed.tasks, tuple(buffers), numbers, made, turns, notes)
 
 
 def _placed(

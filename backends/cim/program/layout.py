@@ -42,6 +42,7 @@ class Layout:
         axes: one for each axis.
         tiles: tile by mixed radix of places, the last axis fastest; where every grid is 1, all the tiles that hold a copy.
         bases: address of the first element at each place, in the order of `tiles`; parts need not lie at the same address everywhere.
+            Where a buffer has room for several samples, these are of its first copy.
     """
 
     axes: tuple[AxisLayout, ...]

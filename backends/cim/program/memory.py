@@ -6,7 +6,8 @@ A tile follows its list in order, but instructions overlap, row by row, and buff
 - and, since those that make and read the rows of a **ring** wait for each other and so are at work together (with whoever sends rows to
   a ring on another tile), as long as all of these.
 
-Two buffers of a tile may share addresses where one's life ends, in the list, before the other's begins. More the format cannot know:
+Two buffers of a tile may share addresses where one's life ends, in the list, before the other's begins; a buffer with room for several
+samples shares its addresses with nobody, since those of other samples live at any time. More the format cannot know:
 how far instructions really overlap is the schedule's, which makes an instruction wait for the memory that it writes to until the buffers
 there before are done; and of the next sample it is held, as of instructions, that it comes after this one.
 """
@@ -59,8 +60,9 @@ def check_memory(chip: ChipProgram) -> None:
         _hold(wanted <= buffer.bytes, place, f"It has {buffer.bytes:,} bytes; what it keeps of {buffer.tensor} takes {wanted:,}.")
     by_tile: dict[int, list[tuple[Life, int]]] = defaultdict(list)
     for number, life in _lives(chip).items():
-        if chip.buffers[number].bytes:
-            by_tile[chip.buffers[number].tile].append((life, number))
+        one = chip.buffers[number]
+        if one.bytes:
+            by_tile[one.tile].append(((-1, len(chip.tiles[one.tile])) if one.copies > 1 else life, number))
     for own in by_tile.values():
         _apart(chip, sorted(own))
 
@@ -77,7 +79,7 @@ def _apart(chip: ChipProgram, lives: Iterable[tuple[Life, int]]) -> None:
         place = bisect_left(alive, (own.address, number))
         for _, other in alive[max(place - 1, 0) : place + 1]:
             that = chip.buffers[other]
-            over = own.address < that.address + that.bytes and that.address < own.address + own.bytes
+            over = own.address < that.address + that.room and that.address < own.address + own.room
             where = f"Bytes from {max(own.address, that.address)} on tile {own.tile} are its and buffer {other}'s"
             _hold(not over, f"buffer {number} (%{own.tensor})", f"{where} (%{that.tensor}), which is needed at the same time.")
         insort(alive, (own.address, number))

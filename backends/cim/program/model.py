@@ -3,7 +3,8 @@
 Tiles run their lists on their own; they meet in messages (`Send`/`Receive` of one channel), in what the host holds (`Load`, `Store`)
 and in `Sync`. An instruction reads buffers of its own tile and writes a box of a buffer of its own tile. A **buffer** is a box of a
 tensor in a tile's memory; every element of a buffer is written before it is read, and once: so the result does not depend on how the
-tiles interleave. Tensors have the shape of one sample (a batch runs the program once for each sample; a simulator may run many at once).
+tiles interleave. It may have room for several samples, which take it in turn. Tensors have the shape of one sample (a batch runs the
+program once for each sample; a simulator may run many at once).
 
 Products stream: an instruction works along its output's `stream` axis, row by row, and a consumer may begin when the rows that it needs
 are there. `ring` bounds the rows that a buffer keeps; 0 keeps all.
@@ -57,8 +58,10 @@ class Buffer:
         tensor: name.
         box: which part, in the tensor's axes.
         address: first byte; 0 on the host.
-        bytes: room that it takes: of `ring` rows where it is a ring.
+        bytes: room that it takes, once: of `ring` rows where it is a ring.
         ring: rows along the tensor's stream axis that are kept; 0 for all.
+        copies: how many samples it has room for: sample n's rows stand at `address` + (n mod `copies`) · `bytes`, so that only sample
+            n + `copies` waits for them to be done with.
     """
 
     tile: int
@@ -67,6 +70,12 @@ class Buffer:
     address: int
     bytes: int
     ring: int = 0
+    copies: int = 1
+
+    @property
+    def room(self) -> int:
+        """Bytes of all copies together."""
+        return self.bytes * self.copies
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ from netwright.ir.errors import NetwrightError, VerifyError
 
 LIMIT = 2**31
 """Largest tensor of one sample, in bytes."""
+COPIES = 2**16
+"""Most copies of a buffer."""
 DTYPES = frozenset(
     ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64", "bfloat16")
 )
@@ -108,7 +110,9 @@ def _buffers(chip: ChipProgram) -> None:
         inside = contains(whole(chip.tensors[one.tensor].shape), one.box) and all(start <= stop for start, stop in one.box)
         require(inside, place, f"Its box {one.box} is not within {one.tensor}.")
         require(one.ring >= 0 and one.bytes >= 0 and one.address >= 0, place, "A negative size.")
-        require(one.tile == HOST or one.address + one.bytes <= room, place, f"It ends beyond the tile's {room:,} bytes.")
+        sound = one.copies == 1 if one.tile == HOST else 1 <= one.copies <= COPIES
+        require(sound, place, f"It is there {one.copies:,} times: on tiles {COPIES:,} at most, on the host once.")
+        require(one.tile == HOST or one.address + one.room <= room, place, f"It ends beyond the tile's {room:,} bytes.")
 
 
 def _matrices(chip: ChipProgram) -> None:

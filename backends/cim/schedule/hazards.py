@@ -114,6 +114,8 @@ def addresses(chip: ChipProgram, jobs: list[Job], lists: dict[int, list[int]]) -
 def addresses_again(chip: ChipProgram, jobs: list[Job], lists: dict[int, list[int]], senders: dict[int, int]) -> None:
     """The next sample writes a buffer when nobody needs what came to its address later; a message leaves when it may be written.
 
+    Buffers with room for several samples share their addresses with nobody (`program.memory`).
+
     Args:
         chip: the program.
         jobs: all of them; gates are added.
@@ -163,7 +165,7 @@ def _shared(chip: ChipProgram, jobs: list[Job], lists: dict[int, list[int]]) -> 
                     users[needed.buffer].append(number)
         order = list(users)
         starts = np.asarray([chip.buffers[buffer].address for buffer in order], dtype=np.int64)
-        stops = starts + np.asarray([chip.buffers[buffer].bytes for buffer in order], dtype=np.int64)
+        stops = starts + np.asarray([chip.buffers[buffer].room for buffer in order], dtype=np.int64)
         pairs = [
             (order[before], buffer)
             for place, buffer in enumerate(order)

@@ -65,7 +65,7 @@ class Job:
         takes: what each takes.
         waits: for rows of other jobs, row by row.
         after: jobs that must be over before the first row.
-        again: for rows of other jobs in the sample before, row by row: those that need what this one writes over.
+        again: for rows of other jobs some samples before, row by row, and how many samples: those that need what this one writes over.
         behind: jobs that must be over in the sample before, before the first row.
     """
 
@@ -76,7 +76,7 @@ class Job:
     takes: Takes
     waits: list[Wait] = field(default_factory=list[Wait])
     after: list[int] = field(default_factory=list[int])
-    again: list[Wait] = field(default_factory=list[Wait])
+    again: list[tuple[Wait, int]] = field(default_factory=list[tuple[Wait, int]])
     behind: list[int] = field(default_factory=list[int])
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class Waits:
     Attributes:
         row: that waits.
         job: for which.
-        rows: how many of its rows must be there, counted from its first of the same sample: less than one are of the sample before.
+        rows: how many of its rows must be there, counted from its first of the same sample: less than one are of samples before.
     """
 
     row: np.ndarray
@@ -118,11 +119,10 @@ def plan_of(chip: ChipProgram, jobs: list[Job], receivers: dict[int, int], alone
 def _by_row(jobs: list[Job], job: Job) -> Waits:
     """What is new to wait for at each row: what a row before has waited for is there."""
     found = [(np.empty(0, np.int64),) * 3]
-    for waits, before in ((job.waits, 0), (job.again, 1)):
-        for other, counts in waits:
-            most = np.maximum.accumulate(counts)
-            risen = np.flatnonzero(np.diff(most, prepend=0) > 0)
-            found.append((risen, np.full(len(risen), other), most[risen] - before * jobs[other].stream.rows))
+    for (other, counts), before in chain(((wait, 0) for wait in job.waits), job.again):
+        most = np.maximum.accumulate(counts)
+        risen = np.flatnonzero(np.diff(most, prepend=0) > 0)
+        found.append((risen, np.full(len(risen), other), most[risen] - before * jobs[other].stream.rows))
     row, other, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.argsort(row, kind="stable")
     return Waits(row[order], other[order], rows[order])

@@ -136,10 +136,11 @@ def rings(chip: ChipProgram, jobs: list[Job], sent: dict[int, int]) -> None:
 
 
 def reuse(chip: ChipProgram, jobs: list[Job], senders: dict[int, int]) -> None:
-    """The next sample writes a row when the row that had its place is needed no more; a message leaves when there is room for it.
+    """A later sample writes a row when the row that had its place is needed no more; a message leaves when there is room for it.
 
-    A buffer holds the last `ring` rows that were written, whichever sample's they are, or as many as it has. What is written all at
-    once waits until everybody is done. Host buffers are each sample's own.
+    A buffer, or each of its copies, holds the last `ring` rows that were written there, whichever sample's they are, or as many as it
+    has: of a buffer with copies for two samples, the rows that go are those of the sample before the last. What is written all at once
+    waits until everybody is done. Host buffers are each sample's own.
 
     Args:
         chip: the program.
@@ -171,9 +172,10 @@ def reuse(chip: ChipProgram, jobs: list[Job], senders: dict[int, int]) -> None:
                     for reader, needed in known
                     if _meet(needed.box, written.box)
                 ]
-            jobs[number].again += waits
+            again = [(wait, chip.buffers[buffer].copies) for wait in waits]
+            jobs[number].again += again
             if number in senders:
-                jobs[senders[number]].again += waits
+                jobs[senders[number]].again += again
 
 
 def _gone(chip: ChipProgram, written: Written) -> tuple[np.ndarray, int]:

@@ -12,16 +12,18 @@ from netwright.backends.cim.program.model import ChipProgram
 
 
 def check_addresses(chip: ChipProgram) -> None:
-    """Buffers that share bytes of a tile are not in use at the same time, as the tile's list goes."""
+    """Buffers that share bytes of a tile are not in use at the same time, as the tile's list goes; those of several samples share none."""
     for tile, own in chip.tiles.items():
         lives: dict[int, list[int]] = defaultdict(list)
         for place, one in enumerate(own):
             for buffer, _ in (*reads(chip, one), *writes(chip, one)):
                 if chip.buffers[buffer].tile == tile:
                     lives[buffer].append(place)
+                    assert chip.buffers[buffer].address + chip.buffers[buffer].room <= chip.arch.tile.memory.bytes
         for a, b in combinations(lives, 2):
             one, other = chip.buffers[a], chip.buffers[b]
-            if one.address < other.address + other.bytes and other.address < one.address + one.bytes:
+            if one.address < other.address + other.room and other.address < one.address + one.room:
+                assert one.copies == other.copies == 1, (one, other)
                 assert max(lives[a]) < min(lives[b]) or max(lives[b]) < min(lives[a]), (one, other)
 
 

@@ -102,6 +102,11 @@ BROKEN: dict[str, tuple[Callable[[], ChipProgram], str]] = {
     "ring without rows": (lambda: with_tensor(with_buffer(LINEAR, 2, ring=1), "x", stream=-1), "not made in rows"),
     "two buffers in one place": (lambda: sharing(LINEAR, "x", "s#k0"), "are its and buffer|needed at the same time"),
     "read and written in one place": (lambda: sharing(LINEAR, "s", "y"), "needed at the same time"),
+    "copies over another buffer": (lambda: with_buffer(LINEAR, 2, copies=2), "are its and buffer|needed at the same time"),
+    "no copies": (lambda: with_buffer(LINEAR, 2, copies=0), "It is there 0 times"),
+    "copies beyond all measure": (lambda: with_buffer(LINEAR, 2, bytes=0, copies=2**40), "on tiles 65,536 at most"),
+    "copies on the host": (lambda: with_buffer(LINEAR, 0, copies=2), "on the host once"),
+    "copies beyond the memory": (lambda: with_buffer(LINEAR, 2, address=262_000, copies=4), "beyond the tile's"),
     "memory too small": (lambda: with_buffer(LINEAR, 2, address=262_100), "beyond the tile's"),
     "tensor too large": (lambda: with_tensor(LINEAR, "x", shape=(1, 2**20, 2**20)), "larger than"),
     "negative extent": (lambda: with_tensor(LINEAR, "x", shape=(1, -3, 40)), "no shape"),
@@ -163,6 +168,15 @@ def test_a_buffer_may_lie_where_another_was():
     shared = sharing(LINEAR, "x", "y")
 
     assert len(verify(shared)) == 9
+
+
+def test_a_buffer_with_copies_shares_its_memory_with_nobody():
+    shared = sharing(LINEAR, "x", "y")
+    (y,) = [number for number, buffer in enumerate(shared.buffers) if buffer.tile == 0 and buffer.tensor == "y"]
+    apart = 2**17
+    assert len(verify(with_buffer(shared, y, address=apart, copies=3))) == 9
+    with pytest.raises(VerifyError, match="needed at the same time"):
+        verify(with_buffer(shared, y, copies=2))
 
 
 def test_rings_keep_alive_what_is_at_work_with_them():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, cycle, pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from netwright.backends.cim.program.access import reads, writes
 from netwright.backends.cim.program.layout import Box
@@ -46,12 +47,25 @@ def _one_buffer(copies: int) -> ChipProgram:
     return build.build()
 
 
+def _with_copies(chip: ChipProgram, drawn: list[int]) -> ChipProgram:
+    """Buffers on tiles side by side, with these copies in turn."""
+    buffers = [replace(one, copies=1 if one.tile == HOST else copies) for one, copies in zip(chip.buffers, cycle(drawn), strict=False)]
+    starts = accumulate((one.room for one in buffers), initial=0)
+    return replace(chip, buffers=tuple(replace(one, address=start) for one, start in zip(buffers, starts, strict=False)))
+
+
 def test_a_buffer_that_two_share_makes_them_take_turns() -> None:
     """The next sample's product is written when this one's reader is over: 80 + 80 ns, though either unit works 80 ns."""
     line = schedule(_one_buffer(1))
     assert line.bound_ns == 80
     assert line.interval_ns == 160
     assert line.steady
+
+
+def test_room_for_two_samples_lets_the_next_one_begin() -> None:
+    """The first product writes one copy while the second reads the other: each works all the time."""
+    chip = _with_copies(_one_buffer(1), [2])
+    assert schedule(chip).interval_ns == schedule(chip).bound_ns == 80
 
 
 def test_a_load_waits_for_the_last_reader_of_the_sample_before() -> None:
@@ -159,10 +173,11 @@ def test_many_samples_take_a_latency_and_intervals(chip: ChipProgram) -> None:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(programs())
-def test_a_samples_rows_are_written_over_when_the_sample_before_needs_them_no_more(chip: ChipProgram) -> None:
-    """Against boxes of single rows; and the same rows take the same order in every sample."""
-    samples = 4
+@given(programs(), st.lists(st.integers(1, 3), min_size=1, max_size=7))
+def test_a_samples_rows_are_written_over_when_the_one_that_had_their_place_needs_them_no_more(chip: ChipProgram, drawn: list[int]) -> None:
+    """Against boxes of single rows, with some copies; and the same rows take the same order in every sample."""
+    samples = 5
+    chip = _with_copies(chip, drawn)
     jobs, plan = prepare(chip)
     run = simulate(jobs, plan, samples=samples, keep_rows=True)
     readers: dict[int, list[tuple[int, int, Box]]] = {}
@@ -181,9 +196,10 @@ def test_a_samples_rows_are_written_over_when_the_sample_before_needs_them_no_mo
             for buffer, box in writes(chip, row_of(chip, job.one, row, rows)):
                 if chip.buffers[buffer].tile == HOST:
                     continue
+                copies = chip.buffers[buffer].copies
                 for other, theirs, seen in readers.get(buffer, ()):
-                    for sample in range(1, samples) if meet(seen, box) else ():
-                        over = run.row_ends[other][(sample - 1) * jobs[other].stream.rows + theirs]
+                    for sample in range(copies, samples) if meet(seen, box) else ():
+                        over = run.row_ends[other][(sample - copies) * jobs[other].stream.rows + theirs]
                         assert over <= run.row_starts[number][sample * rows + row], job.place
 
 
