@@ -37,19 +37,19 @@ def add_expansions(model: onnx_ir.Model) -> None:
             continue
         node.overload = signature(node)
         if node.op_identifier() not in model.functions:
-            model.functions[node.op_identifier()] = _at_opset(function_of(node), model.opset_imports.get("", 0))
+            model.functions[node.op_identifier()] = function_of(node, model.opset_imports.get("", 0))
 
 
-def function_of(node: onnx_ir.Node) -> onnx_ir.Function:
-    """A node's expansion as a function, overloaded by the node's signature."""
+def function_of(node: onnx_ir.Node, opset: int) -> onnx_ir.Function:
+    """A node's expansion as a function, overloaded by the node's signature.
+
+    Args:
+        node: of an own operator.
+        opset: the model's: callers and what they call must agree, and what expansions use later versions only extend.
+    """
     body = expansion(node)
+    body.opset_imports[""] = max(opset, body.opset_imports.get("", 0))
     return onnx_ir.Function(node.domain, node.op_type, signature(node), graph=body, attributes=())
-
-
-def _at_opset(function: onnx_ir.Function, opset: int) -> onnx_ir.Function:
-    """The function in the model's own opset: callers and what they call must agree, and what expansions use later versions only extend."""
-    function.opset_imports[""] = max(opset, function.opset_imports.get("", 0))
-    return function
 
 
 def signature(node: onnx_ir.Node) -> str:

@@ -81,17 +81,24 @@ def layout_of(model: onnx_ir.Model, *, place: Place = lambda _tensor: None, valu
     Raises:
         UnsupportedModelError: `sparse`, and the model's opset is too old for it.
     """
-    writer = _Writer(place, value_info=value_info, ir_version=model.ir_version, packer=Packer(model) if sparse else None)
+    writer = _Writer(
+        place,
+        value_info=value_info,
+        ir_version=model.ir_version,
+        opset=model.opset_imports.get("", 0),
+        packer=Packer(model) if sparse else None,
+    )
     return writer.model(model)
 
 
 class _Writer:
-    def __init__(self, place: Place, *, value_info: bool, ir_version: int, packer: Packer | None) -> None:
+    def __init__(self, place: Place, *, value_info: bool, ir_version: int, opset: int, packer: Packer | None) -> None:
         self._place = place
         self._expansions: dict[tuple[str, str, str], onnx_ir.Function] = {}
         self._packer = packer
         self._value_info = value_info
         self._ir_version = ir_version
+        self._opset = opset
 
     def model(self, model: onnx_ir.Model) -> Layout:
         graph = self.graph(model.graph, functions=model.functions.values())
@@ -195,7 +202,7 @@ class _Writer:
 
     def _own(self, node: onnx_ir.Node) -> Layout:
         """A node of an own operator calls its expansion, a function for each signature."""
-        function = function_of(node)
+        function = function_of(node, self._opset)
         self._expansions.setdefault(function.identifier(), function)
         call = serde.serialize_node(node)
         call.overload = function.overload

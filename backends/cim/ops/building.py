@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir
 
-OPSET = 20
+OPSET = 18
 """Expansions use operators as they have been since this version."""
 
 

@@ -26,14 +26,20 @@ def parsed(text: str, weights: Mapping[str, np.ndarray | np.floating]) -> Progra
 
 
 def quantized(
-    shape: Sequence[int | str], body: str, weights: Mapping[str, np.ndarray | np.floating], *, signed: bool = False, out: str = "y"
+    shape: Sequence[int | str],
+    body: str,
+    weights: Mapping[str, np.ndarray | np.floating],
+    *,
+    signed: bool = False,
+    out: str = "y",
+    opset: int = 20,
 ) -> Program:
     """A graph of x, quantized to `q` and back to `d` by scale 0.05 and a zero point, and of the body, which makes `out`."""
     rank = ", ".join(map(str, shape))
     zero = np.array(-7 if signed else 12, np.int8 if signed else np.uint8)
     result = "uint8" if out == "q_y" else "float"
     given = {"xs": np.float32(0.05), "xz": zero, "ys": np.float32(0.11), "yz": np.array(5, np.uint8), **weights}
-    text = f"""<ir_version: 10, opset_import: ["" : 20]>
+    text = f"""<ir_version: 10, opset_import: ["" : {opset}]>
     g (float[{rank}] x) => ({result} {out}) {{
         q = QuantizeLinear (x, xs, xz)
         d = DequantizeLinear (q, xs, xz)

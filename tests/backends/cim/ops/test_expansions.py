@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir
 import onnxruntime
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,14 +25,14 @@ from netwright.ir.storage.writer import write_model
 from tests.backends.cim.lowering.graphs import kernel, lowered, normal, outputs, quantized
 
 
-def own(op_type: str, attributes: dict[str, object], shape: list[int | str], dtype: str, *weights: np.ndarray) -> Program:
+def own(op_type: str, attributes: dict[str, object], shape: list[int | str], dtype: str, *weights: np.ndarray, opset: int = 20) -> Program:
     """A program of one own operator on x."""
     x = onnx_ir.Value(name="x", shape=onnx_ir.Shape(shape), type=onnx_ir.TensorType(onnx_ir.DataType[dtype.upper()]))
     held = [onnx_ir.Value(name=f"w{i}", const_value=onnx_ir.Tensor(w, name=f"w{i}")) for i, w in enumerate(weights)]
     y = onnx_ir.Value(name="y")
     attrs = [onnx_ir.convenience.convert_attribute(name, value) for name, value in attributes.items()]  # pyright: ignore[reportArgumentType]
     node = onnx_ir.Node(DOMAIN, op_type, [x, *held], attrs, outputs=[y], name="y")
-    graph = onnx_ir.Graph([x], [y], nodes=[node], initializers=held, opset_imports={"": 20, DOMAIN: 1}, name="g")
+    graph = onnx_ir.Graph([x], [y], nodes=[node], initializers=held, opset_imports={"": opset, DOMAIN: 1}, name="g")
     program = Program(onnx_ir.Model(graph, ir_version=10))
     assert shapes.infer(program) == []
     return program
@@ -72,8 +73,8 @@ def codings(draw: st.DrawFn) -> Coding:
 
 
 @settings(max_examples=60, deadline=None)
-@given(codings(), st.integers(1, 19), st.integers(0, 2**31))
-def test_a_lossy_product_equals_the_specification(coding: Coding, rows: int, seed: int) -> None:
+@given(codings(), st.integers(1, 19), st.integers(0, 2**31), st.sampled_from([18, 20]))
+def test_a_lossy_product_equals_the_specification(coding: Coding, rows: int, seed: int, opset: int) -> None:
     rng = np.random.default_rng(seed)
     if coding.encoding == "xnor":
         w, x = (rng.choice(np.array([-1, 1], np.int8), size) for size in ((rows, 3), (4, rows)))
@@ -81,7 +82,7 @@ def test_a_lossy_product_equals_the_specification(coding: Coding, rows: int, see
         w = rng.integers(-7, 8, (rows, 3)).astype(np.int8)
         low, high = (-8, 8) if coding.input_signed else (0, 16)
         x = (rng.integers(low, high, (4, rows)) * (rng.random((4, rows)) < 0.5)).astype(np.int8 if coding.input_signed else np.uint8)
-    program = own("CrossbarMatMul", dict(coding_attributes(coding)), ["N", rows], x.dtype.name, w)
+    program = own("CrossbarMatMul", dict(coding_attributes(coding)), ["N", rows], x.dtype.name, w, opset=opset)
     wanted, _ = reference(x, w, coding)
     np.testing.assert_array_equal(outputs(program, {"x": x})["y"], wanted)
 
@@ -134,11 +135,12 @@ def test_windows_are_rows_of_k(
     np.testing.assert_array_equal(lower(program, threads=1).run({"x": x})["y"], wanted)
 
 
-def test_a_saved_file_runs_anywhere_and_loads_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("opset", [18, 19, 20, 23])
+def test_a_saved_file_runs_anywhere_and_loads_as_it_was(tmp_path: Path, opset: int) -> None:
     body = """v = DequantizeLinear <axis = 0> (w, ws, wz)
         f = Conv <pads = [1, 1, 1, 1]> (d, v)
         q_y = QuantizeLinear (f, ys, yz)"""
-    program = quantized((1, 3, 6, 6), body, kernel(1, 4, 3, 3, 3, bias=False), out="q_y")
+    program = quantized((1, 3, 6, 6), body, kernel(1, 4, 3, 3, 3, bias=False), out="q_y", opset=opset)
     onto = lowered(program)
     path = tmp_path / "onto.onnx"
     write_model(onto.model, path)
