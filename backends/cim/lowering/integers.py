@@ -129,6 +129,11 @@ def _read(node: onnx_ir.Node, workshop: Workshop, axis: int) -> _Layer:
         raise NoProduct(
             "the weight's zero points are computed, or several for an output: quantize the float model with quantize(scheme='static')"
         )
+    if zero.size not in (1, *data.shape[axis : axis + 1]):
+        size = "×".join(map(str, data.shape))
+        raise NoProduct(
+            f"{zero.size} zero points for weights of {size}; arrays hold matrices, with one for each output: write a MatMul for each"
+        )
     held, rest, form = around_zero(data, zero.astype(np.int64).reshape(-1), axis)
     workshop.refuse(held, rest)
     shifted = workshop.shifts(kind)

@@ -108,3 +108,11 @@ def test_an_integer_convolution_while_it_runs() -> None:
     padded = lowered(quantized((1, 3, 6, 7), body.replace("PADS", "<pads = [1, 1, 1, 1]>"), weights))
     (reason,) = (miss.reason for miss in padded.ledger.misses if miss.rule == "crossbars")
     assert "windows padded by 1, 1, 1, 1 with a zero point that is computed" in reason
+
+
+def test_zero_points_of_no_column_are_a_miss() -> None:
+    body = "i = MatMulInteger (q, w, xz, wz)\ny = Cast <to = 1> (i)"
+    weights = {"w": kernel(3, 2, 20, 6)["w"], "wz": np.array([1, 2, 3, 4, 5, 6], np.int8)}
+    onto = lowered(quantized((2, 4, 20), body, weights))
+    (reason,) = (miss.reason for miss in onto.ledger.misses if miss.rule == "crossbars")
+    assert "6 zero points for weights of 2×20×6" in reason
