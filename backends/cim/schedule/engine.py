@@ -55,16 +55,25 @@ class Run:
     row_ends: list[list[float]] = field(default_factory=list[list[float]])
 
 
-def simulate(jobs: Sequence[Job], plan: Plan, *, samples: int = 1, close: float = -1.0, least: float = 0.0, keep_rows: bool = False) -> Run:
+def simulate(
+    jobs: Sequence[Job],
+    plan: Plan,
+    *,
+    samples: int = 1,
+    close: float = -1.0,
+    least: float = 0.0,
+    fewest: int = 2,
+    keep_rows: bool = False,
+) -> Run:
     """Run all jobs. O(rows · samples · log jobs), and each row's waits and hops.
 
     Args:
         jobs: for the words of errors.
         plan: what they do.
         samples: how many follow each other.
-        close: stop when the last two samples, or more, ended at a mean distance that is that of as many before them, to this share of
-            it; below 0 do not.
+        close: stop when the samples' ends come at a steady distance, to this share of it (`loop.run`); below 0 do not.
         least: distance below which it is not taken for steady.
+        fewest: over how many samples it is a mean at least.
         keep_rows: note when each row starts and ends.
 
     Raises:
@@ -79,11 +88,11 @@ def simulate(jobs: Sequence[Job], plan: Plan, *, samples: int = 1, close: float 
     made[1][:] = -1.0
     done = np.zeros(len(jobs), np.int64)
     if machine:
-        waited, over, steady = machine(flat, samples, count, keep_rows, least, close, done, *made)
+        waited, over, steady = machine(flat, samples, count, keep_rows, least, close, fewest, done, *made)
         lists, there = [_listed(one) for one in made], done.tolist()
     else:
         lists, there = [_listed(one) for one in made], done.tolist()
-        waited, over, steady = plainly(listed(flat), samples, count, keep_rows, least, close, there, *lists)
+        waited, over, steady = plainly(listed(flat), samples, count, keep_rows, least, close, fewest, there, *lists)
     ends, begun, ended, _, busy, row_starts, row_ends = lists
     stuck = [number for number in range(count) if there[number] < plan.rows[number]]
     if stuck:

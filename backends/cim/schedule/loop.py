@@ -12,7 +12,7 @@ START, DONE, LEFT = -1, -2, -3
 """What happens to a row, besides the hops of its message, which count from 0."""
 
 
-def run(flat, samples, jobs, keep, least, close, done, ends, begun, ended, free, busy, row_starts, row_ends):
+def run(flat, samples, jobs, keep, least, close, fewest, done, ends, begun, ended, free, busy, row_starts, row_ends):
     """Follow all rows of some samples, or of fewer where their ends come at steady distances before that.
 
     Args:
@@ -21,8 +21,9 @@ def run(flat, samples, jobs, keep, least, close, done, ends, begun, ended, free,
         jobs: how many of the jobs take part: the first ones.
         keep: whether to note when rows start and end.
         least: distance of samples below which nothing is steady.
-        close: stop when the last two samples, or more, ended at a mean distance that is that of as many before them, to this share of
-            it; below 0 run all.
+        close: stop when some samples ended at a mean distance that is that of as many before them, to this share of it, and so did as
+            many that ended one sample before them, two before, and so on; below 0 run all.
+        fewest: how many samples these are at least.
         done: rows of each job that are there, of all samples: made here, as all that follows.
         ends: when each sample is over [samples].
         begun: when each job's first row starts; −1 before.
@@ -220,10 +221,13 @@ def run(flat, samples, jobs, keep, least, close, done, ends, begun, ended, free,
                 if left[sample] == 0:
                     ends[sample] = now
                     over = sample + 1
-                    for count in range(2, sample // 2 + 1 if close >= 0.0 else 0):
-                        mean = (ends[sample] - ends[sample - count]) / count
-                        former = (ends[sample - count] - ends[sample - 2 * count]) / count
-                        if abs(mean - former) <= close * mean and mean >= least * (1.0 - close):
+                    for count in range(fewest, (sample + 1) // 3 + 1 if close >= 0.0 else 0):
+                        length = ends[sample] - ends[sample - count]
+                        steady = length >= least * (1.0 - close) * count
+                        for last in range(sample, sample - count, -1):
+                            change = ends[last] - 2.0 * ends[last - count] + ends[last - 2 * count]
+                            steady = steady and abs(change) <= close * length
+                        if steady:
                             return waited, over, count
         if goes_on:
             if row[job] == rows[job] and turn[job] + 1 < samples:

@@ -47,6 +47,19 @@ def _one_buffer(copies: int) -> ChipProgram:
     return build.build()
 
 
+def _skipping(copies: int, last_ns: int) -> ChipProgram:
+    """A vector is needed again at the end of a chain of products; its buffer has room for some samples, all others for four."""
+    build, box = Builder(), whole((1, 32))
+    here = build.load(0, build.tensor("x", (1, 32), stream=-1))
+    for step in range(20):
+        source, here = here, build.buffer(0, build.tensor(f"s{step}", (1, 32), dtype="int32", stream=-1))
+        build.add(0, Mvm(build.unit(0, 32, 32, f"p{step}"), source, here, box, None, f"p{step}"))
+    region = build.region("end", ("s0", "s19"), (build.tensor("y", (1, 32), stream=-1),), Work(elements=8 * last_ns))
+    first = next(number for number, one in enumerate(build.buffers) if one.tensor == "s0")
+    build.add(0, Vector(region, (first, here), (build.buffer(0, "y"),), box, "end"))
+    return _with_copies(build.build(), [copies if number == first else 4 for number in range(len(build.buffers))])
+
+
 def _with_copies(chip: ChipProgram, drawn: list[int]) -> ChipProgram:
     """Buffers on tiles side by side, with these copies in turn."""
     buffers = [replace(one, copies=1 if one.tile == HOST else copies) for one, copies in zip(chip.buffers, cycle(drawn), strict=False)]
@@ -66,6 +79,16 @@ def test_room_for_two_samples_lets_the_next_one_begin() -> None:
     """The first product writes one copy while the second reads the other: each works all the time."""
     chip = _with_copies(_one_buffer(1), [2])
     assert schedule(chip).interval_ns == schedule(chip).bound_ns == 80
+
+
+@pytest.mark.parametrize("copies", [1, 2, 3, 5, 6, 8])
+@pytest.mark.parametrize("last_ns", [8, 200])
+def test_samples_that_come_in_bursts_are_steady_over_whole_bursts(copies: int, last_ns: int) -> None:
+    """As many samples as there is room for come quickly, then the next one waits for the first of them to be done with its place."""
+    chip = _skipping(copies, last_ns)
+    line, ends = schedule(chip), _ends(chip, 24 + copies * 8)
+    assert line.steady
+    assert line.interval_ns == pytest.approx(max((ends[-1] - ends[-1 - 8 * copies]) / (8 * copies), line.bound_ns), rel=0.01)
 
 
 def test_a_load_waits_for_the_last_reader_of_the_sample_before() -> None:
