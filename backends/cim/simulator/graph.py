@@ -240,4 +240,4 @@ def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
     if whole.ndim == 1:
         return whole if len(whole) > 1 else whole[0]
-    return whole.reshape(-1, *whole.shape[2:])
+    return whole.reshape(whole.shape[0] * whole.shape[1], *whole.shape[2:])

@@ -55,6 +55,13 @@ def test_a_batch_is_its_samples_in_any_pieces(conv: Program, chunk: int) -> None
     np.testing.assert_array_equal(executor(chunk).run(conv, {"x": x})["y"], each)
 
 
+def test_a_value_of_no_elements_has_its_samples() -> None:
+    body = "s = Slice (d, none, none, one)\ny = Identity (s)\nwd = DequantizeLinear <axis = 0> (w, ws, wz)\nz = Gemm <transB = 1> (d, wd)"
+    constants = kernel(0, 4, 6, bias=False) | {"none": np.array([0]), "one": np.array([1])}
+    program = lowered(quantized((1, 6), body, constants))
+    assert executor(2).run(program, {"x": normal(4, 5, 6)}, ["y"])["y"].shape == (5, 0)
+
+
 def test_counts_add_up_over_samples() -> None:
     program = lowered(quantized((1, 4, 6, 6), CONV, kernel(0, 5, 4, 3, 3)), NOISY)
     x = normal(3, 4, 4, 6, 6)
