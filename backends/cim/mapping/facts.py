@@ -35,7 +35,18 @@ class Facts:
 
 
 def facts_of(program: Program, cut: Cut, stages: tuple[Stage, ...]) -> Facts:
-    """What is known of the tensors of a program."""
+    """What is known of the tensors of a program.
+
+    Raises:
+        UnsupportedModelError: a type or shape is not known, or callers may leave an input out.
+    """
+    for name in (value.name or "" for value in program.graph.inputs):
+        if name in program.graph.initializers:
+            raise UnsupportedModelError(
+                f"The input %{name} has a default, and a chip takes every input of every sample.",
+                place=name,
+                remedy="Take it out of the graph's initializers, so that it is always fed, or out of its inputs, so that it is constant.",
+            )
     found = Facts()
     values = {value.name or "": value for node in program.graph for value in node.outputs}
     values |= {value.name or "": value for value in program.graph.inputs}

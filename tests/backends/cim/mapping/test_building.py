@@ -12,6 +12,7 @@ from netwright.backends.cim.program.model import HOST, Accumulate, ChipProgram, 
 from netwright.backends.cim.program.verify import verify
 from netwright.backends.cim.schedule import schedule
 from netwright.ir.errors import UnsupportedModelError
+from tests.backends.cim.lowering.graphs import parsed
 from tests.backends.cim.mapping.graphs import FLOAT, UINT8, Net, bytes_feed, expected, on_chip, residual, small_arch
 from tests.backends.cim.mapping.rules import check_addresses, check_layouts
 
@@ -169,3 +170,12 @@ def test_every_message_is_received_once_and_after_it_is_sent() -> None:
     sent = [one.channel for own in chip.tiles.values() for one in own if isinstance(one, Send)]
     taken = [one.channel for own in chip.tiles.values() for one in own if isinstance(one, Receive)]
     assert sorted(sent) == sorted(taken) == sorted(set(sent))
+
+
+def test_an_input_with_a_default_is_an_error() -> None:
+    """A chip takes all inputs of every sample, and has no value for one that is left out."""
+    text = '<ir_version: 10, opset_import: ["" : 20]> g (float[1, 4] x) => (float[1, 4] y) { y = Mul (x, s) }'
+    program = parsed(text, {"s": np.ones(4, np.float32)})
+    program.graph.inputs.append(program.value("s"))
+    with pytest.raises(UnsupportedModelError, match="The input %s has a default"):
+        build(program, small_arch(), name="one")
