@@ -41,7 +41,7 @@ class Ties:
         self._nodes = len(woven.tasks)
         edges = [np.asarray([(sender, receiver) for receiver, sender in woven.senders.items()], dtype=np.int64).reshape(-1, 2)]
         edges += self._values()
-        edges.append(self._loads())
+        edges += [self._writings(), self._loads()]
         self._edges = np.concatenate(edges)
 
     def groups(self, uses: Mapping[Key, Use]) -> list[int]:
@@ -85,6 +85,17 @@ class Ties:
                 meets[:, everything] = False
             a, b = np.nonzero(meets)
             yield np.stack([makers[a], takers[b]], axis=1)
+
+    def _writings(self) -> np.ndarray:
+        """Products wait for whoever writes their arrays, which makes nothing else."""
+        found: list[tuple[int, int]] = []
+        written: dict[int, int] = {}
+        for place, task in enumerate(self._woven.tasks):
+            if task.unit >= 0 and not task.writes:
+                written[task.unit] = place
+            elif task.unit in written:
+                found.append((written[task.unit], place))
+        return np.asarray(found, dtype=np.int64).reshape(-1, 2)
 
     def _loads(self) -> np.ndarray:
         """Products between the loads of the arrays before and after them."""

@@ -14,6 +14,7 @@ from netwright.backends.cim.mapping import build
 from netwright.backends.cim.program.file import from_bytes, to_bytes
 from netwright.backends.cim.program.model import ChipProgram, Instruction, Mvm, Options, Reload, Write
 from netwright.backends.cim.program.text import assemble, disassemble
+from netwright.backends.cim.program.verify import verify
 from netwright.backends.cim.schedule import schedule
 from netwright.backends.cim.schedule.engine import simulate
 from netwright.backends.cim.schedule.mesh import PORT, hops
@@ -64,6 +65,16 @@ def test_every_mapping_gives_the_integers_of_onnx_runtime(program: Program, arch
         np.testing.assert_array_equal(outputs["y"], wanted)
         assert not any("one by one" in reason for reason in trace.fell_back)
     assert schedule(chip).latency_ns > 0
+
+
+@pytest.mark.parametrize("memory", [1024, 1280, 1536])
+@pytest.mark.parametrize("pipeline", [True, False])
+def test_arrays_are_written_before_their_products_where_memory_is_shared(program: Program, memory: int, pipeline: bool) -> None:
+    arch = replace(SMALL, tile=replace(SMALL.tile, memory=replace(SMALL.tile.memory, bytes=memory)))
+    chip = build(on_crossbars(program, arch), arch, Options(pipeline=pipeline), name="block")
+    verify(chip)
+    assert schedule(chip).latency_ns > 0
+    np.testing.assert_array_equal(Machine(chip, on_onnxruntime).run(feeds(3))[0]["y"], one_by_one(program, 3))
 
 
 def test_one_product_of_the_small_arrays_is_summed_from_two_units(program: Program) -> None:
