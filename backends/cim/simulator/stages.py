@@ -26,7 +26,7 @@ AFTER: Turn = (-1, "")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stage:
-    """Standard operators that run as one piece, or own operators that need none of each other.
+    """Standard operators that run as one piece, or own operators, one after the other.
 
     Attributes:
         region: the standard ones as a program; None where there is none.
