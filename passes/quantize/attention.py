@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import astuple, dataclass
 from math import prod
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from netwright.ir.dims import evaluate, shape_of
 from netwright.passes.quantize.planning import ArrayTarget
@@ -20,7 +21,8 @@ Attention = Literal["auto", "arrays", "vector"]
 ATTENTION = ("auto", "arrays", "vector")
 
 
-class PairSizes(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PairSizes:
     """A product [M, K]·[K, N] of two activations.
 
     Attributes:
@@ -51,7 +53,7 @@ def why_vector(attention: Attention, node: onnx_ir.Node, program: Program, conte
     if sizes is None:
         return "left float: its sizes are not known or depend on the data, and so its price in arrays (attention='arrays' puts it there)"
     assert isinstance(context.target, ArrayTarget), "asked for only with arrays"
-    reason = context.target.why_vector(*sizes)
+    reason = context.target.why_vector(*astuple(sizes))
     return f"left float: {reason} (attention='arrays' puts it there)" if reason is not None else None
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import onnx_ir
 
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.cost.estimate import Price, on_arrays, on_vector_unit, writing
 from netwright.backends.cim.lowering.chips import coding_for
-from netwright.passes.quantize.attention import pair_sizes
+from netwright.passes.quantize.attention import PairSizes, pair_sizes
 
 RING_SHARE = 0.6
 """What products' vectors and sums may take of a tile's memory; regions and messages need some, too."""
@@ -21,20 +21,8 @@ _SUM_BYTES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Attention:
-    """A product [M, K]·[K, N] of two values of the input, `count` times side by side (heads).
-
-    Attributes:
-        count: how many.
-        vectors: M.
-        rows: K, which would be rows of arrays.
-        outputs: N.
-    """
-
-    count: int
-    vectors: int
-    rows: int
-    outputs: int
+class Attention(PairSizes):
+    """A product of two values of the input, priced."""
 
     def prices(self, arch: Arch) -> tuple[Price, Price, Price, int]:
         """On vector units; written to arrays, heads side by side; of which the writing; cells written."""
@@ -79,4 +67,4 @@ class Attention:
 def attention_of(node: onnx_ir.Node) -> Attention | None:
     """The sizes of a MatMul (or CrossbarMatMul) of two values; None where they are not known."""
     sizes = pair_sizes(node, {})
-    return None if sizes is None else Attention(*sizes)
+    return None if sizes is None else Attention(*astuple(sizes))

@@ -65,7 +65,7 @@ def test_bytes_times_hops_are_what_the_schedules_links_carry(chip: ChipProgram) 
 
 
 @pytest.mark.parametrize(
-    "chip", [chips.linear()[0], chips.conv()[0], chips.residual(), chips.reload()[0]], ids=lambda chip: str(kinds(chip))
+    "chip", [chips.linear()[0], chips.conv()[0], chips.residual(), chips.reload()[0]], ids=lambda chip: " ".join(sorted(kinds(chip)))
 )
 def test_a_run_counts_what_the_links_carry(chip: ChipProgram) -> None:
     """Two samples, several tiles that load and store; `reload` has a barrier."""
