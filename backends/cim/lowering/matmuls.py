@@ -28,7 +28,7 @@ def lower_matmul(node: onnx_ir.Node, workshop: Workshop) -> Rewrite:
     turned = gemm and bool(int_attr(node, "transB", 0))
     x, input_scale, zero = activation(node.inputs[0])
     input_scale = alpha * input_scale
-    w = weight(node.inputs[1], 0 if turned else 1)
+    w = weight(node.inputs[1], 0 if turned else -1)
     rank = len(shape_of(x.value) or ())
     if w.held.ndim != 2 or rank < 2:
         raise NoProduct(

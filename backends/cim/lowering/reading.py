@@ -143,7 +143,8 @@ def weight(value: onnx_ir.Value | None, axis: int) -> Weights:
     if found.dtype not in LIMITS:
         raise NoProduct(f"the weight is {found.dtype or 'of unknown type'}, not int8 or uint8: quantize the float model with {_STATIC}")
     scale = found.scale.reshape(-1)
-    if scale.size > 1 and found.axis % data.ndim != axis % data.ndim:
+    axis %= max(data.ndim, 1)
+    if scale.size > 1 and found.axis % data.ndim != axis:
         raise NoProduct(
             f"the weight has scales along axis {found.axis}, and outputs lie along axis {axis}: quantize the float model with {_STATIC}"
         )

@@ -24,6 +24,11 @@ def reasons(body: str, weights: dict[str, np.ndarray], shape: tuple[int, ...] = 
     [
         (MATMUL, {"w": np.ones((8, 3), np.int32), "wz": np.zeros(3, np.int32)}, "the weight is int32, not int8 or uint8"),
         (MATMUL.replace("axis = 1", "axis = 0"), {"ws": np.ones(8, np.float32), "wz": np.zeros(8, np.int8)}, "scales along axis 0"),
+        (
+            MATMUL.replace("axis = 1", "axis = 2"),
+            {"w": np.ones((2, 8, 3), np.int8)},
+            "an input of rank 2 times weights of rank 3; arrays hold matrices",
+        ),
         ("f = MatMul (d, v)\ny = Identity (f)", {"v": np.ones((8, 3), np.float32)}, "the weight is not quantized"),
         (
             "t = Transpose (x)\nf = MatMul (d, t)\ny = Identity (f)",
