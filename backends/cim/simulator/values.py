@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from netwright.backends.cim.program.access import contains, extents
+from netwright.backends.cim.program.access import contains, extents, volume
 from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.simulator.steps import Slot
 from netwright.ir.errors import RunError
@@ -21,8 +21,10 @@ class Values:
         self._arrays: dict[Slot, np.ndarray] = {}
 
     def read(self, slot: Slot, box: Box) -> np.ndarray:
-        """A view of a box."""
+        """A view of a box; one of no elements is there without anybody who makes it."""
         held, found = self._boxes[slot], self._arrays.get(slot)
+        if found is None and volume(box) == 0:
+            return np.zeros((1, *extents(box)), self._dtypes[slot])
         if found is None or not contains(held, box):
             raise RunError(f"{slot} does not hold {box}.", place=str(slot))
         return found if box == held else found[_within(held, box)]

@@ -86,6 +86,13 @@ def test_a_constant_output_is_given_once_or_as_often_as_the_model_says(samples: 
     assert found["y"].shape == (samples, 4)
 
 
+def test_an_output_of_no_elements_has_its_samples():
+    constants = {"none": np.array([0]), "one": np.array([1])}
+    found = run(chip_of(model("y = Slice (p, none, none, one)", "float[N, 0] y", constants)), {"x": inputs(3)})
+
+    assert found["y"].shape == (3, 0)
+
+
 def test_equal_samples_are_still_samples():
     chip = chip_of(model("y = Identity (p)", "float[N, 4] y"))
     alike = np.repeat(inputs(1), 3, axis=0)
