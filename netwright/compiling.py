@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, cast
 
 from netwright import api, metrics
 from netwright.data import as_batches
-from netwright.ir.cost import default_bindings
 from netwright.ir.errors import NetwrightError, PassCrash
 from netwright.ir.program import Program
 from netwright.passes.context import Context, Executor, Feeds, Loss
@@ -21,7 +20,7 @@ from netwright.passes.instruments import Instrument, OracleCheck
 from netwright.passes.manager import Outcome, run
 from netwright.passes.pipeline import Pipeline
 from netwright.passes.plan import Plan
-from netwright.passes.sizes import check_names, named_sizes
+from netwright.passes.sizes import batch_name, calibrated_sizes, check_names
 from netwright.report import Limit, Report, Stats, measure_size
 from netwright.reproducer import attach_reproducer
 from netwright.samples import find_feeds
@@ -137,8 +136,7 @@ def compile_program(
     labelled = None if training is None else TrainingData(training, program)
     given = dims or {}
     check_names(program, given)
-    usual = named_sizes(program, Context(calibration=batches)) if backend.fixes_sizes else default_bindings(program)
-    bindings = {**usual, **given}
+    bindings = backend.sizes(program, batches, given)
     kept = bindings if backend.fixes_sizes else given
     score = None if metric is None else metrics.resolve(metric, program, batches if batches is not None else labelled, executor)
     context = Context(
@@ -180,10 +178,8 @@ def compile_program(
             program, outcome.program, lambda: result.executable, feeds, threads=threads
         )
     if ENERGY in limits:
-        some = next(iter(batches), None) if batches is not None else None
-        after.energy_uj = backend.energy_uj(
-            lambda: result.executable, some or find_feeds(program, executor, seed=seed, dims=kept, shapes=shapes)
-        )
+        feeds = _typical(program, context) or find_feeds(program, executor, seed=seed, dims=kept, shapes=shapes)
+        after.energy_uj = backend.energy_uj(lambda: result.executable, feeds)
     report.budget = judge(limits, before, after)
     return result
 
@@ -221,6 +217,14 @@ def sample_inputs(
     names = {value.name for value in program.inputs}
     feeds = [{key: value for key, value in batch.items() if key in names} for batch in as_batches(check, program)]
     return cast("list[Feeds]", feeds)
+
+
+def _typical(program: Program, context: Context) -> Feeds | None:
+    """The first batch of calibration data, where it has the sizes that names other than the batch's have."""
+    sizes, batch = calibrated_sizes(program, context), batch_name(program, context.dims)
+    if context.calibration is None or any(context.dims[name] != size for name, size in sizes.items() if name != batch):
+        return None
+    return next(iter(context.calibration), None)
 
 
 ENERGY = "energy_uj"

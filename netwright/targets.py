@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -55,6 +55,10 @@ class Backend(Protocol):
     fixes_sizes: ClassVar[bool]
     """Whether named dimensions get numbers, so that a result takes no others."""
 
+    def sizes(self, program: Program, calibration: Iterable[Feeds] | None, given: Mapping[str, int]) -> dict[str, int]:
+        """A number for each named dimension of a program: what is given, or what else the target goes by."""
+        ...
+
     def target(self) -> Target:
         """What passes may know of the target."""
         ...
@@ -105,6 +109,12 @@ class OnnxRuntimeBackend:
 
     tells_energy: ClassVar[bool] = False
     fixes_sizes: ClassVar[bool] = False
+
+    def sizes(self, program: Program, calibration: Iterable[Feeds] | None, given: Mapping[str, int]) -> dict[str, int]:
+        """Usual sizes, where none are given."""
+        from netwright.ir.cost import default_bindings
+
+        return {**default_bindings(program), **given}
 
     def target(self) -> Target:
         """What passes may know of the target."""
@@ -189,6 +199,20 @@ class CimBackend:
     tells_energy: ClassVar[bool] = True
     fixes_sizes: ClassVar[bool] = True
 
+    def sizes(self, program: Program, calibration: Iterable[Feeds] | None, given: Mapping[str, int]) -> dict[str, int]:
+        """Those of calibration data, or usual ones, where none are given; the batch is 1.
+
+        Raises:
+            DataError: a size that a chip's program cannot have.
+        """
+        from netwright.backends.cim.lowering.binding import bindings
+        from netwright.passes.context import Context
+        from netwright.passes.sizes import named_sizes
+
+        context = Context(calibration=calibration, dims=given)
+        bindings(program, context)
+        return named_sizes(program, context)
+
     def target(self) -> Target:
         """What passes may know of the target."""
         from netwright.backends.cim.target import CimTarget
@@ -240,9 +264,15 @@ class CimBackend:
         return None, made.timeline.latency_ns / 1e6
 
     def energy_uj(self, executable: Callable[[], Executable], feeds: Feeds) -> float | None:
-        """Of a sample, the mean over these feeds."""
+        """Of a sample, the mean over these feeds; of the first one where an output is no sample's own, which a batch cannot have."""
         made = _on_chip(executable)
-        made.run({port.name: feeds[port.name] for port in made.inputs})
+        given = {port.name: feeds[port.name] for port in made.inputs}
+        if any(_batch_axis(port) is None for port in made.outputs):
+            given = {
+                port.name: given[port.name] if (axis := _batch_axis(port)) is None else given[port.name].take([0], axis)
+                for port in made.inputs
+            }
+        made.run(given)
         return made.cost().energy_pj / 1e6
 
     def turns(
@@ -257,6 +287,10 @@ class CimBackend:
 
         lowered = lower_graph(program, Context(target=self.target(), calibration=[dict(feeds)]))
         return self.lower(lowered.program, threads=1).timeline.latency_ns / 1e6
+
+
+def _batch_axis(port: Port) -> int | None:
+    return next((axis for axis, size in enumerate(port.shape or ()) if not isinstance(size, int)), None)
 
 
 def _on_chip(executable: Callable[[], Executable]) -> CimExecutable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -15,17 +16,33 @@ from netwright.passes.context import Context, Feeds
 
 def named_sizes(program: Program, context: Context) -> dict[str, int]:
     """A number for each name: a usual one, that of the first calibration batch, or the context's; the batch is 1."""
-    batch = batch_name(program)
-    found = {**default_bindings(program), **_calibrated(program, context), **context.dims}
+    batch = batch_name(program, context.dims)
+    found = {**default_bindings(program), **calibrated_sizes(program, context), **context.dims}
     return found | {batch: 1} if batch else found
 
 
-def batch_name(program: Program) -> str:
-    """The name that all inputs with a symbolic first axis share there; empty where there is none."""
-    firsts = [dims[0] for value in program.inputs if (dims := shape_of(value)) and not isinstance(dims[0], int)]
-    names = {dim.value or "" for dim in firsts}
-    name = next(iter(names)) if len(names) == 1 else ""
-    return name if name.isidentifier() else ""
+def batch_name(program: Program, dims: Mapping[str, int] = MappingProxyType({})) -> str:
+    """The name of the batch among the inputs' dimensions; empty where there is none.
+
+    The one name like a batch's (`batch…`, `n`, `b`, `bs`), on whatever axis; else the name that all symbolic first axes share, unless it is
+    given a number but 1: then it is a size like others.
+
+    Args:
+        program: whose inputs are looked at.
+        dims: numbers given for names.
+    """
+    named = {dim.value for value in program.inputs for dim in shape_of(value) or () if not isinstance(dim, int) and dim.value}
+    likely = {name for name in named if is_like_batch(name)}
+    if len(likely) == 1:
+        return likely.pop()
+    firsts = {axes[0].value or "" for value in program.inputs if (axes := shape_of(value)) and not isinstance(axes[0], int)}
+    name = next(iter(firsts)) if len(firsts) == 1 else ""
+    return name if name.isidentifier() and (is_like_batch(name) or dims.get(name, 1) == 1) else ""
+
+
+def is_like_batch(name: str) -> bool:
+    """True of names that say that they are a batch's."""
+    return name.isidentifier() and ("batch" in name.lower() or name.lower() in ("n", "b", "bs"))
 
 
 def unknown_names(program: Program, dims: Mapping[str, int]) -> list[str]:
@@ -57,8 +74,8 @@ def shown(program: Program) -> str:
     return ", ".join(sorted(names_in(dim for value in program.inputs for dim in shape_of(value) or ()))) or "none with a name"
 
 
-def _calibrated(program: Program, context: Context) -> dict[str, int]:
-    """Sizes of named dimensions in the first calibration batch."""
+def calibrated_sizes(program: Program, context: Context) -> dict[str, int]:
+    """Sizes of named dimensions in the first calibration batch; none of data that can be read once."""
     batches = context.calibration
     if batches is None or iter(batches) is batches:  # what can be read once is not read here
         return {}

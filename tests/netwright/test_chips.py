@@ -108,6 +108,54 @@ def test_made_up_inputs_have_the_sizes_that_the_chip_gets(tmp_path: Path) -> Non
     assert (without.executable.inputs[0].shape or ())[1:] == (7, 4)
 
 
+def read(text: str, **weights: np.ndarray) -> Program:
+    return program_of(f"""<ir_version: 10, opset_import: ["" : 20]>\n{text}""", weights)
+
+
+W = np.random.default_rng(0).normal(size=(4, 5)).astype("f4")
+
+
+def test_energy_is_told_where_data_and_result_differ_in_form() -> None:
+    given = {"x": np.random.default_rng(1).normal(size=(3, 6, 4)).astype("f4")}
+    both = read(
+        "net (float[N, L, 4] x, WEIGHTS) => (float[N, L, 5] y, float m) { y = MatMul (x, w) m = ReduceMax <keepdims=0> (y) }",
+        w=W,
+    )
+    for program, dims in (
+        (both, None),
+        (read("net (float[N, L, 4] x, WEIGHTS) => (float[N, L, 5] y) { y = MatMul (x, w) }", w=W), {"L": 9}),
+    ):
+        report = nw.compile(program, PIPELINE, target="cim", calibration=[given], budget={"energy_uj": 10}, dims=dims, latency=False).report
+        assert [limit.met for limit in report.budget] == [True]
+
+
+def test_sizes_that_a_chip_cannot_have_are_refused_before_any_pass() -> None:
+    program = read("net (float[N, L, 4] x, WEIGHTS) => (float[N, L, 5] y) { y = MatMul (x, w) }", w=W)
+    with pytest.raises(NetwrightError, match="dimension N cannot be 9 on a chip"):
+        nw.compile(program, "quantize(scheme='static')", target="cim", dims={"N": 9})
+
+
+@pytest.mark.parametrize("pipeline", ["", PIPELINE])
+def test_a_sequence_is_not_taken_for_a_batch(pipeline: str) -> None:
+    text = "net (float[rows, 4] x, WEIGHTS) => (float[rows, 5] y) { MIX y = MatMul (m, w) }"
+    attention = "t = Transpose (x) s = MatMul (x, t) p = Softmax (s) m = MatMul (p, x)"
+    mixing, apart = read(text.replace("MIX", attention), w=W), read(text.replace("MIX", "m = Relu (x)"), w=W)
+    given = {"x": np.random.default_rng(1).normal(size=(16, 4)).astype("f4")}
+    with pytest.raises(NetwrightError, match="rows is no batch: y comes out otherwise"):
+        nw.compile(mixing, pipeline, target="cim", calibration=[given], latency=False)
+    whole = nw.compile(mixing, pipeline, target="cim", calibration=[given], dims={"rows": 16}, latency=False)
+    assert np.abs(whole.run(given)["y"] - lower(mixing).run(given)["y"]).max() < 0.1
+    assert nw.compile(apart, pipeline, target="cim", calibration=[given], latency=False).run(given)["y"].shape == (16, 5)
+
+
+def test_the_batch_is_found_by_its_name_on_any_axis() -> None:
+    program = read("net (float[length, batch, 4] x, WEIGHTS) => (float[length, batch, 5] y) { y = MatMul (x, w) }", w=W)
+    given = {"x": np.random.default_rng(1).normal(size=(7, 3, 4)).astype("f4")}
+    result = nw.compile(program, PIPELINE, target="cim", calibration=[given], latency=False)
+    assert result.report.dims == {"length": 7, "batch": 1}
+    assert np.abs(result.run(given)["y"] - lower(program).run(given)["y"]).max() < 0.1
+
+
 def test_a_processor_does_not_tell_energy(model: Path) -> None:
     with pytest.raises(NetwrightError, match="does not tell energy"):
         nw.compile(model, "simplify", budget={"energy_uj": 1.0})

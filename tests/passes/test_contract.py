@@ -45,7 +45,7 @@ def one_sample(program: Program, feeds: Feeds) -> tuple[Feeds, dict[str, int]]:
     sizes: dict[str, int] = {}
     for value in program.inputs:
         name, dims = value.name or "", [dim if isinstance(dim, int) else dim.value for dim in value.shape or ()]
-        cut[name] = feeds[name][:1] if dims and dims[0] == batch else feeds[name]
+        cut[name] = feeds[name].take([0], dims.index(batch)) if batch and batch in dims else feeds[name]
         sizes.update((dim, size) for dim, size in zip(dims, cut[name].shape, strict=True) if isinstance(dim, str))
     return cut, sizes
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import onnx_ir
 
+from netwright.backends.cim.lowering.mixing import refuse_mixing
 from netwright.backends.cim.program.batches import note_batch
 from netwright.ir.dims import names_in, shape_of
 from netwright.ir.editor import Editor
@@ -40,12 +41,14 @@ class Bind(RewritePass):
         """One rewrite of the signature, then what is known by it: arithmetic on shapes is constant. What stays symbolic is a miss."""
         sizes = bindings(program, context)
         if sizes:
+            batch = batch_name(program, context.dims)
+            refuse_mixing(program, batch, context)
             known = context.original
             unknown = [name for name in unknown_names(program, context.dims) if known is None or unknown_names(known, {name: 1})]
             for name in unknown:
                 yield Miss(f"no input has a dimension {name}; those with names: {shown(program)}", program.name)
             why = ", ".join(f"{name} = {size}" for name, size in sizes.items())
-            yield Rewrite.edit(program.name, why, lambda editor: _bind(editor, sizes), anchor=next(iter(program.graph), None))
+            yield Rewrite.edit(program.name, why, lambda editor: _bind(editor, sizes, batch), anchor=next(iter(program.graph), None))
         yield from drive(program, _FOLD)
         for node in program.nodes():
             for value in node.outputs:
@@ -60,7 +63,7 @@ def bindings(program: Program, context: Context) -> dict[str, int]:
     Raises:
         DataError: a number is not positive, or the batch is given another number than 1.
     """
-    batch, sizes = batch_name(program), named_sizes(program, context)
+    batch, sizes = batch_name(program, context.dims), named_sizes(program, context)
     found: dict[str, int] = {}
     for value in program.inputs:
         for name in sorted(names_in(shape_of(value) or ())):
@@ -74,9 +77,8 @@ def bindings(program: Program, context: Context) -> dict[str, int]:
     return found
 
 
-def _bind(editor: Editor, sizes: Mapping[str, int]) -> None:
+def _bind(editor: Editor, sizes: Mapping[str, int], batch: str) -> None:
     program = editor.program
-    batch = batch_name(program)
     note_batch(program, batch)
     for value in program.graph.inputs:
         dims = shape_of(value)
