@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import onnx.parser
 
+from benchmarks import _blocks
 from benchmarks.table import Row, report
 from netwright.backends.cim.arch.catalog import resolve
 from netwright.backends.cim.arch.model import Arch
@@ -31,25 +32,13 @@ from netwright.passes import Context, run
 from netwright.passes.quantize import Quantize
 
 CHANNELS, HEADS = 256, 4
-BLOCK = """<ir_version: 10, opset_import: ["" : 20]>
-block (float[1, LENGTH, 256] x) => (float[1, LENGTH, 256] y) {
+BLOCK = f"""<ir_version: 10, opset_import: ["" : 20]>
+block (float[1, LENGTH, 256] x) => (float[1, LENGTH, 256] y) {{
     q = MatMul(x, wq)
     k = MatMul(x, wk)
     v = MatMul(x, wv)
-    qr = Reshape(q, heads)
-    kr = Reshape(k, heads)
-    vr = Reshape(v, heads)
-    qt = Transpose<perm = [0, 2, 1, 3]>(qr)
-    kt = Transpose<perm = [0, 2, 3, 1]>(kr)
-    vt = Transpose<perm = [0, 2, 1, 3]>(vr)
-    s = MatMul(qt, kt)
-    scaled = Mul(s, factor)
-    p = Softmax<axis = -1>(scaled)
-    o = MatMul(p, vt)
-    ot = Transpose<perm = [0, 2, 1, 3]>(o)
-    flat = Reshape(ot, back)
-    y = MatMul(flat, wo)
-}"""
+    {_blocks.HEADS}
+}}"""
 
 
 def main() -> None:

@@ -148,6 +148,12 @@ def test_a_sequence_is_not_taken_for_a_batch(pipeline: str) -> None:
     assert nw.compile(apart, pipeline, target="cim", calibration=[given], latency=False).run(given)["y"].shape == (16, 5)
 
 
+def test_a_sequence_is_told_by_integers_too() -> None:
+    text = "net (float[rows, 4] x) => (int64[rows] y) { t = Transpose (x) s = MatMul (x, t) y = ArgMax <axis = 1, keepdims = 0> (s) }"
+    with pytest.raises(NetwrightError, match="rows is no batch: y comes out otherwise"):
+        nw.compile(read(text), "", target="cim", latency=False)
+
+
 def test_the_batch_is_found_by_its_name_on_any_axis() -> None:
     program = read("net (float[length, batch, 4] x, WEIGHTS) => (float[length, batch, 5] y) { y = MatMul (x, w) }", w=W)
     given = {"x": np.random.default_rng(1).normal(size=(7, 3, 4)).astype("f4")}

@@ -55,13 +55,13 @@ def _mixed(program: Program, batch: str, executor: Executor, one: Feeds, other: 
         return ""  # what does not run for any two samples tells nothing
     for value in program.outputs:
         name, axis = value.name or "", _axis(value, batch)
-        if axis is None or not np.issubdtype(together[name].dtype, np.floating):
+        if axis is None or not np.can_cast(together[name].dtype, np.float64, "same_kind"):
             continue
-        apart = np.concatenate([first[name], second[name]], axis)
+        apart = np.concatenate([first[name], second[name]], axis).astype(np.float64)
         largest = float(np.abs(apart).max(initial=0.0))
-        if apart.shape != together[name].shape or not np.isfinite(largest):
-            continue
-        if float(np.abs(together[name] - apart).max(initial=0.0)) > _CLOSE * largest:
+        if apart.shape != together[name].shape:
+            return name
+        if np.isfinite(largest) and float(np.abs(together[name] - apart).max(initial=0.0)) > _CLOSE * largest:
             return name
     return ""
 

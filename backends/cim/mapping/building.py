@@ -30,7 +30,7 @@ from netwright.backends.cim.mapping.stages import Product, Stage, cut_axis
 from netwright.backends.cim.mapping.tasks import Part, bytes_of
 from netwright.backends.cim.mapping.units import pattern_of
 from netwright.backends.cim.program.batches import batch_axes_of
-from netwright.backends.cim.program.model import ChipProgram, Options, Reach, Region
+from netwright.backends.cim.program.model import ChipProgram, Options, Reach, Region, host_note
 from netwright.ir.program import Program
 from netwright.ir.shapes import static_shape
 from netwright.ir.signature import Port, port
@@ -143,7 +143,7 @@ def _made(stages: Sequence[Stage]) -> set[str]:
 
 
 def _notes(plan: Plan, placer: Placer, arch: Arch) -> list[str]:
-    found = [f"{piece.name} runs on the host: {piece.why_host}." for piece in plan.pieces if piece.why_host]
+    found = [host_note(piece.name, piece.why_host) for piece in plan.pieces if piece.why_host]
     if placer.phase:
         arrays = sum(unit.arrays for unit in placer.units)
         found.append(

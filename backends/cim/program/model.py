@@ -176,7 +176,7 @@ class Region:
         outputs: tensors that it makes.
         batchable: samples may be stacked along the tensors' batch axes and give the same bits.
         work: of one sample, by the whole region.
-        why_host: the reason, where it runs on the host; empty elsewhere.
+        why_host: the reason, where it runs on the host; empty elsewhere. `host_note` tells it.
         reaches: by input, which of its rows a row of the outputs needs; empty: all rows of all.
     """
 
@@ -188,6 +188,11 @@ class Region:
     work: Work
     why_host: str = ""
     reaches: tuple[Reach, ...] = ()
+
+
+def host_note(name: str, why: str) -> str:
+    """What a program's notes, and reports, say of a region that the host runs."""
+    return f"{name} runs on the host: {why}."
 
 
 @dataclass(frozen=True, slots=True)

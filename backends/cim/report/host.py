@@ -12,7 +12,7 @@ from netwright.backends.cim.mapping.work import work_of
 from netwright.backends.cim.program.access import volume
 from netwright.backends.cim.program.layout import Box
 from netwright.backends.cim.program.memory import item_size
-from netwright.backends.cim.program.model import ChipProgram, Load, Region, Store, Work
+from netwright.backends.cim.program.model import ChipProgram, Load, Region, Store, Work, host_note
 from netwright.backends.cim.program.regions import region_program
 from netwright.ir.opinfo import subgraphs
 from netwright.ir.program import constant
@@ -41,8 +41,8 @@ class HostPart:
 
     @property
     def note(self) -> str:
-        """The reason as a sentence: the same as mapping's, so that it is told once."""
-        return f"{self.name} runs on the host: {self.why}."
+        """The reason as a sentence."""
+        return host_note(self.name, self.why)
 
     def to_dict(self) -> dict[str, object]:
         """The part as JSON."""

@@ -45,6 +45,14 @@ def run(flat, samples, jobs, keep, least, close, fewest, done, ends, begun, ende
     travels, way_start, way_resource, way_delay = flat.travels, flat.way_start, flat.way_resource, flat.way_delay
     link, port, from_dram, to_dram = flat.link, flat.port, flat.from_dram, flat.to_dram
     dram, latency, setup = flat.dram, flat.latency, flat.setup
+
+    def reserve(resource, now, length):
+        """When a resource is free for so long, from now on."""
+        at = max(free[resource], now)
+        free[resource] = at + length
+        busy[resource] += length
+        return at
+
     row, turn, arrived, parked = [0] * jobs, [0] * jobs, [0] * jobs, [0] * jobs
     checked, passed, wanted = [0] * jobs, [0] * jobs, [0] * jobs
     sleeper, last_sleeper, next_sleeper = [-1] * jobs, [-1] * jobs, [-1] * jobs
@@ -97,11 +105,7 @@ def run(flat, samples, jobs, keep, least, close, fewest, done, ends, begun, ende
                 row[job] += 1
                 resource = unit[job]
                 if resource >= 0:
-                    at = free[resource]
-                    if at < now:
-                        at = now
-                    free[resource] = at + work[job]
-                    busy[resource] += work[job]
+                    at = reserve(resource, now, work[job])
                     if at > now:
                         tick += 1
                         heappush(heap, (at, tick, job, START, 0.0))
@@ -114,31 +118,19 @@ def run(flat, samples, jobs, keep, least, close, fewest, done, ends, begun, ende
             end = now + work[job]
             resource = reader[job]
             if resource >= 0:
-                at = free[resource]
-                if at < now:
-                    at = now
-                free[resource] = at + read[job]
-                busy[resource] += read[job]
+                at = reserve(resource, now, read[job])
                 waited += at - now
                 end = max(end, at + read[job])
             tick += 1
             if not travels[job]:
                 resource = writer[job]
                 if resource >= 0:
-                    at = free[resource]
-                    if at < now:
-                        at = now
-                    free[resource] = at + write[job]
-                    busy[resource] += write[job]
+                    at = reserve(resource, now, write[job])
                     waited += at - now
                     end = max(end, at + write[job])
                 heappush(heap, (end, tick, job, DONE, 0.0))
             elif from_dram[job]:
-                at = free[dram]
-                if at < now:
-                    at = now
-                free[dram] = at + port[job]
-                busy[dram] += port[job]
+                at = reserve(dram, now, port[job])
                 waited += at - now
                 heappush(heap, (at + port[job], tick, job, LEFT, 0.0))
                 tick += 1
@@ -159,11 +151,7 @@ def run(flat, samples, jobs, keep, least, close, fewest, done, ends, begun, ende
         elif stage < way_start[job + 1] - way_start[job]:
             # A message's head comes to the next port or link of its way.
             resource, delay = way_resource[way_start[job] + stage], way_delay[way_start[job] + stage]
-            at = free[resource]
-            if at < now:
-                at = now
-            free[resource] = at + link[job]
-            busy[resource] += link[job]
+            at = reserve(resource, now, link[job])
             waited += at - now
             tail = max(tail, at + delay + link[job])
             if stage == 0 and not from_dram[job]:
@@ -186,11 +174,7 @@ def run(flat, samples, jobs, keep, least, close, fewest, done, ends, begun, ende
                 resource, length = writer[job], write[job]
             elif to_dram[job]:
                 resource, length, rest = dram, port[job], latency
-            at = free[resource]
-            if at < now:
-                at = now
-            free[resource] = at + length
-            busy[resource] += length
+            at = reserve(resource, now, length)
             if writer[job] >= 0 or to_dram[job]:
                 waited += at - now
             tick += 1

@@ -88,7 +88,7 @@ def order_for_readers(
     live = np.concatenate([_live(x, ops.coding_of(node), granularity)[:, rows[node]].reshape(-1, outputs) for node, x in found.items()])
     if len(live) > SEEN:
         live = live[np.random.default_rng(0).choice(len(live), SEEN, replace=False)]
-    columns = np.concatenate(alike(live, np.array(range(outputs), np.int64), size, fullest=False))
+    columns = np.concatenate(alike(live, np.arange(outputs, dtype=np.int64), size, fullest=False))
     moved = follow(target.result, len(shape) - 1, columns)
     assert not isinstance(moved, str), "it led somewhere before"
     before, after = (_resting(found, orders, granularity, size) for orders in ({}, moved.weights))

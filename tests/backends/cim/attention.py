@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnx.parser
 
+from benchmarks._blocks import HEADS
 from netwright.backends.cim.arch.model import Arch
 from netwright.backends.cim.lowering.binding import Bind
 from netwright.backends.cim.lowering.channels import ChannelsLast
@@ -19,23 +20,11 @@ from netwright.passes import Context, Outcome, Pipeline, run
 
 QKV = "q0 = MatMul(x, wq)\n q = Add(q0, bq)\n k0 = MatMul(x, wk)\n k = Add(k0, bk)\n v = MatMul(x, wv)"
 FUSED = "a = MatMul(x, wa)\n b = Add(a, ba)\n q, k, v = Split<axis = -1, num_outputs = 3>(b)"
-MODEL = """<ir_version: 10, opset_import: ["" : 20]>
-net (float[N, 12, 16] x) => (float[N, 12, 16] y) {
+MODEL = f"""<ir_version: 10, opset_import: ["" : 20]>
+net (float[N, 12, 16] x) => (float[N, 12, 16] y) {{
     INPUTS
-    qr = Reshape(q, heads)
-    kr = Reshape(k, heads)
-    vr = Reshape(v, heads)
-    qt = Transpose<perm = [0, 2, 1, 3]>(qr)
-    kt = Transpose<perm = [0, 2, 3, 1]>(kr)
-    vt = Transpose<perm = [0, 2, 1, 3]>(vr)
-    s = MatMul(qt, kt)
-    ss = Mul(s, half)
-    p = Softmax<axis = -1>(ss)
-    o = MatMul(p, vt)
-    ot = Transpose<perm = [0, 2, 1, 3]>(o)
-    flat = Reshape(ot, back)
-    y = MatMul(flat, wo)
-}"""
+    {HEADS}
+}}"""
 
 
 def model(*, fused: bool = False) -> Program:
@@ -44,7 +33,7 @@ def model(*, fused: bool = False) -> Program:
     graph = onnx.parser.parse_model(MODEL.replace("INPUTS", FUSED if fused else QKV))
     shapes = {"wa": (16, 48), "ba": (48,)} if fused else {"wq": (16, 16), "wk": (16, 16), "wv": (16, 16), "bq": (16,), "bk": (16,)}
     weights = {name: rng.standard_normal(shape) / (4 if len(shape) > 1 else 1) for name, shape in {**shapes, "wo": (16, 16)}.items()}
-    for name, data in {**weights, "half": np.array(0.5)}.items():
+    for name, data in {**weights, "factor": np.array(0.5)}.items():
         graph.graph.initializer.append(onnx.numpy_helper.from_array(data.astype(np.float32), name))
     for name, shape in {"heads": [0, 12, 4, 4], "back": [0, 12, 16]}.items():
         graph.graph.initializer.append(onnx.numpy_helper.from_array(np.array(shape, np.int64), name))
